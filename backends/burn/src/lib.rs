@@ -1,0 +1,1 @@
+//! Adapter from any burn backend to AttributionBackend.

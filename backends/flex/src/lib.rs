@@ -1,0 +1,1 @@
+//! CPU backend over burn-flex.

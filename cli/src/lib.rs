@@ -1,0 +1,1 @@
+//! Local attribution graphs of SPD-decomposed language models, for many CI sets at once.

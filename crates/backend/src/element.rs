@@ -1,0 +1,90 @@
+//! The floating-point types a backend can compute in.
+
+use std::fmt;
+
+/// A floating-point type by name, as flags and manifests write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary64.
+    F64,
+}
+
+impl Dtype {
+    /// Distance from 1 to the next larger number: 2^-23 for f32, 2^-52 for f64.
+    #[must_use]
+    pub fn epsilon(self) -> f64 {
+        match self {
+            Self::F32 => f64::from(f32::EPSILON),
+            Self::F64 => f64::EPSILON,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        })
+    }
+}
+
+/// A number a tensor can hold: `f32` or `f64`.
+pub trait Element: Copy + Default + PartialOrd + fmt::Debug + Send + Sync + 'static {
+    /// Its name.
+    const DTYPE: Dtype;
+
+    /// The nearest value of this type.
+    fn from_f64(value: f64) -> Self;
+
+    /// The same value in f64; exact for both types.
+    fn to_f64(self) -> f64;
+
+    /// The same value of this type; exact for both types.
+    fn from_f32(value: f32) -> Self;
+
+    /// The nearest f32.
+    fn to_f32(self) -> f32;
+}
+
+impl Element for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+
+    fn from_f64(value: f64) -> Self {
+        value as Self
+    }
+
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+
+    fn to_f32(self) -> f32 {
+        self
+    }
+}
+
+impl Element for f64 {
+    const DTYPE: Dtype = Dtype::F64;
+
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    fn from_f32(value: f32) -> Self {
+        Self::from(value)
+    }
+
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+}

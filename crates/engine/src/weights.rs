@@ -1,0 +1,148 @@
+//! A decomposed model's numbers, on the host and independent of any backend.
+
+use std::collections::BTreeMap;
+
+use crate::{Architecture, Layer};
+
+/// A dense array in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
+    /// The elements; as many as the product of `shape`.
+    pub values: Vec<f32>,
+}
+
+impl Array {
+    /// An array of these elements.
+    ///
+    /// # Panics
+    ///
+    /// When the number of values is not the product of the shape.
+    #[must_use]
+    pub fn new(shape: impl Into<Vec<usize>>, values: Vec<f32>) -> Self {
+        let shape = shape.into();
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "{shape:?} against the number of values");
+        Self { shape, values }
+    }
+}
+
+/// A normalisation's parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormWeights {
+    /// `[d_model]`
+    pub weight: Array,
+    /// `[d_model]`; LayerNorm only.
+    pub bias: Option<Array>,
+}
+
+/// A linear layer of the target model: `x weight^T + bias`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearWeights {
+    /// `[d_out, d_in]`, as PyTorch keeps it.
+    pub weight: Array,
+    /// `[d_out]`
+    pub bias: Option<Array>,
+}
+
+/// The rank-one subcomponents of a linear layer: `((x v) * mask) u + bias`, the bias being the linear layer's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Components {
+    /// `[d_in, C]`
+    pub v: Array,
+    /// `[C, d_out]`
+    pub u: Array,
+}
+
+impl Components {
+    /// Number of components, `C`.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.u.shape[0]
+    }
+}
+
+/// What a causal-importance function reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CiInput {
+    /// `shared_mlp`: one network for all components, over the layer's input vector.
+    /// Linear weights `[in, out]`, biases `[out]`.
+    SharedVector,
+    /// `vector_mlp`: one network per component, over the layer's input vector. Weights `[C, in, out]`, biases `[C, out]`.
+    Vector,
+    /// `mlp`: one network per component, over the component's own activation. Weights `[C, in, out]` with `in` = 1 for
+    /// the first, biases `[C, out]`.
+    Activation,
+}
+
+/// How the last layer of a causal-importance function becomes a causal importance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sigmoid {
+    /// `leaky_hard`, `hard`: `clamp(x, 0, 1)`. (They differ in their gradients only, which are not used here.)
+    Hard,
+    /// `normal`: `1 / (1 + e^-x)`.
+    Normal,
+    /// `upper_leaky_hard`: 0 below 0, `x` up to 1, `1 + 0.01 (x - 1)` above.
+    UpperLeakyHard,
+    /// `swish_hard`: `1/2 + (x' - 1/2) s(-10 (x' - 1/2)) - x' s(10 x') + (x' + 1/2) s(10 (x' + 1/2)) - x' s(-10 x')`
+    /// with `x' = x - 1/2` and `s` the logistic function.
+    SwishHard,
+}
+
+/// A causal-importance function: linear layers with GELU (erf) between them, then a sigmoid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CiFunction {
+    /// What it reads.
+    pub input: CiInput,
+    /// Weight and bias of each linear layer; shapes as [`CiInput`] says. At least one.
+    pub layers: Vec<(Array, Array)>,
+    /// What becomes of its last layer.
+    pub sigmoid: Sigmoid,
+}
+
+/// A decomposed layer: its components and their causal-importance function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecomposedLayer {
+    /// The rank-one subcomponents.
+    pub components: Components,
+    /// Gives the model's own causal importances.
+    pub ci_function: CiFunction,
+}
+
+/// The normalisations of one block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockNorms {
+    /// Before attention (`ln_1`, `rms_1`).
+    pub attention: NormWeights,
+    /// Before the MLP (`ln_2`, `rms_2`).
+    pub mlp: NormWeights,
+}
+
+/// All numbers of a trained run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// The shape they belong to.
+    pub architecture: Architecture,
+    /// Token embedding, `[vocab, d_model]`.
+    pub wte: Array,
+    /// Position embedding, `[max_positions, d_model]`; with [`Learned`](crate::PositionEncoding::Learned) positions only.
+    pub wpe: Option<Array>,
+    /// Norms of each block.
+    pub norms: Vec<BlockNorms>,
+    /// Norm before the unembedding.
+    pub ln_f: NormWeights,
+    /// Unembedding, `[vocab, d_model]`; `None` when it is tied to `wte`.
+    pub lm_head: Option<Array>,
+    /// Every linear layer of the target model.
+    pub linear: BTreeMap<Layer, LinearWeights>,
+    /// The layers that were decomposed; keys are linear layers.
+    pub decomposed: BTreeMap<Layer, DecomposedLayer>,
+}
+
+impl Weights {
+    /// Number of components of every decomposed layer, in the order data flows.
+    #[must_use]
+    pub fn component_counts(&self) -> BTreeMap<Layer, usize> {
+        self.decomposed.iter().map(|(&layer, decomposed)| (layer, decomposed.components.count())).collect()
+    }
+}

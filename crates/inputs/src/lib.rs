@@ -1,0 +1,1 @@
+//! Reads trained SPD runs and CI-set files.

@@ -1,0 +1,1 @@
+//! Writes and reads result folders: manifest.json and one safetensors file per CI set.

@@ -1,0 +1,1 @@
+//! Workspace-level test suites and their support code.

@@ -13,7 +13,6 @@ pub enum Dtype {
 
 impl Dtype {
     /// Distance from 1 to the next larger number: 2^-23 for f32, 2^-52 for f64.
-    #[must_use]
     pub fn epsilon(self) -> f64 {
         match self {
             Self::F32 => f64::from(f32::EPSILON),

@@ -9,7 +9,6 @@ use crate::BackendError;
 /// assert_eq!(tributary_backend::shape::elements(&[2, 3]), 6);
 /// assert_eq!(tributary_backend::shape::elements(&[]), 1);
 /// ```
-#[must_use]
 pub fn elements(shape: &[usize]) -> usize {
     shape.iter().product()
 }

@@ -59,13 +59,11 @@ pub struct Architecture {
 
 impl Architecture {
     /// Width of one attention head.
-    #[must_use]
     pub fn d_head(&self) -> usize {
         self.d_model / self.n_heads
     }
 
     /// Input and output width of a linear layer.
-    #[must_use]
     pub fn widths(&self, projection: Projection) -> (usize, usize) {
         let kv = self.n_kv_heads * self.d_head();
         match projection {

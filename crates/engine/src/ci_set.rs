@@ -15,7 +15,6 @@ pub struct CausalImportances {
 
 impl CausalImportances {
     /// Number of positions.
-    #[must_use]
     pub fn positions(&self) -> usize {
         self.values.len().checked_div(self.components).unwrap_or(0)
     }

@@ -54,7 +54,6 @@ pub enum Layer {
 
 impl Layer {
     /// The linear layer `projection` of block `block`.
-    #[must_use]
     pub fn linear(block: usize, projection: Projection) -> Self {
         Self::Linear { block, projection }
     }

@@ -19,7 +19,6 @@ impl Array {
     /// # Panics
     ///
     /// When the number of values is not the product of the shape.
-    #[must_use]
     pub fn new(shape: impl Into<Vec<usize>>, values: Vec<f32>) -> Self {
         let shape = shape.into();
         assert_eq!(values.len(), shape.iter().product::<usize>(), "{shape:?} against the number of values");
@@ -56,7 +55,6 @@ pub struct Components {
 
 impl Components {
     /// Number of components, `C`.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.u.shape[0]
     }
@@ -141,7 +139,6 @@ pub struct Weights {
 
 impl Weights {
     /// Number of components of every decomposed layer, in the order data flows.
-    #[must_use]
     pub fn component_counts(&self) -> BTreeMap<Layer, usize> {
         self.decomposed.iter().map(|(&layer, decomposed)| (layer, decomposed.components.count())).collect()
     }

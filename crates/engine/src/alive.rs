@@ -1,0 +1,136 @@
+//! Which entries of a layer are alive.
+
+use std::ops::Range;
+
+/// The alive entries (position, component) of one layer for one set, in ascending order.
+///
+/// The row of an entry is its place in that order; positions own consecutive rows. Storage grows with the number of
+/// alive entries, not with `positions * components`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AliveEntries {
+    /// Rows of position `s` are `starts[s]..starts[s + 1]`.
+    starts: Vec<u32>,
+    components: Vec<u32>,
+}
+
+impl AliveEntries {
+    /// The entries of `positions` positions for which `is_alive` holds, out of `components` components each.
+    ///
+    /// # Panics
+    ///
+    /// When more than `u32::MAX` entries are alive.
+    pub fn collect(positions: usize, components: usize, is_alive: impl Fn(usize, usize) -> bool) -> Self {
+        let mut entries = Self { starts: vec![0], components: Vec::new() };
+        for position in 0..positions {
+            entries.push_position((0..components).filter(|&component| is_alive(position, component)));
+        }
+        entries
+    }
+
+    /// The entries whose value in `values`, `[positions, components]`, is at least `threshold`.
+    ///
+    /// The comparison is made in the values' own type: for a published float32 run, the threshold is rounded to
+    /// float32 first, as PyTorch does.
+    pub fn at_least<E: PartialOrd + Copy>(values: &[E], components: usize, threshold: E) -> Self {
+        let positions = values.len().checked_div(components).unwrap_or(0);
+        Self::collect(positions, components, |position, component| {
+            values[position * components + component] >= threshold
+        })
+    }
+
+    /// One entry, component 0, at every position.
+    pub fn every_position(positions: usize) -> Self {
+        Self::collect(positions, 1, |_, _| true)
+    }
+
+    /// Entries read back from rows of (position, component).
+    ///
+    /// `None` unless the rows ascend strictly and every position is below `positions`.
+    pub fn from_rows(positions: usize, rows: &[[u32; 2]]) -> Option<Self> {
+        let ascending = rows.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascending || rows.last().is_some_and(|row| row[0] as usize >= positions) {
+            return None;
+        }
+        let starts = (0..=positions).map(|s| rows.partition_point(|row| (row[0] as usize) < s) as u32).collect();
+        Some(Self { starts, components: rows.iter().map(|row| row[1]).collect() })
+    }
+
+    fn push_position(&mut self, components: impl Iterator<Item = usize>) {
+        self.components.extend(components.map(|component| component as u32));
+        let rows = u32::try_from(self.components.len()).expect("more than u32::MAX alive entries in one layer");
+        self.starts.push(rows);
+    }
+
+    /// Number of positions.
+    pub fn positions(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Number of alive entries.
+    pub fn len(&self) -> usize {
+        self.components.len()
+    }
+
+    /// Whether nothing is alive.
+    pub fn is_empty(&self) -> bool {
+        self.components.is_empty()
+    }
+
+    /// Rows of the entries at `position`.
+    pub fn rows_at(&self, position: usize) -> Range<usize> {
+        self.starts[position] as usize..self.starts[position + 1] as usize
+    }
+
+    /// Components alive at `position`, ascending.
+    pub fn components_at(&self, position: usize) -> &[u32] {
+        &self.components[self.rows_at(position)]
+    }
+
+    /// All entries as (position, component), in the order of their rows.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (usize, usize)> + '_ {
+        let mut position = 0;
+        self.components.iter().enumerate().map(move |(row, &component)| {
+            while self.starts[position + 1] as usize <= row {
+                position += 1;
+            }
+            (position, component as usize)
+        })
+    }
+
+    /// Row of an entry, if it is alive.
+    pub fn row_of(&self, position: usize, component: usize) -> Option<usize> {
+        let at = self.components_at(position).binary_search(&u32::try_from(component).ok()?).ok()?;
+        Some(self.starts[position] as usize + at)
+    }
+
+    /// The components alive at any position, ascending.
+    pub fn component_union(&self) -> Vec<usize> {
+        component_union([self])
+    }
+}
+
+/// The components alive at any position of any of the sets, ascending: the alive union of a batch.
+pub fn component_union<'a>(sets: impl IntoIterator<Item = &'a AliveEntries>) -> Vec<usize> {
+    let mut union: Vec<usize> = sets.into_iter().flat_map(|set| &set.components).map(|&c| c as usize).collect();
+    union.sort_unstable();
+    union.dedup();
+    union
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_follow_positions() {
+        let alive = AliveEntries::at_least(&[0.5, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.9, 1.0], 3, 0.1);
+        assert_eq!(alive.iter().collect::<Vec<_>>(), [(0, 0), (0, 2), (2, 1), (2, 2)]);
+        assert_eq!(alive.rows_at(1), 2..2);
+        assert_eq!((alive.row_of(2, 2), alive.row_of(1, 0)), (Some(3), None));
+        assert_eq!(alive.component_union(), [0, 1, 2]);
+        let rows: Vec<[u32; 2]> = alive.iter().map(|(s, c)| [s as u32, c as u32]).collect();
+        assert_eq!(AliveEntries::from_rows(3, &rows), Some(alive));
+        assert_eq!(AliveEntries::from_rows(2, &rows), None);
+        assert_eq!(AliveEntries::from_rows(3, &[[1, 0], [0, 0]]), None);
+    }
+}

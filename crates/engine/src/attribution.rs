@@ -1,0 +1,160 @@
+//! What the engine gives: each set's alive entries and the attributions between them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::{AliveEntries, CausalImportances, Layer, Pair};
+
+/// The attribution graph of one CI set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetAttributions<E> {
+    /// Name of the set.
+    pub name: String,
+    /// Nodes of every layer that has any: `wte`, the decomposed layers, `output`.
+    pub nodes: BTreeMap<Layer, LayerNodes<E>>,
+    /// Attributions of every pair of the pair table, in its order; pairs without entries are there too.
+    pub pairs: Vec<PairAttribution<E>>,
+    /// Softmax of the logits of the masked forward pass, `[positions, vocab]` in row-major order.
+    pub output_probs: Vec<E>,
+}
+
+/// The nodes of one layer in one set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerNodes<E> {
+    /// The alive entries: the rows of everything else here.
+    pub alive: Arc<AliveEntries>,
+    /// The entries alive under the model's own causal importances; those not in `alive` are ghosts. Shared by the sets
+    /// of a prompt.
+    pub original: Arc<AliveEntries>,
+    /// What made each entry alive: the causal importance of a component, the probability of an output token. Empty for
+    /// `wte`.
+    pub importance: Vec<E>,
+    /// Activation of each component before the detach; the logit for `output`. Empty for `wte`.
+    pub activation: Vec<E>,
+}
+
+/// Attributions of the entries of one source layer on the entries of one target layer, in one set.
+///
+/// There is one value for every alive source entry and alive target entry within the pair's position rule, zeros
+/// included, in ascending order of target row, then source row. So the indices follow from the nodes, and only values
+/// are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairAttribution<E> {
+    /// The layers.
+    pub pair: Pair,
+    /// Alive entries of the source layer.
+    pub source: Arc<AliveEntries>,
+    /// Alive entries of the target layer.
+    pub target: Arc<AliveEntries>,
+    /// Originally alive entries of the source layer.
+    pub original_source: Arc<AliveEntries>,
+    /// Originally alive entries of the target layer.
+    pub original_target: Arc<AliveEntries>,
+    /// The attributions.
+    pub values: Vec<E>,
+}
+
+/// A dense attribution tensor, as published results hold one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseAttribution<E> {
+    /// `[positions, n_c_in, positions, n_c_out]`: `s_in`, trimmed `c_in`, `s_out`, trimmed `c_out`.
+    pub shape: [usize; 4],
+    /// The elements in row-major order; zero where an entry is not alive or outside the position rule.
+    pub values: Vec<E>,
+}
+
+/// Source rows that act on a target entry at position `s_out`.
+pub fn source_rows(pair: &Pair, source: &AliveEntries, s_out: usize) -> Range<usize> {
+    let at = source.rows_at(s_out);
+    if pair.crosses_positions { 0..at.end } else { at }
+}
+
+/// Number of edges of a pair with these alive entries.
+pub fn edge_count(pair: &Pair, source: &AliveEntries, target: &AliveEntries) -> usize {
+    (0..target.positions()).map(|s| target.rows_at(s).len() * source_rows(pair, source, s).len()).sum()
+}
+
+impl<E: Copy + Default> PairAttribution<E> {
+    /// Row of each edge in the source's and the target's alive entries, in the order of `values`.
+    pub fn edges(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        (0..self.target.positions()).flat_map(move |s_out| {
+            let sources = source_rows(&self.pair, &self.source, s_out);
+            self.target.rows_at(s_out).flat_map(move |target| sources.clone().map(move |source| (source, target)))
+        })
+    }
+
+    /// Components of the source alive at any position, ascending: what the trimmed index `c_in` numbers.
+    pub fn trimmed_c_in_idxs(&self) -> Vec<usize> {
+        self.source.component_union()
+    }
+
+    /// Components of the target alive at any position, ascending: what the trimmed index `c_out` numbers.
+    pub fn trimmed_c_out_idxs(&self) -> Vec<usize> {
+        self.target.component_union()
+    }
+
+    /// Whether this is a key or value projection acting on the output projection of its own block.
+    pub fn is_kv_to_o_pair(&self) -> bool {
+        self.pair.is_kv_to_o_pair()
+    }
+
+    /// Whether each trimmed component of the source is originally alive, `[positions, n_c_in]` in row-major order.
+    pub fn original_alive_mask_in(&self) -> Vec<bool> {
+        original_alive_mask(&self.original_source, &self.trimmed_c_in_idxs())
+    }
+
+    /// Whether each trimmed component of the target is originally alive, `[positions, n_c_out]` in row-major order.
+    pub fn original_alive_mask_out(&self) -> Vec<bool> {
+        original_alive_mask(&self.original_target, &self.trimmed_c_out_idxs())
+    }
+
+    /// The pair as a dense tensor `[positions, n_c_in, positions, n_c_out]`.
+    ///
+    /// Quadratic in positions and in components: for looking at small cases, not for storing.
+    pub fn dense(&self) -> DenseAttribution<E> {
+        let (c_in, c_out) = (self.trimmed_c_in_idxs(), self.trimmed_c_out_idxs());
+        let positions = self.target.positions();
+        let shape = [positions, c_in.len(), positions, c_out.len()];
+        let mut values = vec![E::default(); shape.iter().product()];
+        let row_offsets = |alive: &AliveEntries, trimmed: &[usize]| -> Vec<usize> {
+            let place =
+                |component| trimmed.binary_search(&component).unwrap_or_else(|_| unreachable!("not in its union"));
+            alive.iter().map(|(position, component)| position * trimmed.len() + place(component)).collect()
+        };
+        let (from, to) = (row_offsets(&self.source, &c_in), row_offsets(&self.target, &c_out));
+        for ((source, target), &value) in self.edges().zip(&self.values) {
+            values[from[source] * positions * c_out.len() + to[target]] = value;
+        }
+        DenseAttribution { shape, values }
+    }
+}
+
+fn original_alive_mask(original: &AliveEntries, trimmed: &[usize]) -> Vec<bool> {
+    let at = |position| trimmed.iter().map(move |&component| original.row_of(position, component).is_some());
+    (0..original.positions()).flat_map(at).collect()
+}
+
+impl<E: Copy> SetAttributions<E> {
+    /// Total number of nodes.
+    pub fn node_count(&self) -> usize {
+        self.nodes.values().map(|nodes| nodes.alive.len()).sum()
+    }
+
+    /// Total number of edges.
+    pub fn edge_count(&self) -> usize {
+        self.pairs.iter().map(|pair| pair.values.len()).sum()
+    }
+}
+
+impl<E: PartialOrd + Copy> LayerNodes<E> {
+    /// Nodes of a layer whose entries carry nothing but their being alive.
+    pub fn bare(alive: Arc<AliveEntries>, original: Arc<AliveEntries>) -> Self {
+        Self { alive, original, importance: Vec::new(), activation: Vec::new() }
+    }
+}
+
+/// Alive entries of a layer under a CI threshold, which is rounded to f32, the type of the causal importances.
+pub fn alive_components(ci: &CausalImportances, ci_threshold: f64) -> AliveEntries {
+    AliveEntries::at_least(&ci.values, ci.components, ci_threshold as f32)
+}

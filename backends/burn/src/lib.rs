@@ -1,1 +1,14 @@
-//! Adapter from any burn backend to AttributionBackend.
+//! Adapter from any burn backend to [`AttributionBackend`].
+//!
+//! Works on burn's primitives rather than its `Tensor<B, D>`, whose rank is a type parameter. A backend package names
+//! the burn backend and the device; everything else is here:
+//!
+//! ```ignore
+//! pub type Backend<E> = tributary_burn::BurnBackend<burn_ndarray::NdArray<E>, E>;
+//! ```
+
+mod backend;
+mod tensor;
+
+pub use backend::BurnBackend;
+pub use tensor::BurnTensor;

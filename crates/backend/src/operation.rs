@@ -54,35 +54,56 @@ pub enum Reduce {
     Max,
 }
 
-impl fmt::Display for Unary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Unary {
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Neg => "neg",
             Self::Exp => "exp",
             Self::Tanh => "tanh",
             Self::Erf => "erf",
             Self::Sqrt => "sqrt",
             Self::Recip => "recip",
-        })
+        }
+    }
+}
+
+impl Binary {
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Sub => "sub",
+            Self::Mul => "mul",
+            Self::Div => "div",
+        }
+    }
+}
+
+impl Reduce {
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Max => "max",
+        }
+    }
+}
+
+impl fmt::Display for Unary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Add => "add",
-            Self::Sub => "sub",
-            Self::Mul => "mul",
-            Self::Div => "div",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for Reduce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sum => "sum",
-            Self::Max => "max",
-        })
+        f.write_str(self.name())
     }
 }

@@ -147,13 +147,6 @@ impl<E: Copy> SetAttributions<E> {
     }
 }
 
-impl<E: PartialOrd + Copy> LayerNodes<E> {
-    /// Nodes of a layer whose entries carry nothing but their being alive.
-    pub fn bare(alive: Arc<AliveEntries>, original: Arc<AliveEntries>) -> Self {
-        Self { alive, original, importance: Vec::new(), activation: Vec::new() }
-    }
-}
-
 /// Alive entries of a layer under a CI threshold, which is rounded to f32, the type of the causal importances.
 pub fn alive_components(ci: &CausalImportances, ci_threshold: f64) -> AliveEntries {
     AliveEntries::at_least(&ci.values, ci.components, ci_threshold as f32)

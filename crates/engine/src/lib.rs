@@ -1,11 +1,29 @@
 //! Local attributions of several CI sets in one pass, generic over the backend.
+//!
+//! Data flows one way. [`Weights`] and [`CiSet`]s come in from files; [`Model::upload`] puts the weights on a backend;
+//! [`attribute`] stacks the sets into batches, runs one masked forward pass for each batch (`masked`), finds what is
+//! alive (`alive`), differentiates each target with respect to its sources (`pair`, `segment`, `autograd`), and hands
+//! out each set's own entries as [`SetAttributions`].
+//!
+//! The forward pass is written once, in `forward`, and serves every purpose through a visitor.
 
 mod alive;
 mod architecture;
 mod attribution;
+mod autograd;
+mod batch;
+mod ci_function;
 mod ci_set;
+mod engine;
+mod forward;
 mod layer;
+mod masked;
+mod model;
+mod model_ci;
+mod output;
 mod pair;
+mod segment;
+mod sequence;
 mod weights;
 
 pub use alive::{AliveEntries, component_union};
@@ -14,7 +32,10 @@ pub use attribution::{
     DenseAttribution, LayerNodes, PairAttribution, SetAttributions, alive_components, edge_count, source_rows,
 };
 pub use ci_set::{CausalImportances, CiSet, Prompt};
+pub use engine::{Attributions, EngineError, Method, Progress, Thresholds, Timings, attribute};
 pub use layer::{Layer, Projection, UnknownLayer};
+pub use model::Model;
+pub use model_ci::model_ci;
 pub use pair::{Pair, pair_table};
 pub use weights::{
     Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Sigmoid, Weights,

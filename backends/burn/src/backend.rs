@@ -1,0 +1,215 @@
+//! The thirteen operations over burn.
+
+use std::marker::PhantomData;
+
+use burn_autodiff::Autodiff;
+use burn_backend::backend::{AutodiffBackend, Backend};
+use burn_backend::ops::FloatTensorOps;
+use burn_backend::{Shape, TensorData, try_read_sync};
+use tributary_backend::{AttributionBackend, BackendError, Binary, DeviceInfo, Element, Reduce, Unary, shape};
+
+use crate::BurnTensor;
+use crate::tensor::TrackedTensor;
+
+/// The burn backend `B` computing in `E`.
+#[derive(Clone, Debug)]
+pub struct BurnBackend<B: Backend, E> {
+    device: B::Device,
+    info: DeviceInfo,
+    element: PhantomData<E>,
+}
+
+/// Calls the burn operation on the plain or on the autodiff backend, as the operand is.
+macro_rules! call {
+    ($x:expr, $operation:ident $(, $argument:expr)*) => {
+        match $x {
+            BurnTensor::Plain(x) => BurnTensor::Plain(B::$operation(x.clone() $(, $argument)*)),
+            BurnTensor::Tracked(x) => BurnTensor::Tracked(Autodiff::<B>::$operation(x.clone() $(, $argument)*)),
+        }
+    };
+}
+
+/// The same for two operands: tracked as soon as one of them is.
+macro_rules! call2 {
+    ($lhs:expr, $rhs:expr, $operation:ident) => {
+        match ($lhs, $rhs) {
+            (BurnTensor::Plain(lhs), BurnTensor::Plain(rhs)) => {
+                BurnTensor::Plain(B::$operation(lhs.clone(), rhs.clone()))
+            }
+            (lhs, rhs) => BurnTensor::Tracked(Autodiff::<B>::$operation(lhs.lift(), rhs.lift())),
+        }
+    };
+}
+
+impl<B: Backend, E: Element + burn_backend::Element> BurnBackend<B, E> {
+    /// The backend on `device`, described by `info`.
+    pub fn new(device: B::Device, info: DeviceInfo) -> Self {
+        Self { device, info, element: PhantomData }
+    }
+
+    fn fail(&self, operation: &'static str, message: impl ToString) -> BackendError {
+        BackendError::Device { operation, device: self.info.device.clone(), message: message.to_string() }
+    }
+
+    /// `x` with axes of length 1 put in front up to `rank`; burn broadcasts only between equal ranks.
+    fn pad_rank(x: &BurnTensor<B>, rank: usize) -> BurnTensor<B> {
+        let shape = x.shape();
+        if shape.len() == rank {
+            return x.clone();
+        }
+        let padded: Vec<usize> = std::iter::repeat_n(1, rank - shape.len()).chain(shape).collect();
+        call!(x, float_reshape, Shape::from(padded))
+    }
+}
+
+/// The leading axes of `[.., k]` folded into one, `[rows, k]`.
+fn fold_rows(shape: &[usize]) -> [usize; 2] {
+    let k = shape[shape.len() - 1];
+    [shape::elements(shape) / k, k]
+}
+
+impl<B: Backend, E: Element + burn_backend::Element> AttributionBackend for BurnBackend<B, E> {
+    type Element = E;
+    type Tensor = BurnTensor<B>;
+
+    fn device(&self) -> DeviceInfo {
+        self.info.clone()
+    }
+
+    fn upload(&self, values: &[E], shape: &[usize]) -> Result<BurnTensor<B>, BackendError> {
+        shape::upload(values.len(), shape)?;
+        let data = TensorData::new(values.to_vec(), shape.to_vec());
+        Ok(BurnTensor::Plain(B::float_from_data(data, &self.device)))
+    }
+
+    fn download(&self, tensor: &BurnTensor<B>) -> Result<Vec<E>, BackendError> {
+        let data = try_read_sync(B::float_into_data(tensor.primitive()))
+            .ok_or_else(|| self.fail("download", "the device cannot be read synchronously"))?
+            .map_err(|error| self.fail("download", error))?;
+        data.into_vec().map_err(|error| self.fail("download", format!("{error:?}")))
+    }
+
+    fn shape(&self, tensor: &BurnTensor<B>) -> Vec<usize> {
+        tensor.shape()
+    }
+
+    fn unary(&self, operation: Unary, x: &BurnTensor<B>) -> Result<BurnTensor<B>, BackendError> {
+        if shape::elements(&x.shape()) == 0 {
+            return Ok(x.clone());
+        }
+        Ok(match operation {
+            Unary::Neg => call!(x, float_neg),
+            Unary::Exp => call!(x, float_exp),
+            Unary::Tanh => call!(x, float_tanh),
+            Unary::Erf => call!(x, float_erf),
+            Unary::Sqrt => call!(x, float_sqrt),
+            Unary::Recip => call!(x, float_recip),
+        })
+    }
+
+    fn binary(
+        &self,
+        operation: Binary,
+        lhs: &BurnTensor<B>,
+        rhs: &BurnTensor<B>,
+    ) -> Result<BurnTensor<B>, BackendError> {
+        let shape = shape::broadcast(operation.name(), &lhs.shape(), &rhs.shape())?;
+        if shape::elements(&shape) == 0 {
+            return self.zeros(&shape);
+        }
+        let (lhs, rhs) = (&Self::pad_rank(lhs, shape.len()), &Self::pad_rank(rhs, shape.len()));
+        Ok(match operation {
+            Binary::Add => call2!(lhs, rhs, float_add),
+            Binary::Sub => call2!(lhs, rhs, float_sub),
+            Binary::Mul => call2!(lhs, rhs, float_mul),
+            Binary::Div => call2!(lhs, rhs, float_div),
+        })
+    }
+
+    fn reduce(&self, operation: Reduce, x: &BurnTensor<B>, axis: usize) -> Result<BurnTensor<B>, BackendError> {
+        let reduced = match operation {
+            Reduce::Sum => shape::reduce("sum", &x.shape(), axis)?,
+            Reduce::Max => shape::max(&x.shape(), axis)?,
+        };
+        if shape::elements(&x.shape()) == 0 {
+            return self.zeros(&reduced);
+        }
+        Ok(match operation {
+            Reduce::Sum => call!(x, float_sum_dim, axis),
+            Reduce::Max => call!(x, float_max_dim, axis),
+        })
+    }
+
+    fn matmul(&self, lhs: &BurnTensor<B>, rhs: &BurnTensor<B>) -> Result<BurnTensor<B>, BackendError> {
+        let (lhs_shape, rhs_shape) = (lhs.shape(), rhs.shape());
+        let shape = shape::matmul(&lhs_shape, &rhs_shape)?;
+        if shape::elements(&shape) == 0 || shape::elements(&lhs_shape) == 0 {
+            return self.zeros(&shape);
+        }
+        if rhs_shape.len() == 2 && lhs_shape.len() > 2 {
+            // One matrix for every batch item, such as a weight: one large product instead of many small ones.
+            let rows = self.reshape(lhs, &fold_rows(&lhs_shape))?;
+            return self.reshape(&call2!(&rows, rhs, float_matmul), &shape);
+        }
+        let (lhs, rhs) = (&Self::pad_rank(lhs, shape.len()), &Self::pad_rank(rhs, shape.len()));
+        Ok(call2!(lhs, rhs, float_matmul))
+    }
+
+    fn reshape(&self, x: &BurnTensor<B>, shape: &[usize]) -> Result<BurnTensor<B>, BackendError> {
+        let shape = shape::reshape(&x.shape(), shape)?;
+        if shape::elements(&shape) == 0 {
+            return self.zeros(&shape);
+        }
+        Ok(call!(x, float_reshape, Shape::from(shape)))
+    }
+
+    fn permute(&self, x: &BurnTensor<B>, axes: &[usize]) -> Result<BurnTensor<B>, BackendError> {
+        let shape = shape::permute(&x.shape(), axes)?;
+        if shape::elements(&shape) == 0 {
+            return self.zeros(&shape);
+        }
+        Ok(call!(x, float_permute, axes))
+    }
+
+    fn select(&self, x: &BurnTensor<B>, axis: usize, indices: &[usize]) -> Result<BurnTensor<B>, BackendError> {
+        let shape = shape::select(&x.shape(), axis, indices)?;
+        if shape::elements(&shape) == 0 {
+            return self.zeros(&shape);
+        }
+        let indices: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
+        let indices = B::int_from_data(TensorData::new(indices, [shape[axis]]), &self.device);
+        Ok(call!(x, float_select, axis, indices))
+    }
+
+    fn detach(&self, x: &BurnTensor<B>) -> BurnTensor<B> {
+        BurnTensor::Plain(x.primitive())
+    }
+
+    fn grad(
+        &self,
+        leaves: &[BurnTensor<B>],
+        function: impl FnOnce(&[BurnTensor<B>]) -> Result<BurnTensor<B>, BackendError>,
+    ) -> Result<Vec<BurnTensor<B>>, BackendError> {
+        let tracked: Vec<TrackedTensor<B>> = leaves
+            .iter()
+            .map(|leaf| Autodiff::<B>::float_set_require_grad(Autodiff::<B>::from_inner(leaf.primitive()), true))
+            .collect();
+        let arguments: Vec<BurnTensor<B>> = tracked.iter().cloned().map(BurnTensor::Tracked).collect();
+        let result = function(&arguments)?;
+        shape::scalar(&result.shape())?;
+        let mut gradients = match result {
+            BurnTensor::Tracked(result) => Some(Autodiff::<B>::backward(result)),
+            BurnTensor::Plain(_) => None,
+        };
+        leaves
+            .iter()
+            .zip(&tracked)
+            .map(|(leaf, tracked)| {
+                match gradients.as_mut().and_then(|gradients| Autodiff::<B>::grad_remove(tracked, gradients)) {
+                    Some(gradient) => Ok(BurnTensor::Plain(gradient)),
+                    None => self.zeros(&leaf.shape()),
+                }
+            })
+            .collect()
+    }
+}

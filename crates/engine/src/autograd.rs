@@ -1,0 +1,201 @@
+//! Attributions by automatic differentiation, one backward pass per slot.
+//!
+//! Sets are independent batch items, and where no pair of a target crosses positions, so are positions. One backward
+//! pass from a sum over independent outputs gives each its own gradient. So the alive targets of every (set, position)
+//! are numbered, and the j-th of all of them share pass j: as many passes as are alive at the fullest position, not as
+//! many as are alive altogether. Where a pair crosses positions, each target position needs passes of its own.
+
+use std::ops::Range;
+
+use tributary_backend::{AttributionBackend, BackendError, Element};
+
+use crate::batch::Batch;
+use crate::engine::{BatchAlive, Progress};
+use crate::masked::MaskedForward;
+use crate::segment::Segment;
+use crate::{AliveEntries, Layer, Model, Pair, component_union, edge_count, source_rows};
+
+/// Values of every pair of the pair table for every set: `[pair][set]`, in the order of
+/// [`PairAttribution`](crate::PairAttribution).
+pub(crate) fn attribute<B: AttributionBackend>(
+    model: &Model<B>,
+    batch: &Batch<'_>,
+    forward: &MaskedForward<B::Tensor>,
+    alive: &BatchAlive,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Vec<Vec<B::Element>>>, BackendError> {
+    // The pair table is ordered by target.
+    let targets: Vec<Target<'_>> =
+        model.pairs.chunk_by(|a, b| a.target == b.target).map(|pairs| Target::new(pairs, alive)).collect();
+    let passes = targets.iter().flat_map(|target| &target.groups).map(|group| group.slots).sum();
+    let mut done = 0;
+    let mut values = Vec::with_capacity(model.pairs.len());
+    for target in &targets {
+        values.extend(target.attribute(model, batch, forward, &mut || {
+            done += 1;
+            progress(Progress::Backward { done, passes });
+        })?);
+    }
+    Ok(values)
+}
+
+/// A target layer with all its pairs, and the passes it takes.
+struct Target<'a> {
+    pairs: &'a [Pair],
+    /// Alive entries of the target layer per set, and of each pair's source: `[set]`, `[pair][set]`.
+    entries: &'a [std::sync::Arc<AliveEntries>],
+    sources: Vec<&'a [std::sync::Arc<AliveEntries>]>,
+    groups: Vec<PassGroup>,
+}
+
+/// Passes that differ only in their slot.
+struct PassGroup {
+    /// The target positions that take part.
+    positions: Range<usize>,
+    /// Largest number of targets alive at one of them in one set.
+    slots: usize,
+}
+
+impl<'a> Target<'a> {
+    fn new(pairs: &'a [Pair], alive: &'a BatchAlive) -> Self {
+        let entries = alive.of(pairs[0].target);
+        let positions = entries[0].positions();
+        let group = |positions: Range<usize>| {
+            let at = positions.clone().flat_map(|s| entries.iter().map(move |set| set.rows_at(s).len()));
+            PassGroup { slots: at.max().unwrap_or(0), positions }
+        };
+        let groups = if pairs.iter().any(|pair| pair.crosses_positions) {
+            (0..positions).map(|s| group(s..s + 1)).collect()
+        } else {
+            vec![group(0..positions)]
+        };
+        let sources = pairs.iter().map(|pair| alive.of(pair.source)).collect();
+        Self { pairs, entries, sources, groups }
+    }
+
+    /// Values of each pair for each set: `[pair][set]`.
+    fn attribute<B: AttributionBackend>(
+        &self,
+        model: &Model<B>,
+        batch: &Batch<'_>,
+        forward: &MaskedForward<B::Tensor>,
+        pass_done: &mut dyn FnMut(),
+    ) -> Result<Vec<Vec<Vec<B::Element>>>, BackendError> {
+        let b = &model.backend;
+        let mut values: Vec<Vec<EdgeValues<B::Element>>> = self
+            .pairs
+            .iter()
+            .zip(&self.sources)
+            .map(|(pair, sources)| {
+                sources.iter().zip(self.entries).map(|(source, target)| EdgeValues::new(pair, source, target)).collect()
+            })
+            .collect();
+        let union = component_union(self.entries.iter().map(AsRef::as_ref));
+        if !union.is_empty() {
+            let sources = self.pairs.iter().map(|pair| pair.source).collect();
+            let segment = Segment::new(model, forward, sources, self.pairs[0].target, &union)?;
+            let leaves = segment.leaves();
+            for group in &self.groups {
+                let gathers = self.gathers(group, model, batch.positions());
+                for slot in 0..group.slots {
+                    let cotangent = self.cotangent(b, group, slot, &union)?;
+                    let gradients = b.vjp(&leaves, &cotangent, |leaves| segment.evaluate(leaves))?;
+                    for (index, gather) in gathers.iter().enumerate() {
+                        let mut weighted = b.mul(&gradients[index], &leaves[index])?;
+                        if self.pairs[index].source == Layer::Wte {
+                            weighted = b.sum(&weighted, 2)?;
+                        }
+                        let gathered = b.download(&b.gather(&weighted, &gather.entries)?)?;
+                        self.scatter(group, slot, index, gather, &gathered, &mut values[index]);
+                    }
+                    pass_done();
+                }
+            }
+        }
+        Ok(values.into_iter().map(|sets| sets.into_iter().map(|set| set.values).collect()).collect())
+    }
+
+    /// For each pair, the source entries that the passes of `group` reach.
+    fn gathers<B: AttributionBackend>(&self, group: &PassGroup, model: &Model<B>, positions: usize) -> Vec<Gather> {
+        let gather = |(pair, sources): (&Pair, &&[std::sync::Arc<AliveEntries>])| {
+            let components = model.component_counts.get(&pair.source).copied().unwrap_or(1);
+            let mut gather = Gather { entries: Vec::new(), rows: Vec::new() };
+            for (set, source) in sources.iter().enumerate() {
+                let first = source_rows(pair, source, group.positions.start).start;
+                let rows = first..source_rows(pair, source, group.positions.end - 1).end;
+                let entries = source.iter().skip(rows.start).take(rows.len());
+                let starts_at = gather.entries.len();
+                gather.entries.extend(entries.map(|(s, c)| (set * positions + s) * components + c));
+                gather.rows.push((rows.start, starts_at));
+            }
+            gather
+        };
+        self.pairs.iter().zip(&self.sources).map(gather).collect()
+    }
+
+    /// 1 at the target entry that (set, position) has in `slot`, `[sets, positions, union]`.
+    fn cotangent<B: AttributionBackend>(
+        &self,
+        b: &B,
+        group: &PassGroup,
+        slot: usize,
+        union: &[usize],
+    ) -> Result<B::Tensor, BackendError> {
+        let positions = self.entries[0].positions();
+        let mut values = vec![B::Element::default(); self.entries.len() * positions * union.len()];
+        for (set, entries) in self.entries.iter().enumerate() {
+            for position in group.positions.clone() {
+                if let Some(&component) = entries.components_at(position).get(slot) {
+                    let place = union.binary_search(&(component as usize)).unwrap_or_else(|_| unreachable!());
+                    values[(set * positions + position) * union.len() + place] = B::Element::from_f64(1.0);
+                }
+            }
+        }
+        b.upload(&values, &[self.entries.len(), positions, union.len()])
+    }
+
+    /// Puts the gathered values of one pass in their places among the edges of pair `pair`.
+    fn scatter<E: Element>(
+        &self,
+        group: &PassGroup,
+        slot: usize,
+        pair: usize,
+        gather: &Gather,
+        gathered: &[E],
+        values: &mut [EdgeValues<E>],
+    ) {
+        for (set, (entries, source)) in self.entries.iter().zip(self.sources[pair]).enumerate() {
+            let (first_row, starts_at) = gather.rows[set];
+            for position in group.positions.clone() {
+                if slot < entries.rows_at(position).len() {
+                    let rows = source_rows(&self.pairs[pair], source, position);
+                    let edges = values[set].starts[position] + slot * rows.len();
+                    let from = starts_at + rows.start - first_row;
+                    values[set].values[edges..edges + rows.len()].copy_from_slice(&gathered[from..from + rows.len()]);
+                }
+            }
+        }
+    }
+}
+
+/// Source entries of one pair, of all sets one after the other.
+struct Gather {
+    /// Index of each in the flattened `[sets, positions, components]`.
+    entries: Vec<usize>,
+    /// For each set, its first row and where that row is in `entries`.
+    rows: Vec<(usize, usize)>,
+}
+
+/// Values of one pair in one set, and where those of each target position begin.
+struct EdgeValues<E> {
+    values: Vec<E>,
+    starts: Vec<usize>,
+}
+
+impl<E: Element> EdgeValues<E> {
+    fn new(pair: &Pair, source: &AliveEntries, target: &AliveEntries) -> Self {
+        let edges_at = |s| target.rows_at(s).len() * source_rows(pair, source, s).len();
+        let starts = (0..target.positions()).scan(0, |edges, s| Some(std::mem::replace(edges, *edges + edges_at(s))));
+        Self { starts: starts.collect(), values: vec![E::default(); edge_count(pair, source, target)] }
+    }
+}

@@ -1,0 +1,96 @@
+//! The model's forward pass, written once.
+
+use tributary_backend::{AttributionBackend, BackendError};
+
+use crate::sequence::Sequence;
+use crate::{Layer, Model, Projection};
+
+/// Why a forward pass ended before the logits.
+pub(crate) enum Halt<T> {
+    /// The visitor has what it wanted.
+    Reached(T),
+    /// The backend failed.
+    Failed(BackendError),
+}
+
+impl<T> From<BackendError> for Halt<T> {
+    fn from(error: BackendError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A tensor of the forward pass, or why there is none.
+pub(crate) type Flow<B> = Result<<B as AttributionBackend>::Tensor, Halt<<B as AttributionBackend>::Tensor>>;
+
+/// Decides what each layer of a forward pass computes.
+///
+/// The input of a layer comes as a function: a visitor that knows the layer's output never calls it, and so skips
+/// everything that only served to compute it. That is how one forward pass serves as the masked forward of all sets,
+/// as the forward of the undecomposed model, and as each short segment from sources to target that is differentiated.
+pub(crate) trait Visitor<B: AttributionBackend>: Sized {
+    /// The token embeddings, `[sets, positions, d_model]`.
+    fn embedding(&mut self) -> Flow<B>;
+
+    /// Output of `layer`, a linear layer or [`Layer::Output`]: `[sets, positions, d_out]`.
+    fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B>;
+}
+
+/// Runs the model on a sequence; gives the logits, `[sets, positions, vocab]`.
+pub(crate) fn forward<B: AttributionBackend>(
+    model: &Model<B>,
+    sequence: &Sequence<B::Tensor>,
+    visitor: &mut impl Visitor<B>,
+) -> Flow<B> {
+    let b = &model.backend;
+    let mut residual = visitor.embedding()?;
+    if let Some(wpe) = &sequence.wpe {
+        residual = b.add(&residual, wpe)?;
+    }
+    for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {
+        let attention = visitor.layer(Layer::linear(block, Projection::O), |visitor| {
+            let mut normalised = None;
+            let mut read = |projection| {
+                visitor.layer(Layer::linear(block, projection), |_| match &normalised {
+                    Some(normalised) => Ok(B::Tensor::clone(normalised)),
+                    None => Ok(normalised.insert(model.normalise(attention_norm, &residual)?).clone()),
+                })
+            };
+            let (q, k, v) = (read(Projection::Q)?, read(Projection::K)?, read(Projection::V)?);
+            Ok(attend(model, sequence, &q, &k, &v)?)
+        })?;
+        residual = b.add(&residual, &attention)?;
+        let mlp = visitor.layer(Layer::linear(block, Projection::DownProj), |visitor| {
+            let hidden =
+                visitor.layer(Layer::linear(block, Projection::CFc), |_| Ok(model.normalise(mlp_norm, &residual)?))?;
+            Ok(b.gelu_tanh(&hidden)?)
+        })?;
+        residual = b.add(&residual, &mlp)?;
+    }
+    visitor.layer(Layer::Output, |_| Ok(model.normalise(&model.ln_f, &residual)?))
+}
+
+/// Causal attention `softmax(q k^T / sqrt(d_head)) v`, head by head.
+///
+/// `q` is `[sets, positions, d_model]`, `k` and `v` `[sets, positions, n_kv_heads * d_head]`, the result as `q`.
+fn attend<B: AttributionBackend>(
+    model: &Model<B>,
+    sequence: &Sequence<B::Tensor>,
+    q: &B::Tensor,
+    k: &B::Tensor,
+    v: &B::Tensor,
+) -> Result<B::Tensor, BackendError> {
+    let (b, architecture) = (&model.backend, &model.architecture);
+    let (kv_heads, d_head) = (architecture.n_kv_heads, architecture.d_head());
+    let [sets, positions, width] = b.shape(q)[..] else { panic!("queries have three axes") };
+    // [sets, kv_heads, heads per kv head, positions, d_head]: the third axis broadcasts over shared keys and values.
+    let split = |x: &B::Tensor, group: usize| {
+        b.permute(&b.reshape(x, &[sets, positions, kv_heads, group, d_head])?, &[0, 2, 3, 1, 4])
+    };
+    let group = architecture.n_heads / kv_heads;
+    let (q, k, v) = (split(q, group)?, split(k, 1)?, split(v, 1)?);
+    let (q, k) = (sequence.rotate(b, &q)?, sequence.rotate(b, &k)?);
+    let scores = b.scale(&b.matmul(&q, &b.permute(&k, &[0, 1, 2, 4, 3])?)?, 1.0 / (d_head as f64).sqrt())?;
+    let probs = b.softmax(&b.add(&scores, &sequence.causal_mask)?, 4)?;
+    let read = b.matmul(&probs, &v)?;
+    b.reshape(&b.permute(&read, &[0, 3, 1, 2, 4])?, &[sets, positions, width])
+}

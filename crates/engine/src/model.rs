@@ -1,0 +1,166 @@
+//! A decomposed model on a backend, and the pieces its forward pass is made of.
+
+use std::collections::BTreeMap;
+
+use tributary_backend::{AttributionBackend, BackendError, Element, Unary};
+
+use crate::ci_function::CiNetwork;
+use crate::{Architecture, Array, Components, Layer, LinearWeights, Norm, NormWeights, Pair, Weights, pair_table};
+
+/// A decomposed model whose weights live on a backend.
+pub struct Model<B: AttributionBackend> {
+    pub(crate) backend: B,
+    pub(crate) architecture: Architecture,
+    pub(crate) component_counts: BTreeMap<Layer, usize>,
+    pub(crate) pairs: Vec<Pair>,
+    /// `[vocab, d_model]`
+    pub(crate) wte: B::Tensor,
+    /// `[max_positions, d_model]`
+    pub(crate) wpe: Option<B::Tensor>,
+    /// Before attention and before the MLP of each block.
+    pub(crate) norms: Vec<[NormTensors<B::Tensor>; 2]>,
+    pub(crate) ln_f: NormTensors<B::Tensor>,
+    pub(crate) linear: BTreeMap<Layer, LinearTensors<B::Tensor>>,
+    pub(crate) components: BTreeMap<Layer, ComponentTensors<B::Tensor>>,
+    pub(crate) ci_networks: BTreeMap<Layer, CiNetwork<B::Tensor>>,
+    /// `[d_model, vocab]`
+    pub(crate) unembedding: B::Tensor,
+}
+
+pub(crate) struct NormTensors<T> {
+    weight: T,
+    bias: Option<T>,
+}
+
+pub(crate) struct LinearTensors<T> {
+    /// `[d_in, d_out]`
+    weight: T,
+    bias: Option<T>,
+}
+
+pub(crate) struct ComponentTensors<T> {
+    /// `[d_in, C]`
+    pub(crate) v: T,
+    /// `[C, d_out]`
+    u: T,
+}
+
+impl<B: AttributionBackend> Model<B> {
+    /// Copies the weights to the backend.
+    pub fn upload(backend: B, weights: &Weights) -> Result<Self, BackendError> {
+        let up = |array: &Array| upload(&backend, array);
+        let norm = |norm: &NormWeights| -> Result<_, BackendError> {
+            Ok(NormTensors { weight: up(&norm.weight)?, bias: norm.bias.as_ref().map(up).transpose()? })
+        };
+        let linear = |linear: &LinearWeights| -> Result<_, BackendError> {
+            let bias = linear.bias.as_ref().map(up).transpose()?;
+            Ok(LinearTensors { weight: up(&transpose(&linear.weight))?, bias })
+        };
+        let components = |components: &Components| -> Result<_, BackendError> {
+            Ok(ComponentTensors { v: up(&components.v)?, u: up(&components.u)? })
+        };
+        let norms = weights.norms.iter().map(|block| Ok([norm(&block.attention)?, norm(&block.mlp)?]));
+        let decomposed = weights.decomposed.keys().copied().collect();
+        Ok(Self {
+            architecture: weights.architecture.clone(),
+            component_counts: weights.component_counts(),
+            pairs: pair_table(weights.architecture.n_blocks, &decomposed),
+            wte: up(&weights.wte)?,
+            wpe: weights.wpe.as_ref().map(up).transpose()?,
+            norms: norms.collect::<Result<_, BackendError>>()?,
+            ln_f: norm(&weights.ln_f)?,
+            linear: try_map(&weights.linear, linear)?,
+            components: try_map(&weights.decomposed, |layer| components(&layer.components))?,
+            ci_networks: try_map(&weights.decomposed, |layer| CiNetwork::upload(&backend, &layer.ci_function))?,
+            unembedding: up(&transpose(weights.lm_head.as_ref().unwrap_or(&weights.wte)))?,
+            backend,
+        })
+    }
+
+    /// The backend the weights live on.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Shape of the model.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Number of components of every decomposed layer.
+    pub fn component_counts(&self) -> &BTreeMap<Layer, usize> {
+        &self.component_counts
+    }
+
+    /// Which layers act on which.
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+
+    /// Token embeddings `[sets, positions, d_model]` of as many rows of tokens.
+    pub(crate) fn embed(&self, tokens: &[&[u32]]) -> Result<B::Tensor, BackendError> {
+        let flat: Vec<usize> = tokens.iter().flat_map(|row| row.iter().map(|&token| token as usize)).collect();
+        let rows = self.backend.select(&self.wte, 0, &flat)?;
+        self.backend.reshape(&rows, &[tokens.len(), flat.len() / tokens.len(), self.architecture.d_model])
+    }
+
+    /// `x` normalised along its last axis.
+    pub(crate) fn normalise(&self, norm: &NormTensors<B::Tensor>, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
+        let b = &self.backend;
+        let axis = b.shape(x).len() - 1;
+        let (centred, eps) = match self.architecture.norm {
+            Norm::LayerNorm { eps } => (b.sub(x, &b.mean(x, axis)?)?, eps),
+            Norm::RmsNorm { eps } => (x.clone(), eps),
+        };
+        let variance = b.mean(&b.mul(&centred, &centred)?, axis)?;
+        let deviation = b.unary(Unary::Sqrt, &b.add_scalar(&variance, eps)?)?;
+        let scaled = b.mul(&b.div(&centred, &deviation)?, &norm.weight)?;
+        norm.bias.as_ref().map_or(Ok(scaled.clone()), |bias| b.add(&scaled, bias))
+    }
+
+    /// A linear layer as the target model computes it.
+    pub(crate) fn apply_linear(&self, layer: Layer, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
+        if layer == Layer::Output {
+            return self.backend.matmul(x, &self.unembedding);
+        }
+        let linear = &self.linear[&layer];
+        self.add_bias(&self.backend.matmul(x, &linear.weight)?, linear)
+    }
+
+    /// What a decomposed layer gives for its component activations: `(post * mask) U + bias`.
+    pub(crate) fn write(&self, layer: Layer, post: &B::Tensor, mask: &B::Tensor) -> Result<B::Tensor, BackendError> {
+        let b = &self.backend;
+        let sum = b.matmul(&b.mul(post, mask)?, &self.components[&layer].u)?;
+        self.add_bias(&sum, &self.linear[&layer])
+    }
+
+    /// What turns the input of a target layer into its component activations (`V`), or into logits:
+    /// `[d_in, components]`.
+    pub(crate) fn reader(&self, target: Layer) -> &B::Tensor {
+        self.components.get(&target).map_or(&self.unembedding, |components| &components.v)
+    }
+
+    fn add_bias(&self, x: &B::Tensor, linear: &LinearTensors<B::Tensor>) -> Result<B::Tensor, BackendError> {
+        linear.bias.as_ref().map_or(Ok(x.clone()), |bias| self.backend.add(x, bias))
+    }
+}
+
+/// Copies an array to a backend, in the backend's element type.
+pub(crate) fn upload<B: AttributionBackend>(backend: &B, array: &Array) -> Result<B::Tensor, BackendError> {
+    let values: Vec<B::Element> = array.values.iter().map(|&value| B::Element::from_f32(value)).collect();
+    backend.upload(&values, &array.shape)
+}
+
+/// The transpose of a matrix, made on the host so that the device multiplies contiguous rows.
+fn transpose(matrix: &Array) -> Array {
+    let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes, not {:?}", matrix.shape) };
+    let at = |i| matrix.values[i % rows * columns + i / rows];
+    Array::new([columns, rows], (0..rows * columns).map(at).collect())
+}
+
+fn try_map<V, T>(
+    map: &BTreeMap<Layer, V>,
+    f: impl Fn(&V) -> Result<T, BackendError>,
+) -> Result<BTreeMap<Layer, T>, BackendError> {
+    map.iter().map(|(&layer, value)| Ok((layer, f(value)?))).collect()
+}

@@ -1,0 +1,81 @@
+//! The piece of the forward pass between the sources of a target and the target.
+
+use std::collections::BTreeMap;
+
+use tributary_backend::{AttributionBackend, BackendError};
+
+use crate::forward::{Flow, Halt, Visitor, forward};
+use crate::masked::MaskedForward;
+use crate::{Layer, Model};
+
+/// A target layer as a function of its sources.
+///
+/// Only what lies between the nearest detaches is computed: sources give their leaves, other decomposed layers the
+/// outputs the masked forward pass recorded.
+pub(crate) struct Segment<'a, B: AttributionBackend> {
+    model: &'a Model<B>,
+    forward: &'a MaskedForward<B::Tensor>,
+    sources: Vec<Layer>,
+    target: Layer,
+    /// `[d_in, components]`: the wanted columns of what reads the target's input.
+    reader: B::Tensor,
+}
+
+impl<'a, B: AttributionBackend> Segment<'a, B> {
+    /// The `components` of `target` as a function of the layers in `sources`.
+    pub(crate) fn new(
+        model: &'a Model<B>,
+        forward: &'a MaskedForward<B::Tensor>,
+        sources: Vec<Layer>,
+        target: Layer,
+        components: &[usize],
+    ) -> Result<Self, BackendError> {
+        let reader = model.backend.select(model.reader(target), 1, components)?;
+        Ok(Self { model, forward, sources, target, reader })
+    }
+
+    /// What each source gave in the masked forward pass: component activations, or embeddings.
+    pub(crate) fn leaves(&self) -> Vec<B::Tensor> {
+        self.sources
+            .iter()
+            .map(|source| self.forward.activations.get(source).unwrap_or(&self.forward.embedding).clone())
+            .collect()
+    }
+
+    /// `pre` of the target's wanted components, `[sets, positions, components]`, for `leaves` in the sources' order.
+    pub(crate) fn evaluate(&self, leaves: &[B::Tensor]) -> Result<B::Tensor, BackendError> {
+        let leaves = self.sources.iter().copied().zip(leaves).collect();
+        match forward(self.model, &self.forward.sequence, &mut Evaluation { segment: self, leaves }) {
+            Err(Halt::Reached(pre)) => Ok(pre),
+            Err(Halt::Failed(error)) => Err(error),
+            Ok(_) => unreachable!("{} lies before the logits or is them", self.target),
+        }
+    }
+}
+
+struct Evaluation<'a, B: AttributionBackend> {
+    segment: &'a Segment<'a, B>,
+    leaves: BTreeMap<Layer, &'a B::Tensor>,
+}
+
+impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
+    fn embedding(&mut self) -> Flow<B> {
+        Ok(B::Tensor::clone(self.leaves.get(&Layer::Wte).copied().unwrap_or(&self.segment.forward.embedding)))
+    }
+
+    fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {
+        let Segment { model, forward, target, reader, .. } = self.segment;
+        if layer == *target {
+            let x = input(self)?;
+            return Err(Halt::Reached(model.backend.matmul(&x, reader)?));
+        }
+        if let Some(post) = self.leaves.get(&layer) {
+            return Ok(model.write(layer, post, &forward.masks[&layer])?);
+        }
+        if let Some(output) = forward.outputs.get(&layer) {
+            return Ok(output.clone());
+        }
+        let x = input(self)?;
+        Ok(model.apply_linear(layer, &x)?)
+    }
+}

@@ -1,0 +1,85 @@
+//! What depends on nothing but the number of positions.
+
+use tributary_backend::{AttributionBackend, BackendError, Element};
+
+use crate::{Model, PositionEncoding};
+
+/// Tables for sequences of one length, on a backend.
+pub(crate) struct Sequence<T> {
+    /// `[positions, d_model]`, with learned positions.
+    pub(crate) wpe: Option<T>,
+    /// `[positions, positions]`: 0 where row may attend to column, else -inf.
+    pub(crate) causal_mask: T,
+    rotary: Option<Rotary<T>>,
+}
+
+/// Rotation of pairs of elements of a head, as `x * cos + x[partner] * sin`.
+struct Rotary<T> {
+    /// `[positions, d_head]`
+    cos: T,
+    /// `[positions, d_head]`, negative for the first element of each pair.
+    sin: T,
+    /// The other element of each element's pair.
+    partner: Vec<usize>,
+}
+
+impl<T: Clone> Sequence<T> {
+    pub(crate) fn new<B: AttributionBackend<Tensor = T>>(
+        model: &Model<B>,
+        positions: usize,
+    ) -> Result<Self, BackendError> {
+        let b = &model.backend;
+        let wpe = model.wpe.as_ref().map(|wpe| b.select(wpe, 0, &(0..positions).collect::<Vec<_>>())).transpose()?;
+        let mask = |i: usize| if i % positions <= i / positions { 0.0 } else { f64::NEG_INFINITY };
+        let causal_mask = table(b, [positions, positions], mask)?;
+        let rotary = match model.architecture.position_encoding {
+            PositionEncoding::Learned => None,
+            PositionEncoding::Rotary { base, adjacent_pairs } => {
+                Some(Rotary::new(b, [positions, model.architecture.d_head()], base, adjacent_pairs)?)
+            }
+        };
+        Ok(Self { wpe, causal_mask, rotary })
+    }
+
+    /// Queries or keys `[.., positions, d_head]` rotated to their positions; as they are without rotary positions.
+    pub(crate) fn rotate<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T) -> Result<T, BackendError> {
+        let Some(rotary) = &self.rotary else { return Ok(x.clone()) };
+        let partner = b.select(x, b.shape(x).len() - 1, &rotary.partner)?;
+        b.add(&b.mul(x, &rotary.cos)?, &b.mul(&partner, &rotary.sin)?)
+    }
+}
+
+impl<T> Rotary<T> {
+    fn new<B: AttributionBackend<Tensor = T>>(
+        b: &B,
+        shape: [usize; 2],
+        base: f64,
+        adjacent_pairs: bool,
+    ) -> Result<Self, BackendError> {
+        let [_, d_head] = shape;
+        let half = d_head / 2;
+        // Element -> number of its pair, and whether it is the pair's first.
+        let place = |i: usize| if adjacent_pairs { (i / 2, i.is_multiple_of(2)) } else { (i % half, i < half) };
+        let angle = |i: usize| {
+            let (pair, _) = place(i % d_head);
+            (i / d_head) as f64 / base.powf(pair as f64 / half as f64)
+        };
+        let sign = |i: usize| if place(i % d_head).1 { -1.0 } else { 1.0 };
+        let partner = |i: usize| if adjacent_pairs { i ^ 1 } else { (i + half) % d_head };
+        Ok(Self {
+            cos: table(b, shape, |i| angle(i).cos())?,
+            sin: table(b, shape, |i| sign(i) * angle(i).sin())?,
+            partner: (0..d_head).map(partner).collect(),
+        })
+    }
+}
+
+/// A matrix of `value(i)` for every index `i` in row-major order.
+fn table<B: AttributionBackend>(
+    b: &B,
+    shape: [usize; 2],
+    value: impl Fn(usize) -> f64,
+) -> Result<B::Tensor, BackendError> {
+    let values: Vec<B::Element> = (0..shape[0] * shape[1]).map(|i| B::Element::from_f64(value(i))).collect();
+    b.upload(&values, &shape)
+}

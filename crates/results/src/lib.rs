@@ -1,1 +1,23 @@
-//! Writes and reads result folders: manifest.json and one safetensors file per CI set.
+//! Writes and reads result folders: `manifest.json` and one safetensors file per CI set.
+//!
+//! The format is described in `docs/results.md` of the repository. A folder appears whole or not at all: a
+//! [`ResultWriter`] collects everything in a hidden folder inside it and moves it into place at the end, the manifest
+//! last. So a folder with a manifest is complete, and [`ResultFolder`] trusts nothing else about it.
+
+mod error;
+mod file_name;
+mod layer_names;
+mod manifest;
+mod reader;
+mod sha256;
+mod staging;
+mod tensors;
+mod writer;
+
+pub use error::ResultError;
+pub use manifest::{
+    FORMAT, FORMAT_VERSION, LayerCounts, MANIFEST_FILE, Manifest, ModelInfo, PairCounts, PairEntry, PromptEntry,
+    RunInfo, SetEntry, Settings, Timings,
+};
+pub use reader::ResultFolder;
+pub use writer::ResultWriter;

@@ -1,0 +1,123 @@
+//! What can go wrong with a result folder.
+
+use std::path::{Path, PathBuf};
+
+/// Why a result folder could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResultError {
+    /// The output is a file, a device or an empty path.
+    #[error("{path:?} is not a folder; choose a folder for the results, which may be one that does not exist yet")]
+    NotAFolder {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output already holds results, and replacing them was not asked for.
+    #[error("{path:?} already holds results; use --force to replace them, or choose another folder")]
+    Occupied {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output holds a manifest that is not one of ours, or a broken one, so what may be replaced is unknown.
+    #[error(
+        "{path:?} holds a manifest.json whose results cannot be replaced: {source}; choose another folder, or remove it yourself"
+    )]
+    Irreplaceable {
+        /// The output.
+        path: PathBuf,
+        /// What is wrong with the manifest.
+        source: Box<ResultError>,
+    },
+    /// Another run is writing to the output.
+    #[error("another run is writing to {path:?}; wait for it to end, or choose another folder")]
+    Busy {
+        /// The output.
+        path: PathBuf,
+    },
+    /// Two sets of one run have the same name.
+    #[error("two sets are named {name:?}; each set of a run needs its own name")]
+    DuplicateSet {
+        /// The name.
+        name: String,
+    },
+    /// The operating system refused something.
+    #[error("cannot {action} {path:?}: {source}")]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A folder without a manifest.
+    #[error("{path:?} holds no results: there is no manifest.json in it, which a finished run writes last")]
+    NoManifest {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The manifest says something it cannot.
+    #[error("{path:?}: {reason}")]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// The place in it, what was found and what was expected.
+        reason: String,
+    },
+    /// The results were written in a format this version does not know.
+    #[error("{path:?} has format version {found}; this version of tributary reads version {expected}")]
+    FormatVersion {
+        /// The manifest.
+        path: PathBuf,
+        /// The version it names.
+        found: u64,
+        /// The version that is read here.
+        expected: u64,
+    },
+    /// There is no such set.
+    #[error("{path:?} has no set {name:?}; its sets are {known}")]
+    UnknownSet {
+        /// The manifest.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// The names there are, for showing.
+        known: String,
+    },
+    /// A set's file is not the one that was written.
+    #[error("{path:?} has SHA-256 {found}, but the manifest says {expected}: it is damaged or was changed; run again")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its SHA-256.
+        found: String,
+        /// The SHA-256 of what was written.
+        expected: String,
+    },
+    /// A set's file is not a safetensors file.
+    #[error("{path:?} is not a safetensors file: {source}")]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What its parser says.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor is missing or not what it must be.
+    #[error("{path:?}, tensor {tensor:?}: {reason}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// Name of the tensor.
+        tensor: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+}
+
+impl ResultError {
+    /// For `map_err`: the error of doing `action` to `path`.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}

@@ -1,0 +1,168 @@
+//! Reading result folders.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use safetensors::{Dtype, SafeTensors};
+use tributary_engine::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, SetAttributions, edge_count};
+
+use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
+use crate::tensors::{OUTPUT_PROBS, edge_tensor, importance_name, node_tensor};
+use crate::{ResultError, sha256};
+
+/// A folder of results. Nothing in it is trusted: whatever is read is checked first.
+#[derive(Clone, Debug)]
+pub struct ResultFolder {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+impl ResultFolder {
+    /// Reads the manifest of a result folder.
+    pub fn open(path: &Path) -> Result<Self, ResultError> {
+        let manifest = path.join(MANIFEST_FILE);
+        if path.is_dir() && manifest.symlink_metadata().is_err() {
+            return Err(ResultError::NoManifest { path: path.to_owned() });
+        }
+        Ok(Self { path: path.to_owned(), manifest: Manifest::read(&manifest)? })
+    }
+
+    /// Its manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Path of a set's file.
+    pub fn set_path(&self, set: &SetEntry) -> PathBuf {
+        self.path.join(&set.file)
+    }
+
+    /// Reads the graph of one set. Its `output_probs` are empty when they were not written.
+    pub fn read_set(&self, name: &str) -> Result<SetAttributions<f32>, ResultError> {
+        let entry = self.manifest.set(name).ok_or_else(|| ResultError::UnknownSet {
+            path: self.path.join(MANIFEST_FILE),
+            name: name.to_owned(),
+            known: self.manifest.sets.iter().map(|set| format!("{:?}", set.name)).collect::<Vec<_>>().join(", "),
+        })?;
+        let path = self.set_path(entry);
+        let bytes = fs::read(&path).map_err(ResultError::io("read", &path))?;
+        let found = sha256::of(&bytes);
+        if found != entry.sha256 {
+            return Err(ResultError::Changed { path, found, expected: entry.sha256.clone() });
+        }
+        let tensors = SafeTensors::deserialize(&bytes)
+            .map_err(|source| ResultError::Safetensors { path: path.clone(), source })?;
+        let positions = self.manifest.prompts[entry.prompt].tokens.len();
+        SetFile { path: &path, tensors, positions }.read(&self.manifest, entry)
+    }
+}
+
+struct SetFile<'a> {
+    path: &'a Path,
+    tensors: SafeTensors<'a>,
+    positions: usize,
+}
+
+impl SetFile<'_> {
+    fn read(&self, manifest: &Manifest, entry: &SetEntry) -> Result<SetAttributions<f32>, ResultError> {
+        let model = &manifest.run.model;
+        let nodes = model
+            .node_layers()
+            .map(|(layer, components)| Ok((layer, self.nodes(layer, components)?)))
+            .collect::<Result<BTreeMap<_, _>, _>>()?;
+        let pairs = manifest.pairs.iter().map(|pair| self.pair(pair.pair(), &nodes)).collect::<Result<Vec<_>, _>>()?;
+        let output_probs = if manifest.settings.output_probs {
+            self.numbers(OUTPUT_PROBS, &[self.positions, model.vocab])?
+        } else {
+            Vec::new()
+        };
+        Ok(SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs })
+    }
+
+    fn nodes(&self, layer: Layer, components: usize) -> Result<LayerNodes<f32>, ResultError> {
+        let alive = Arc::new(self.entries(&node_tensor(layer, "index"), components)?);
+        let original = Arc::new(self.entries(&node_tensor(layer, "original"), components)?);
+        let Some(importance) = importance_name(layer) else { return Ok(LayerNodes::bare(alive, original)) };
+        let numbers = |what| self.numbers(&node_tensor(layer, what), &[alive.len()]);
+        let (importance, activation) = (numbers(importance)?, numbers("activation")?);
+        Ok(LayerNodes { alive, original, importance, activation })
+    }
+
+    fn entries(&self, tensor: &str, components: usize) -> Result<AliveEntries, ResultError> {
+        let (shape, bytes) = self.tensor(tensor, Dtype::I32)?;
+        let rows = rows(bytes);
+        if shape != [rows.len(), 2] {
+            return Err(self.broken(tensor, format!("its shape is {shape:?}, expected [n, 2]")));
+        }
+        // An i32 below zero is a u32 above every bound.
+        let outside =
+            |&[position, component]: &[u32; 2]| position as usize >= self.positions || component as usize >= components;
+        if let Some(row) = rows.iter().position(outside) {
+            let (found, positions) = (rows[row].map(u32::cast_signed), self.positions);
+            let reason = format!("row {row} is {found:?}, outside {positions} positions and {components} components");
+            return Err(self.broken(tensor, reason));
+        }
+        AliveEntries::from_rows(self.positions, &rows)
+            .ok_or_else(|| self.broken(tensor, "its rows do not ascend strictly".to_owned()))
+    }
+
+    fn pair(&self, pair: Pair, nodes: &BTreeMap<Layer, LayerNodes<f32>>) -> Result<PairAttribution<f32>, ResultError> {
+        // The manifest was checked to name only layers of its model.
+        let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
+        let edges = edge_count(&pair, &from.alive, &to.alive);
+        let attribution = PairAttribution {
+            values: self.numbers(&edge_tensor(&pair, "value"), &[edges])?,
+            pair,
+            source: Arc::clone(&from.alive),
+            target: Arc::clone(&to.alive),
+            original_source: Arc::clone(&from.original),
+            original_target: Arc::clone(&to.original),
+        };
+        let tensor = edge_tensor(&pair, "index");
+        let (shape, bytes) = self.tensor(&tensor, Dtype::U32)?;
+        if shape != [edges, 2] {
+            return Err(self.broken(&tensor, format!("its shape is {shape:?}, expected {:?}", [edges, 2])));
+        }
+        let as_rows = |(source, target)| [source as u32, target as u32];
+        let differs = rows(bytes).into_iter().zip(attribution.edges().map(as_rows)).enumerate();
+        if let Some((row, (found, expected))) = differs.into_iter().find(|(_, (found, expected))| found != expected) {
+            let reason = format!("row {row} is {found:?}, where the nodes ask for {expected:?}");
+            return Err(self.broken(&tensor, reason));
+        }
+        Ok(attribution)
+    }
+
+    fn numbers(&self, tensor: &str, expected: &[usize]) -> Result<Vec<f32>, ResultError> {
+        let (shape, bytes) = self.tensor(tensor, Dtype::F32)?;
+        if shape != expected {
+            return Err(self.broken(tensor, format!("its shape is {shape:?}, expected {expected:?}")));
+        }
+        Ok(words(bytes).map(f32::from_le_bytes).collect())
+    }
+
+    /// Shape and bytes of a tensor, of which there are as many as dtype and shape ask for.
+    fn tensor(&self, tensor: &str, expected: Dtype) -> Result<(Vec<usize>, &[u8]), ResultError> {
+        let view = self.tensors.tensor(tensor).map_err(|_| self.broken(tensor, "it is missing".to_owned()))?;
+        if view.dtype() != expected {
+            return Err(self.broken(tensor, format!("its dtype is {:?}, expected {expected:?}", view.dtype())));
+        }
+        Ok((view.shape().to_vec(), view.data()))
+    }
+
+    fn broken(&self, tensor: &str, reason: String) -> ResultError {
+        ResultError::Tensor { path: self.path.to_owned(), tensor: tensor.to_owned(), reason }
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> + '_ {
+    bytes.as_chunks().0.iter().copied()
+}
+
+fn rows(bytes: &[u8]) -> Vec<[u32; 2]> {
+    let (rows, _) = bytes.as_chunks::<8>();
+    rows.iter()
+        .map(|row| [[row[0], row[1], row[2], row[3]], [row[4], row[5], row[6], row[7]]].map(u32::from_le_bytes))
+        .collect()
+}

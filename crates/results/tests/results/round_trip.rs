@@ -1,0 +1,129 @@
+//! What is written is read back.
+
+use std::fs;
+
+use proptest::prelude::*;
+use serde_json::json;
+use tributary_results::{ResultFolder, ResultWriter};
+
+use crate::random::{Results, converted};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_folder_reads_back_as_written(seed: u64) {
+        let results = Results::random(seed);
+        let out = tempfile::tempdir().unwrap();
+        let written = results.write(out.path(), false).unwrap();
+        let folder = ResultFolder::open(out.path()).unwrap();
+        prop_assert_eq!(folder.manifest(), &written);
+        prop_assert_eq!(written.sets.len(), results.sets.len());
+        for (entry, (set, prompt)) in written.sets.iter().zip(&results.sets) {
+            let mut expected = set.clone();
+            if !results.output_probs {
+                expected.output_probs.clear();
+            }
+            prop_assert_eq!(folder.read_set(&set.name).unwrap(), expected);
+            prop_assert_eq!(&entry.name, &set.name);
+            prop_assert_eq!((entry.nodes, entry.edges), (set.node_count(), set.edge_count()));
+            let recorded = &written.prompts[entry.prompt];
+            prop_assert_eq!(
+                (&recorded.text, &recorded.tokens, &recorded.token_strings),
+                (&prompt.text, &prompt.tokens, &prompt.token_strings)
+            );
+            for (pair, counts) in set.pairs.iter().zip(&entry.pairs) {
+                let [_, n_c_in, _, n_c_out] = pair.dense().shape;
+                prop_assert_eq!((counts.n_c_in, counts.n_c_out, counts.edges), (n_c_in, n_c_out, pair.values.len()));
+                prop_assert_eq!(counts.nonzero, pair.values.iter().filter(|&&value| value != 0.0).count());
+                prop_assert_eq!(counts.largest, pair.values.iter().map(|value| value.abs()).reduce(f32::max));
+            }
+            for (layer, counts) in &entry.layers {
+                let nodes = &set.nodes[layer];
+                let both = nodes.original.iter().filter(|&(s, c)| nodes.alive.row_of(s, c).is_some()).count();
+                prop_assert_eq!((counts.nodes, counts.ghosts + both), (nodes.alive.len(), nodes.original.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn f64_is_written_as_the_nearest_f32(seed: u64) {
+        let results = Results::random(seed);
+        let (set, prompt) = &results.sets[0];
+        // Three times a number with few digits, off by less than half a float32 step.
+        let wide = converted(set, |&value| f64::from(value) * 3.0 * (1.0 + 1e-9));
+        let narrow = converted(set, |&value| value * 3.0);
+        let files = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let mut writer = ResultWriter::create(files[0].path(), false, results.settings()).unwrap();
+        writer.write_set(0, &wide, prompt, None).unwrap();
+        let from_wide = writer.finish(results.run_info()).unwrap();
+        let mut writer = ResultWriter::create(files[1].path(), false, results.settings()).unwrap();
+        writer.write_set(0, &narrow, prompt, None).unwrap();
+        let from_narrow = writer.finish(results.run_info()).unwrap();
+        prop_assert_eq!(from_wide.sets, from_narrow.sets);
+    }
+}
+
+#[test]
+fn equal_results_are_equal_files() {
+    let results = Results::random(5);
+    let outs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let manifests = outs.each_ref().map(|out| results.write(out.path(), false).unwrap());
+    for set in &manifests[0].sets {
+        let [first, second] = outs.each_ref().map(|out| fs::read(out.path().join(&set.file)).unwrap());
+        assert_eq!(first, second, "{}", set.file);
+    }
+    assert_eq!(manifests[0].sets, manifests[1].sets);
+}
+
+#[test]
+fn the_safetensors_crate_agrees_on_the_layout() {
+    let results = Results::random(7);
+    let out = tempfile::tempdir().unwrap();
+    let manifest = results.write(out.path(), false).unwrap();
+    let (set, prompt) = &results.sets[0];
+    let bytes = fs::read(out.path().join(&manifest.sets[0].file)).unwrap();
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header % 8, 0, "data is aligned");
+    let metadata = metadata.metadata().as_ref().unwrap();
+    assert_eq!(metadata["format"], "tributary-results");
+    assert_eq!(metadata["format_version"], "1");
+    assert_eq!((&metadata["set"], &metadata["prompt"]), (&set.name, &prompt.text));
+    assert_eq!(serde_json::from_str::<Vec<u32>>(&metadata["tokens"]).unwrap(), prompt.tokens);
+    assert_eq!(serde_json::from_str::<Vec<String>>(&metadata["token_strings"]).unwrap(), prompt.token_strings);
+
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let decomposed = results.model.components.len();
+    let expected = 2 + 4 * (decomposed + 1) + 2 * set.pairs.len() + usize::from(results.output_probs);
+    assert_eq!(file.len(), expected, "{:?}", file.names());
+    assert_eq!(file.tensor("nodes/wte/index").unwrap().shape(), [prompt.tokens.len(), 2]);
+    for pair in &set.pairs {
+        let name = format!("edges/{}->{}/index", pair.pair.source, pair.pair.target);
+        assert_eq!(file.tensor(&name).unwrap().shape(), [pair.values.len(), 2]);
+    }
+}
+
+#[test]
+fn metadata_and_unusual_names_come_back() {
+    let results = Results::random(11);
+    let (set, prompt) = &results.sets[0];
+    let out = tempfile::tempdir().unwrap();
+    let names = ["", "A", "a", "../x", "seed_0", "con", "nul\0", "日本 \"quoted\"\n", &"long ".repeat(2000)];
+    let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
+    for (place, name) in names.iter().enumerate() {
+        let mut named = set.clone();
+        named.name = (*name).to_owned();
+        writer.write_set(place, &named, prompt, Some(json!({ "place": place, "z": [null, "a"], "b": 1 }))).unwrap();
+    }
+    let manifest = writer.finish(results.run_info()).unwrap();
+    let folder = ResultFolder::open(out.path()).unwrap();
+    assert_eq!(folder.manifest(), &manifest);
+    assert_eq!(manifest.prompts.len(), 1, "equal prompts are listed once");
+    for (entry, name) in manifest.sets.iter().zip(names) {
+        assert_eq!(entry.name, name);
+        assert_eq!(folder.read_set(name).unwrap().name, name);
+    }
+    assert_eq!(manifest.set("seed_0").unwrap().file, "seed_0.safetensors");
+    let metadata = manifest.set("A").unwrap().metadata.as_ref().unwrap().to_string();
+    assert_eq!(metadata, r#"{"place":1,"z":[null,"a"],"b":1}"#);
+}

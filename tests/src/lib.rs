@@ -1,1 +1,0 @@
-//! Workspace-level test suites and their support code.

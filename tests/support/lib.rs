@@ -1,0 +1,3 @@
+//! Support code of the workspace-level test suites.
+
+pub mod naive;

@@ -129,21 +129,18 @@ impl AttributionBackend for NaiveBackend {
             Binary::Mul => |l, r| (r, l),
             Binary::Div => |l, r| (1.0 / r, -l / (r * r)),
         };
-        let pairs = || lhs_positions.iter().zip(&rhs_positions);
-        let values = pairs().map(|(&l, &r)| function(lhs.values[l], rhs.values[r])).collect();
+        let pairs: Vec<_> = lhs_positions.into_iter().zip(rhs_positions).collect();
         let (left, right) = (lhs.values.clone(), rhs.values.clone());
-        Ok(NaiveTensor::computed(&shape, values, &[lhs, rhs], {
-            let pairs: Vec<_> = pairs().map(|(&l, &r)| (l, r)).collect();
-            move |gradient| {
-                // Adding up here is what sums the gradient over the axes that an operand repeats along.
-                let mut sums = vec![vec![0.0; left.len()], vec![0.0; right.len()]];
-                for (&(l, r), gradient) in pairs.iter().zip(gradient) {
-                    let (by_left, by_right) = derivatives(left[l], right[r]);
-                    sums[0][l] += gradient * by_left;
-                    sums[1][r] += gradient * by_right;
-                }
-                sums
+        let values = pairs.iter().map(|&(l, r)| function(left[l], right[r])).collect();
+        Ok(NaiveTensor::computed(&shape, values, &[lhs, rhs], move |gradient| {
+            // Adding up here is what sums the gradient over the axes along which an operand repeats.
+            let mut sums = vec![vec![0.0; left.len()], vec![0.0; right.len()]];
+            for (&(l, r), gradient) in pairs.iter().zip(gradient) {
+                let (by_left, by_right) = derivatives(left[l], right[r]);
+                sums[0][l] += gradient * by_left;
+                sums[1][r] += gradient * by_right;
             }
+            sums
         }))
     }
 
@@ -186,9 +183,9 @@ impl AttributionBackend for NaiveBackend {
         let (k, n) = (lhs.shape[lhs.shape.len() - 1], shape[rank - 1]);
         let inner = move |row: usize, column: usize| (0..k).map(move |at| (row + at, column + at * n));
         let (left, right) = (lhs.values.clone(), rhs.values.clone());
-        let products = rows.iter().zip(&columns);
-        let values =
-            products.map(|(&row, &column)| inner(row, column).map(|(l, r)| left[l] * right[r]).sum()).collect();
+        let product =
+            |(&row, &column): (&usize, &usize)| inner(row, column).fold(0.0, |sum, (l, r)| sum + left[l] * right[r]);
+        let values = rows.iter().zip(&columns).map(product).collect();
         Ok(NaiveTensor::computed(&shape, values, &[lhs, rhs], move |gradient| {
             let mut sums = vec![vec![0.0; left.len()], vec![0.0; right.len()]];
             for ((&row, &column), gradient) in rows.iter().zip(&columns).zip(gradient) {
@@ -216,14 +213,12 @@ impl AttributionBackend for NaiveBackend {
     fn select(&self, x: &NaiveTensor, axis: usize, indices: &[usize]) -> Result<NaiveTensor, BackendError> {
         let shape = shape::select(&x.shape, axis, indices)?;
         let strides = row_major_strides(&x.shape);
-        // Positions as if the axis stood at its start, and the place along it of each.
-        let mut others = strides.clone();
+        // For each element of the result: its position along the other axes, and which of the indices it is at.
+        let (mut others, mut own) = (strides.clone(), vec![0; shape.len()]);
         others[axis] = 0;
-        let mut along = vec![0; shape.len()];
-        along[axis] = 1;
-        let places = positions(&shape, &along);
-        let starts = positions(&shape, &others).into_iter();
-        Ok(x.moved(&shape, starts.zip(places).map(|(start, at)| start + indices[at] * strides[axis]).collect()))
+        own[axis] = 1;
+        let from = positions(&shape, &others).into_iter().zip(positions(&shape, &own));
+        Ok(x.moved(&shape, from.map(|(start, at)| start + indices[at] * strides[axis]).collect()))
     }
 
     fn detach(&self, x: &NaiveTensor) -> NaiveTensor {

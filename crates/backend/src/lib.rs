@@ -4,7 +4,7 @@
 //! the model needs (softmax, GELU, means, vector-Jacobian products) is derived from those in default methods, which
 //! a backend overrides only where it has something faster.
 //!
-//! A backend proves itself by passing the [conformance suite](conformance), one macro call in a test file.
+//! A backend proves itself by passing the [conformance suite](mod@conformance), one macro call in a test file.
 //! `docs/backends.md` in the repository walks through adding one.
 
 mod attribution_backend;

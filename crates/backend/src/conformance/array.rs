@@ -26,15 +26,18 @@ impl Array {
         Self { shape: shape.to_vec(), values }
     }
 
-    /// The element at `index`, broadcast: the index is aligned at the right and an axis of length 1 repeats.
+    /// The element at `index`, broadcast.
     pub(super) fn at(&self, index: &[usize]) -> f64 {
-        let skipped = index.len() - self.shape.len();
-        let position = self
-            .shape
+        self.values[self.position(index)]
+    }
+
+    /// The row-major position of `index`, broadcast: aligned at the right, and an axis of length 1 repeats.
+    pub(super) fn position(&self, index: &[usize]) -> usize {
+        let missing = index.len() - self.shape.len();
+        self.shape
             .iter()
-            .zip(&index[skipped..])
-            .fold(0, |position, (&length, &index)| position * length + if length == 1 { 0 } else { index });
-        self.values[position]
+            .zip(&index[missing..])
+            .fold(0, |position, (&length, &index)| position * length + if length == 1 { 0 } else { index })
     }
 
     pub(super) fn map(&self, function: impl Fn(f64) -> f64) -> Self {

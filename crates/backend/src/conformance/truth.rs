@@ -94,27 +94,17 @@ pub(super) fn mean(x: &Array, axis: usize) -> Array {
 pub(super) fn matmul(lhs: &Array, rhs: &Array) -> Array {
     let (lhs_batch, lhs_matrix) = lhs.shape.split_at(lhs.shape.len() - 2);
     let (rhs_batch, rhs_matrix) = rhs.shape.split_at(rhs.shape.len() - 2);
-    let (m, k, n) = (lhs_matrix[0], lhs_matrix[1], rhs_matrix[1]);
-    let batch = broadcast(lhs_batch, rhs_batch);
-    let mut shape = batch.clone();
-    shape.extend([m, n]);
-    // Where each operand's matrices start: arrays of positions, which broadcast as the operands do.
-    let starts = |batch: &[usize], size: usize| {
-        let count: usize = batch.iter().product();
-        Array::new(batch, (0..count).map(|matrix| (matrix * size) as f64).collect())
-    };
-    let (lhs_starts, rhs_starts) = (starts(lhs_batch, m * k), starts(rhs_batch, k * n));
-    let mut values = Vec::new();
-    Array::from_fn(&batch, |index| {
-        let (l, r) = (lhs_starts.at(index) as usize, rhs_starts.at(index) as usize);
-        for i in 0..m {
-            for j in 0..n {
-                values.push((0..k).map(|t| lhs.values[l + i * k + t] * rhs.values[r + t * n + j]).sum());
-            }
-        }
-        0.0
-    });
-    Array::new(&shape, values)
+    let (k, n) = (lhs_matrix[1], rhs_matrix[1]);
+    let mut shape = broadcast(lhs_batch, rhs_batch);
+    shape.extend([lhs_matrix[0], n]);
+    let (row_axis, column_axis) = (shape.len() - 2, shape.len() - 1);
+    Array::from_fn(&shape, |index| {
+        let (mut row, mut column) = (index.to_vec(), index.to_vec());
+        row[column_axis] = 0;
+        column[row_axis] = 0;
+        let (row, column) = (lhs.position(&row), rhs.position(&column));
+        (0..k).fold(0.0, |sum, at| sum + lhs.values[row + at] * rhs.values[column + at * n])
+    })
 }
 
 pub(super) fn reshape(x: &Array, shape: &[usize]) -> Array {

@@ -1,0 +1,196 @@
+//! Attributions computed directly from their definition, sharing no code with the engine but the backend's operations.
+//!
+//! One set at a time, one head at a time, one backward pass per target entry: slow and plain, as section 2 of the
+//! published algorithm has it.
+
+use std::collections::BTreeMap;
+
+use tributary_backend::{AttributionBackend, Unary};
+use tributary_engine::{Array, CiSet, Layer, LinearWeights, Norm, NormWeights, PositionEncoding, Projection, Weights};
+
+use crate::naive::{NaiveBackend, Tensor};
+
+const B: NaiveBackend = NaiveBackend;
+
+/// One set on one model.
+pub struct Direct<'a> {
+    /// The model.
+    pub weights: &'a Weights,
+    /// The set.
+    pub set: &'a CiSet,
+}
+
+/// `pre` and `post` of every layer: `[positions, components]`; the embeddings under `wte`, the logits under `output`.
+#[derive(Clone, Default)]
+pub struct Activations {
+    /// Before the detach.
+    pub pre: BTreeMap<Layer, Tensor>,
+    /// After it: the leaves.
+    pub post: BTreeMap<Layer, Tensor>,
+}
+
+impl Direct<'_> {
+    /// The masked forward pass. A layer in `leaves` takes its `post` from there instead of from its `pre`.
+    pub fn run(&self, leaves: &BTreeMap<Layer, Tensor>) -> Activations {
+        let w = self.weights;
+        let tokens: Vec<usize> = self.set.prompt.tokens.iter().map(|&token| token as usize).collect();
+        let mut found = Activations::default();
+        let embedded = B.select(&up(&w.wte), 0, &tokens).unwrap();
+        let embedded = leaves.get(&Layer::Wte).cloned().unwrap_or(embedded);
+        found.post.insert(Layer::Wte, embedded.clone());
+        let mut x = embedded;
+        if let Some(wpe) = &w.wpe {
+            x = B.add(&x, &B.select(&up(wpe), 0, &(0..tokens.len()).collect::<Vec<_>>()).unwrap()).unwrap();
+        }
+        for block in 0..w.architecture.n_blocks {
+            let at = |projection| Layer::linear(block, projection);
+            let read = self.norm(&x, &w.norms[block].attention);
+            let q = self.layer(at(Projection::Q), &read, leaves, &mut found);
+            let k = self.layer(at(Projection::K), &read, leaves, &mut found);
+            let v = self.layer(at(Projection::V), &read, leaves, &mut found);
+            let attended = self.attend(&q, &k, &v);
+            x = B.add(&x, &self.layer(at(Projection::O), &attended, leaves, &mut found)).unwrap();
+            let read = self.norm(&x, &w.norms[block].mlp);
+            let hidden = self.layer(at(Projection::CFc), &read, leaves, &mut found);
+            let hidden = B.gelu_tanh(&hidden).unwrap();
+            x = B.add(&x, &self.layer(at(Projection::DownProj), &hidden, leaves, &mut found)).unwrap();
+        }
+        let read = self.norm(&x, &w.ln_f);
+        let logits = matmul_transposed(&read, w.lm_head.as_ref().unwrap_or(&w.wte));
+        found.pre.insert(Layer::Output, logits);
+        found
+    }
+
+    /// `post_a * d pre_t[s_out, c_out] / d post_a` for every source `a`, `[positions, components]` each; for `wte`
+    /// summed over the residual stream, `[positions, 1]`. Sources with no path to the target give zeros.
+    pub fn attributions(&self, target: Layer, s_out: usize, c_out: usize) -> BTreeMap<Layer, Vec<f64>> {
+        let post = self.run(&BTreeMap::new()).post;
+        let layers: Vec<Layer> = post.keys().copied().collect();
+        let leaves: Vec<Tensor> = post.values().cloned().collect();
+        let gradients = B
+            .grad(&leaves, |leaves| {
+                let leaves = layers.iter().copied().zip(leaves.iter().cloned()).collect();
+                let pre = self.run(&leaves).pre.remove(&target).unwrap();
+                let components = B.shape(&pre)[1];
+                B.gather(&pre, &[s_out * components + c_out])
+            })
+            .unwrap();
+        let weighted = layers.iter().zip(&leaves).zip(&gradients).map(|((&layer, leaf), gradient)| {
+            let weighted = B.mul(leaf, gradient).unwrap();
+            (layer, if layer == Layer::Wte { B.sum(&weighted, 1).unwrap() } else { weighted })
+        });
+        weighted.map(|(layer, tensor)| (layer, B.download(&tensor).unwrap())).collect()
+    }
+
+    fn layer(
+        &self,
+        layer: Layer,
+        x: &Tensor,
+        leaves: &BTreeMap<Layer, Tensor>,
+        found: &mut Activations,
+    ) -> Tensor {
+        let LinearWeights { weight, bias } = &self.weights.linear[&layer];
+        let out = match self.weights.decomposed.get(&layer) {
+            None => matmul_transposed(x, weight),
+            Some(decomposed) => {
+                let pre = B.matmul(x, &up(&decomposed.components.v)).unwrap();
+                let post = leaves.get(&layer).cloned().unwrap_or_else(|| B.detach(&pre));
+                found.pre.insert(layer, pre);
+                found.post.insert(layer, post.clone());
+                let ci = &self.set.layers[&layer];
+                let mask = up(&Array::new([ci.positions(), ci.components], ci.values.clone()));
+                B.matmul(&B.mul(&post, &mask).unwrap(), &up(&decomposed.components.u)).unwrap()
+            }
+        };
+        bias.as_ref().map_or(out.clone(), |bias| B.add(&out, &up(bias)).unwrap())
+    }
+
+    fn norm(&self, x: &Tensor, norm: &NormWeights) -> Tensor {
+        let (x, eps) = match self.weights.architecture.norm {
+            Norm::LayerNorm { eps } => (B.sub(x, &B.mean(x, 1).unwrap()).unwrap(), eps),
+            Norm::RmsNorm { eps } => (x.clone(), eps),
+        };
+        let square = B.mean(&B.mul(&x, &x).unwrap(), 1).unwrap();
+        let root = B.unary(Unary::Sqrt, &B.add_scalar(&square, eps).unwrap()).unwrap();
+        let scaled = B.mul(&B.div(&x, &root).unwrap(), &up(&norm.weight)).unwrap();
+        norm.bias.as_ref().map_or(scaled.clone(), |bias| B.add(&scaled, &up(bias)).unwrap())
+    }
+
+    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+        let architecture = &self.weights.architecture;
+        let (d_head, positions) = (architecture.d_head(), B.shape(q)[0]);
+        let slice = |x: &Tensor, head: usize| {
+            B.select(x, 1, &(head * d_head..(head + 1) * d_head).collect::<Vec<_>>()).unwrap()
+        };
+        let mut columns: Vec<Tensor> = Vec::new();
+        for head in 0..architecture.n_heads {
+            let kv = head / (architecture.n_heads / architecture.n_kv_heads);
+            let (q, k, v) = (self.rotate(&slice(q, head)), self.rotate(&slice(k, kv)), slice(v, kv));
+            let mut rows: Vec<Tensor> = Vec::new();
+            for s in 0..positions {
+                let past: Vec<usize> = (0..=s).collect();
+                let q = B.select(&q, 0, &[s]).unwrap();
+                let keys = B.permute(&B.select(&k, 0, &past).unwrap(), &[1, 0]).unwrap();
+                let scores = B.scale(&B.matmul(&q, &keys).unwrap(), 1.0 / (d_head as f64).sqrt()).unwrap();
+                let probs = B.softmax(&scores, 1).unwrap();
+                rows.push(B.matmul(&probs, &B.select(&v, 0, &past).unwrap()).unwrap());
+            }
+            columns.push(stack(&rows, 0, positions));
+        }
+        stack(&columns, 1, architecture.n_heads)
+    }
+
+    /// Rotates each pair of elements by its angle, with a rotation matrix per position.
+    fn rotate(&self, x: &Tensor) -> Tensor {
+        let PositionEncoding::Rotary { base, adjacent_pairs } = self.weights.architecture.position_encoding else {
+            return x.clone();
+        };
+        let [positions, d_head] = B.shape(x)[..] else { panic!("a head has two axes") };
+        let half = d_head / 2;
+        let rows: Vec<Tensor> = (0..positions)
+            .map(|s| {
+                let mut matrix = vec![0.0; d_head * d_head];
+                for pair in 0..half {
+                    let (i, j) = if adjacent_pairs { (2 * pair, 2 * pair + 1) } else { (pair, pair + half) };
+                    let (sin, cos) = (s as f64 * base.powf(-2.0 * pair as f64 / d_head as f64)).sin_cos();
+                    // (x_i, x_j) -> (x_i cos - x_j sin, x_i sin + x_j cos), as a row vector times the matrix.
+                    matrix[i * d_head + i] = cos;
+                    matrix[j * d_head + i] = -sin;
+                    matrix[i * d_head + j] = sin;
+                    matrix[j * d_head + j] = cos;
+                }
+                let matrix = B.upload(&matrix, &[d_head, d_head]).unwrap();
+                B.matmul(&B.select(x, 0, &[s]).unwrap(), &matrix).unwrap()
+            })
+            .collect();
+        stack(&rows, 0, positions)
+    }
+}
+
+/// Tensors of equal shape one after the other along `axis`, by adding each into its place.
+fn stack(parts: &[Tensor], axis: usize, count: usize) -> Tensor {
+    let [rows, columns] = B.shape(&parts[0])[..] else { panic!("matrices only") };
+    let length = if axis == 0 { rows } else { columns };
+    let placed = parts.iter().enumerate().map(|(index, part)| {
+        // A 0/1 matrix that moves the part to its place.
+        let mut matrix = vec![0.0; length * length * count];
+        for i in 0..length {
+            let place = index * length + i;
+            matrix[if axis == 0 { place * length + i } else { i * length * count + place }] = 1.0;
+        }
+        if axis == 0 {
+            B.matmul(&B.upload(&matrix, &[length * count, length]).unwrap(), part).unwrap()
+        } else {
+            B.matmul(part, &B.upload(&matrix, &[length, length * count]).unwrap()).unwrap()
+        }
+    });
+    placed.reduce(|sum, part| B.add(&sum, &part).unwrap()).unwrap()
+}
+
+fn matmul_transposed(x: &Tensor, weight: &Array) -> Tensor {
+    B.matmul(x, &B.permute(&up(weight), &[1, 0]).unwrap()).unwrap()
+}
+
+fn up(array: &Array) -> Tensor {
+    B.upload(&array.values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>(), &array.shape).unwrap()
+}

@@ -1,0 +1,171 @@
+//! Small random models and CI sets of every kind the engine covers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fastrand::Rng;
+use proptest::prelude::*;
+use tributary_engine::{
+    Architecture, Array, BlockNorms, CausalImportances, CiFunction, CiInput, CiSet, Components, DecomposedLayer, Layer,
+    LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid, Weights,
+};
+
+/// What shape a random model has; every field shrinks towards the simplest model.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// `LlamaSimpleMLP`, else `GPT2Simple`.
+    pub llama: bool,
+    /// Rotary pairs are adjacent elements (Llama only).
+    pub adjacent_pairs: bool,
+    /// Linear layers have biases (Llama only; GPT2 always has them).
+    pub biases: bool,
+    /// Number of blocks.
+    pub n_blocks: usize,
+    /// Number of kv heads.
+    pub n_kv_heads: usize,
+    /// Query heads per kv head (1 for GPT2).
+    pub group: usize,
+    /// Half the width of a head.
+    pub half_head: usize,
+    /// Number of positions of the prompt.
+    pub positions: usize,
+    /// Number of CI sets.
+    pub sets: usize,
+    /// Where the numbers come from.
+    pub seed: u64,
+}
+
+/// Threshold the random causal importances are made for: about half are below.
+pub const CI_THRESHOLD: f64 = 0.3;
+
+const VOCAB: usize = 5;
+
+/// Shapes of small models of both architectures.
+pub fn shapes() -> impl Strategy<Value = Shape> {
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>());
+    (switches, 1..3_usize, 1..3_usize, 1..3_usize, 1..3_usize, 1..4_usize, 1..4_usize, any::<u64>()).prop_map(
+        |((llama, adjacent_pairs, biases), n_blocks, n_kv_heads, group, half_head, positions, sets, seed)| Shape {
+            llama,
+            adjacent_pairs,
+            biases,
+            n_blocks,
+            n_kv_heads,
+            group: if llama { group } else { 1 },
+            half_head,
+            positions,
+            sets,
+            seed,
+        },
+    )
+}
+
+impl Shape {
+    /// The architecture of this shape.
+    pub fn architecture(&self) -> Architecture {
+        let n_heads = self.n_kv_heads * self.group;
+        let d_model = n_heads * 2 * self.half_head;
+        Architecture {
+            model_class: if self.llama { "LlamaSimpleMLP" } else { "GPT2Simple" }.to_owned(),
+            n_blocks: self.n_blocks,
+            d_model,
+            n_heads,
+            n_kv_heads: self.n_kv_heads,
+            d_mlp: if self.llama { d_model + 3 } else { 4 * d_model },
+            vocab: VOCAB,
+            max_positions: self.positions + 2,
+            norm: if self.llama { Norm::RmsNorm { eps: 1e-6 } } else { Norm::LayerNorm { eps: 1e-5 } },
+            position_encoding: if self.llama {
+                PositionEncoding::Rotary { base: 100.0, adjacent_pairs: self.adjacent_pairs }
+            } else {
+                PositionEncoding::Learned
+            },
+        }
+    }
+
+    /// A random model with every linear layer decomposed.
+    pub fn model(&self) -> Weights {
+        let architecture = self.architecture();
+        let all = architecture.linear_layers().collect();
+        self.model_decomposed_at(&all)
+    }
+
+    /// A random model with only the layers in `decomposed` decomposed.
+    pub fn model_decomposed_at(&self, decomposed: &BTreeSet<Layer>) -> Weights {
+        let mut rng = Rng::with_seed(self.seed);
+        let architecture = self.architecture();
+        let d = architecture.d_model;
+        let has_biases = !self.llama || self.biases;
+        let norm = |rng: &mut Rng| NormWeights {
+            weight: Array::new([d], (0..d).map(|_| 1.0 + 0.5 * normal(rng)).collect()),
+            bias: (!self.llama).then(|| array(rng, [d], 0.5)),
+        };
+        let wte = array(&mut rng, [VOCAB, d], 1.0);
+        let wpe = (!self.llama).then(|| array(&mut rng, [architecture.max_positions, d], 0.5));
+        let norms =
+            (0..self.n_blocks).map(|_| BlockNorms { attention: norm(&mut rng), mlp: norm(&mut rng) }).collect();
+        let ln_f = norm(&mut rng);
+        let lm_head = rng.bool().then(|| array(&mut rng, [VOCAB, d], 1.0));
+        let mut linear = BTreeMap::new();
+        let mut components = BTreeMap::new();
+        for layer in architecture.linear_layers() {
+            let Layer::Linear { projection, .. } = layer else { unreachable!("a linear layer") };
+            let (d_in, d_out) = architecture.widths(projection);
+            let scale = 1.0 / (d_in as f32).sqrt();
+            let weight = array(&mut rng, [d_out, d_in], scale);
+            let bias = has_biases.then(|| array(&mut rng, [d_out], 0.3));
+            linear.insert(layer, LinearWeights { weight, bias });
+            let count = rng.usize(1..4);
+            let decomposition = DecomposedLayer {
+                components: Components {
+                    v: array(&mut rng, [d_in, count], scale),
+                    u: array(&mut rng, [count, d_out], 1.0),
+                },
+                ci_function: ci_function(&mut rng, d_in, count),
+            };
+            if decomposed.contains(&layer) {
+                components.insert(layer, decomposition);
+            }
+        }
+        Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed: components }
+    }
+
+    /// Random CI sets on one random prompt for `model`.
+    pub fn ci_sets(&self, model: &Weights) -> Vec<CiSet> {
+        let mut rng = Rng::with_seed(self.seed ^ 0x5e75);
+        let tokens: Vec<u32> = (0..self.positions).map(|_| rng.u32(0..VOCAB as u32)).collect();
+        let token_strings: Vec<String> = tokens.iter().map(|token| format!("t{token}")).collect();
+        let prompt = Prompt { text: token_strings.join(" "), tokens, token_strings };
+        let set = |index| {
+            let layers = model.component_counts().into_iter().map(|(layer, components)| {
+                let value = |_| if rng.bool() { rng.f32().max(CI_THRESHOLD as f32) } else { 0.2 * rng.f32() };
+                (layer, CausalImportances { components, values: (0..self.positions * components).map(value).collect() })
+            });
+            CiSet { name: format!("set_{index}"), prompt: prompt.clone(), layers: layers.collect() }
+        };
+        (0..self.sets).map(set).collect()
+    }
+}
+
+/// A random causal-importance function for a layer of input width `d_in` and `count` components.
+fn ci_function(rng: &mut Rng, d_in: usize, count: usize) -> CiFunction {
+    let input = *rng.choice(&[CiInput::SharedVector, CiInput::Vector, CiInput::Activation]).expect("three kinds");
+    let sigmoids = [Sigmoid::Hard, Sigmoid::Normal, Sigmoid::UpperLeakyHard, Sigmoid::SwishHard];
+    let sigmoid = *rng.choice(&sigmoids).expect("four kinds");
+    let hidden: Vec<usize> = (0..rng.usize(0..3)).map(|_| rng.usize(1..4)).collect();
+    let first = if input == CiInput::Activation { 1 } else { d_in };
+    let last = if input == CiInput::SharedVector { count } else { 1 };
+    let widths: Vec<usize> = [first].into_iter().chain(hidden).chain([last]).collect();
+    let layers = widths.windows(2).map(|pair| match input {
+        CiInput::SharedVector => (array(rng, [pair[0], pair[1]], 1.0), array(rng, [pair[1]], 0.5)),
+        _ => (array(rng, [count, pair[0], pair[1]], 1.0), array(rng, [count, pair[1]], 0.5)),
+    });
+    CiFunction { input, layers: layers.collect(), sigmoid }
+}
+
+fn array<const N: usize>(rng: &mut Rng, shape: [usize; N], scale: f32) -> Array {
+    Array::new(shape, (0..shape.iter().product()).map(|_| scale * normal(rng)).collect())
+}
+
+/// Near enough to a normal variate: the sum of four uniform ones, of variance 1.
+fn normal(rng: &mut Rng) -> f32 {
+    (0..4).map(|_| rng.f32() - 0.5).sum::<f32>() * 3.0_f32.sqrt()
+}

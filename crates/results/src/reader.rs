@@ -84,17 +84,19 @@ impl SetFile<'_> {
     fn nodes(&self, layer: Layer, components: usize) -> Result<LayerNodes<f32>, ResultError> {
         let alive = Arc::new(self.entries(&node_tensor(layer, "index"), components)?);
         let original = Arc::new(self.entries(&node_tensor(layer, "original"), components)?);
-        let Some(importance) = importance_name(layer) else { return Ok(LayerNodes::bare(alive, original)) };
         let numbers = |what| self.numbers(&node_tensor(layer, what), &[alive.len()]);
-        let (importance, activation) = (numbers(importance)?, numbers("activation")?);
+        let (importance, activation) = match importance_name(layer) {
+            None => (Vec::new(), Vec::new()),
+            Some(importance) => (numbers(importance)?, numbers("activation")?),
+        };
         Ok(LayerNodes { alive, original, importance, activation })
     }
 
     fn entries(&self, tensor: &str, components: usize) -> Result<AliveEntries, ResultError> {
         let (shape, bytes) = self.tensor(tensor, Dtype::I32)?;
         let rows = rows(bytes);
-        if shape != [rows.len(), 2] {
-            return Err(self.broken(tensor, format!("its shape is {shape:?}, expected [n, 2]")));
+        if shape != [rows.len(), 2] || u32::try_from(rows.len()).is_err() {
+            return Err(self.broken(tensor, format!("its shape is {shape:?}, expected [n, 2] with n below 2^32")));
         }
         // An i32 below zero is a u32 above every bound.
         let outside =

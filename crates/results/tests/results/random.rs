@@ -136,14 +136,16 @@ impl Random {
     fn set(&mut self, name: String, model: &ModelInfo, pairs: &[Pair], positions: usize) -> SetAttributions<f32> {
         let mut nodes = BTreeMap::new();
         for (layer, components) in model.node_layers() {
-            let of_layer = if layer == Layer::Wte {
+            let (alive, original, carried) = if layer == Layer::Wte {
                 let every = Arc::new(AliveEntries::every_position(positions));
-                LayerNodes::bare(Arc::clone(&every), every)
+                (Arc::clone(&every), every, 0)
             } else {
                 let (alive, original) = (self.alive(positions, components), self.alive(positions, components));
-                let (importance, activation) = (self.numbers(alive.len()), self.numbers(alive.len()));
-                LayerNodes { alive, original, importance, activation }
+                let carried = alive.len();
+                (alive, original, carried)
             };
+            let (importance, activation) = (self.numbers(carried), self.numbers(carried));
+            let of_layer = LayerNodes { alive, original, importance, activation };
             nodes.insert(layer, of_layer);
         }
         let pairs = pairs

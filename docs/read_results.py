@@ -1,0 +1,72 @@
+"""Print the strongest edges of every set in a folder of tributary results.
+
+    python3 read_results.py FOLDER [EDGES_PER_SET]
+
+Needs nothing but Python's standard library.
+"""
+
+import heapq
+import json
+import math
+import struct
+import sys
+from array import array
+from pathlib import Path
+
+
+def read_safetensors(path):
+    """The tensors of a file as {name: (shape, flat array)}. Elements are in row-major order."""
+    with open(path, "rb") as file:
+        (header_length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(header_length))
+        data = file.read()
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, info in header.items():
+        start, end = info["data_offsets"]
+        values = array({"F32": "f", "I32": "i", "U32": "I"}[info["dtype"]])
+        values.frombytes(data[start:end])
+        if sys.byteorder == "big":
+            values.byteswap()
+        tensors[name] = info["shape"], values
+    return tensors
+
+
+def edges(manifest, tensors):
+    """Every edge of a set as (value, source, target), each end as (layer, position, component)."""
+    for pair in manifest["pairs"]:
+        source, target = pair["source"], pair["target"]
+        _, rows = tensors[f"edges/{source}->{target}/index"]
+        _, values = tensors[f"edges/{source}->{target}/value"]
+        _, sources = tensors[f"nodes/{source}/index"]
+        _, targets = tensors[f"nodes/{target}/index"]
+        for edge, value in enumerate(values):
+            s, t = rows[2 * edge], rows[2 * edge + 1]
+            yield (
+                value,
+                (source, sources[2 * s], sources[2 * s + 1]),
+                (target, targets[2 * t], targets[2 * t + 1]),
+            )
+
+
+def main(folder, count=5):
+    folder = Path(folder)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if (manifest["format"], manifest["format_version"]) != ("tributary-results", 1):
+        sys.exit(f"{folder}: not results of format version 1")
+    for entry in manifest["sets"]:
+        tensors = read_safetensors(folder / entry["file"])
+        prompt = manifest["prompts"][entry["prompt"]]
+        total = math.fsum(value for value, _, _ in edges(manifest, tensors))
+        print(f"{json.dumps(entry['name'])}: {entry['nodes']} nodes, {entry['edges']} edges, sum {total!r}")
+        strongest = heapq.nlargest(int(count), edges(manifest, tensors), key=lambda edge: abs(edge[0]))
+        for value, *ends in strongest:
+            path = " -> ".join(
+                f"{layer}[{position} {json.dumps(prompt['token_strings'][position])}, {component}]"
+                for layer, position, component in ends
+            )
+            print(f"  {value:+.6g}  {path}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,1 +1,37 @@
 //! Reads trained SPD runs and CI-set files.
+//!
+//! How data flows:
+//!
+//! ```text
+//! final_config.yaml ─ config ──┐
+//! model_config.yaml ─ target ──┼─ assemble ─ Weights ──┐
+//! model_STEP.pth ─ checkpoint ─┘                       ├─ TrainedRun ─ prompt ──┐
+//! tokenizer.json ─ tokenizer ──────────────────────────┘                        ├─ CiSetFile
+//! CI-set file ─ ci_json ────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! [`TrainedRun::load`] turns a run's folder into the engine's [`Weights`](tributary_engine::Weights) and a
+//! [`Tokenizer`]; [`TrainedRun::ci_sets`] turns a CI-set file into the engine's [`CiSet`](tributary_engine::CiSet)s,
+//! checked against the run. Files are not trusted: what does not fit is an [`InputError`] that says where and why, and
+//! nothing in a checkpoint goes unused or is made up.
+
+mod assemble;
+mod checkpoint;
+mod ci_json;
+mod ci_sets;
+mod config;
+mod error;
+mod fingerprint;
+mod guard;
+mod run;
+mod target;
+#[cfg(feature = "test-support")]
+pub mod test_support;
+mod tokenizer;
+mod yaml;
+
+pub use ci_sets::{CiSetFile, CiSetFormat};
+pub use error::InputError;
+pub use fingerprint::Fingerprint;
+pub use run::{RunFiles, RunOptions, TrainedRun};
+pub use tokenizer::Tokenizer;

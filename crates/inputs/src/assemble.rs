@@ -1,0 +1,160 @@
+//! From a state dict to the engine's [`Weights`], every tensor accounted for.
+
+use std::collections::BTreeMap;
+
+use tributary_engine::{
+    Architecture, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearWeights, Norm,
+    NormWeights, PositionEncoding, Projection, Weights,
+};
+
+use crate::InputError;
+use crate::checkpoint::StateDict;
+use crate::config::Config;
+use crate::target::TargetModel;
+
+/// Takes all tensors of a run out of its state dict.
+pub(crate) fn weights(
+    mut tensors: StateDict,
+    target: &TargetModel,
+    config: &Config,
+    counts: &BTreeMap<Layer, usize>,
+) -> Result<Weights, InputError> {
+    let architecture = &target.architecture;
+    let embedding = [architecture.vocab, architecture.d_model];
+    let wte = tensors.take("target_model.wte.weight", &embedding)?;
+    let wpe = match architecture.position_encoding {
+        PositionEncoding::Learned => {
+            Some(tensors.take("target_model.wpe.weight", &[architecture.max_positions, architecture.d_model])?)
+        }
+        PositionEncoding::Rotary { .. } => None,
+    };
+    let (attention_norm, mlp_norm) = match architecture.norm {
+        Norm::LayerNorm { .. } => ("ln_1", "ln_2"),
+        Norm::RmsNorm { .. } => ("rms_1", "rms_2"),
+    };
+    let mut norms = Vec::new();
+    for block in 0..architecture.n_blocks {
+        norms.push(BlockNorms {
+            attention: norm(&mut tensors, &format!("h.{block}.{attention_norm}"), architecture)?,
+            mlp: norm(&mut tensors, &format!("h.{block}.{mlp_norm}"), architecture)?,
+        });
+        // Buffers of the attention layers, which versions that made them persistent saved: the causal mask and the
+        // rotary angles. The model config determines them.
+        for buffer in ["bias", "rotary_sin", "rotary_cos"] {
+            tensors.discard(&format!("target_model.h.{block}.attn.{buffer}"));
+        }
+    }
+    let ln_f = norm(&mut tensors, "ln_f", architecture)?;
+    // The published models tie the two, and save both.
+    let lm_head = tensors.take_optional("target_model.lm_head.weight", &embedding)?.filter(|lm_head| *lm_head != wte);
+
+    let mut linear = BTreeMap::new();
+    let mut decomposed = BTreeMap::new();
+    for layer in architecture.linear_layers() {
+        let Layer::Linear { projection, .. } = layer else { continue };
+        let has_bias = match projection {
+            Projection::CFc | Projection::DownProj => target.mlp_bias,
+            Projection::Q | Projection::K | Projection::V | Projection::O => target.attn_bias,
+        };
+        let widths = architecture.widths(projection);
+        let count = counts.get(&layer).copied();
+        linear.insert(layer, linear_layer(&mut tensors, layer, widths, has_bias, count.is_some())?);
+        if let Some(count) = count {
+            decomposed.insert(layer, decomposed_layer(&mut tensors, layer, widths, count, config)?);
+        }
+    }
+    tensors.finish()?;
+    Ok(Weights { architecture: architecture.clone(), wte, wpe, norms, ln_f, lm_head, linear, decomposed })
+}
+
+fn norm(tensors: &mut StateDict, module: &str, architecture: &Architecture) -> Result<NormWeights, InputError> {
+    let shape = [architecture.d_model];
+    let weight = tensors.take(&format!("target_model.{module}.weight"), &shape)?;
+    let bias = match architecture.norm {
+        Norm::LayerNorm { .. } => Some(tensors.take(&format!("target_model.{module}.bias"), &shape)?),
+        Norm::RmsNorm { .. } => None,
+    };
+    Ok(NormWeights { weight, bias })
+}
+
+fn linear_layer(
+    tensors: &mut StateDict,
+    layer: Layer,
+    (d_in, d_out): (usize, usize),
+    has_bias: bool,
+    is_decomposed: bool,
+) -> Result<LinearWeights, InputError> {
+    let weight = tensors.take(&format!("target_model.{layer}.weight"), &[d_out, d_in])?;
+    let bias = if has_bias { Some(bias(tensors, layer, d_out, is_decomposed)?) } else { None };
+    Ok(LinearWeights { weight, bias })
+}
+
+/// The bias of a linear layer. A decomposed layer's components hold a copy of it, which is the only one in some older
+/// checkpoints.
+fn bias(tensors: &mut StateDict, layer: Layer, d_out: usize, is_decomposed: bool) -> Result<Array, InputError> {
+    let name = format!("target_model.{layer}.bias");
+    if !is_decomposed {
+        return tensors.take(&name, &[d_out]);
+    }
+    let copy_name = format!("_components.{}.bias", dashed(layer));
+    let Some(copy) = tensors.take_optional(&copy_name, &[d_out])? else {
+        return tensors.take(&name, &[d_out]);
+    };
+    match tensors.take_optional(&name, &[d_out])? {
+        Some(bias) if bias != copy => {
+            let problem = format!("differs from {name}; components with a bias of their own are not supported");
+            Err(InputError::tensor(tensors.file(), copy_name, problem))
+        }
+        _ => Ok(copy),
+    }
+}
+
+fn decomposed_layer(
+    tensors: &mut StateDict,
+    layer: Layer,
+    (d_in, d_out): (usize, usize),
+    count: usize,
+    config: &Config,
+) -> Result<DecomposedLayer, InputError> {
+    let module = dashed(layer);
+    let v = tensors.take(&format!("_components.{module}.V"), &[d_in, count])?;
+    let u = tensors.take(&format!("_components.{module}.U"), &[count, d_out])?;
+    let ci_function = ci_function(tensors, &module, d_in, count, config)?;
+    Ok(DecomposedLayer { components: Components { v, u }, ci_function })
+}
+
+/// The CI function of a layer with `count` components and inputs of width `d_in`.
+///
+/// In the checkpoint its layers have even numbers, the GELUs between them the odd ones.
+fn ci_function(
+    tensors: &mut StateDict,
+    module: &str,
+    d_in: usize,
+    count: usize,
+    config: &Config,
+) -> Result<CiFunction, InputError> {
+    let (first, last) = match config.ci_input {
+        CiInput::SharedVector => (d_in, count),
+        CiInput::Vector => (d_in, 1),
+        CiInput::Activation => (1, 1),
+    };
+    // One network for all components, or one for each.
+    let networks: &[usize] = match config.ci_input {
+        CiInput::SharedVector => &[],
+        CiInput::Vector | CiInput::Activation => &[count],
+    };
+    let widths: Vec<usize> = [first].into_iter().chain(config.ci_hidden.iter().copied()).chain([last]).collect();
+    let mut layers = Vec::new();
+    for (number, pair) in widths.windows(2).enumerate() {
+        let path = format!("_ci_fns.{module}.layers.{}", 2 * number);
+        let weight = tensors.take(&format!("{path}.W"), &[networks, pair].concat())?;
+        let bias = tensors.take(&format!("{path}.b"), &[networks, &pair[1..]].concat())?;
+        layers.push((weight, bias));
+    }
+    Ok(CiFunction { input: config.ci_input, layers, sigmoid: config.sigmoid })
+}
+
+/// A layer's name as module dictionaries spell it, which allow no dots.
+fn dashed(layer: Layer) -> String {
+    layer.to_string().replace('.', "-")
+}

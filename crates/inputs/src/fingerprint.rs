@@ -1,0 +1,86 @@
+//! Identity of a trained run.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::InputError;
+
+/// SHA-256 over the files that decide a run's numbers: config, model config, tokenizer and checkpoint, in that order.
+///
+/// Of each it hashes the role (`final_config.yaml`, `model_config.yaml`, `tokenizer.json` or `checkpoint`, whatever the
+/// file itself is called), a zero byte, the length as a little-endian `u64`, and the content. Two runs with equal
+/// fingerprints give equal attributions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    /// 64 lower-case hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A fingerprint in the making.
+pub(crate) struct Hasher(Sha256);
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    pub(crate) fn add(&mut self, role: &str, content: &[u8]) {
+        self.begin(role, content.len() as u64);
+        self.0.update(content);
+    }
+
+    /// Adds a file without holding it in memory.
+    pub(crate) fn add_file(&mut self, role: &str, path: &Path) -> Result<(), InputError> {
+        self.stream(role, path).map_err(InputError::read(path))
+    }
+
+    fn stream(&mut self, role: &str, path: &Path) -> io::Result<()> {
+        let mut file = File::open(path)?;
+        self.begin(role, file.metadata()?.len());
+        let mut block = vec![0; 1 << 20];
+        loop {
+            let read = file.read(&mut block)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.0.update(&block[..read]);
+        }
+    }
+
+    fn begin(&mut self, role: &str, length: u64) {
+        self.0.update(role);
+        self.0.update([0]);
+        self.0.update(length.to_le_bytes());
+    }
+
+    pub(crate) fn finish(self) -> Fingerprint {
+        Fingerprint(self.0.finalize().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_framing_tells_apart_what_concatenation_would_not() {
+        let of = |parts: &[(&str, &[u8])]| {
+            let mut hasher = Hasher::new();
+            parts.iter().for_each(|(role, content)| hasher.add(role, content));
+            hasher.finish().to_string()
+        };
+        let whole = of(&[("a", b"12"), ("b", b"3")]);
+        assert_ne!(whole, of(&[("a", b"1"), ("b", b"23")]));
+        assert_ne!(whole, of(&[("a", b"12"), ("c", b"3")]));
+        // printf 'a\0\2\0\0\0\0\0\0\00012b\0\1\0\0\0\0\0\0\0003' | sha256sum (coreutils 9)
+        assert_eq!(whole, "381cb3e2a231eb900bacf4725e6933396d60f41d74b5f81cec647bafd318ecb3");
+    }
+}

@@ -1,0 +1,136 @@
+//! A trained run: everything that attributions need, read from its folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tributary_engine::{Prompt, Weights};
+
+use crate::checkpoint::StateDict;
+use crate::ci_sets::CiSetFile;
+use crate::config::Config;
+use crate::fingerprint::Hasher;
+use crate::target::{self, TargetModel};
+use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint};
+
+const CONFIG: &str = "final_config.yaml";
+const TOKENIZER: &str = "tokenizer.json";
+
+/// Where to look for what is not in the run's folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunOptions<'a> {
+    /// The target model's folder (`--target`).
+    pub target: Option<&'a Path>,
+    /// The tokenizer file (`--tokenizer`).
+    pub tokenizer: Option<&'a Path>,
+}
+
+/// The files a run was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFiles {
+    /// `final_config.yaml`
+    pub config: PathBuf,
+    /// `model_STEP.pth`
+    pub checkpoint: PathBuf,
+    /// `model_config.yaml` of the target model.
+    pub model_config: PathBuf,
+    /// `tokenizer.json`
+    pub tokenizer: PathBuf,
+}
+
+/// A trained SPD run: a target model, its components and their CI functions, and its tokenizer.
+#[derive(Clone, Debug)]
+pub struct TrainedRun {
+    /// The numbers.
+    pub weights: Weights,
+    /// Splits prompts into tokens of the model's vocabulary.
+    pub tokenizer: Tokenizer,
+    /// Identity of the run.
+    pub fingerprint: Fingerprint,
+    /// Where it came from.
+    pub files: RunFiles,
+}
+
+impl TrainedRun {
+    /// Reads a run's folder.
+    ///
+    /// The folder holds `final_config.yaml` and `model_STEP.pth` (of several, the one with the largest step). The target
+    /// model's `model_config.yaml` is sought in `options.target`, else in `target/` of the run, else where
+    /// `pretrained_model_name` or `pretrained_model_path` of the config point to; its `tokenizer.json` is
+    /// `options.tokenizer`, else lies beside `model_config.yaml`.
+    pub fn load(folder: &Path, options: &RunOptions<'_>) -> Result<Self, InputError> {
+        if !folder.is_dir() {
+            let problem = if folder.exists() { "is not a folder" } else { "there is no such folder" };
+            return Err(InputError::missing(folder, format!("{problem}; expected the folder of a trained run")));
+        }
+        let config_file = folder.join(CONFIG);
+        if !config_file.exists() {
+            return Err(InputError::missing(config_file, "not found; the folder of a trained run holds it"));
+        }
+        let config_bytes = fs::read(&config_file).map_err(InputError::read(&config_file))?;
+        let config = Config::parse(&config_file, &config_bytes)?;
+
+        let target_folder = target::find_folder(folder, &config, options.target)?;
+        let model_config = target_folder.join(target::MODEL_CONFIG);
+        let model_bytes = fs::read(&model_config).map_err(InputError::read(&model_config))?;
+        let model = TargetModel::parse(&model_config, &model_bytes, config.model_class)?;
+        let counts = config.components(&config_file, &model.architecture)?;
+
+        let tokenizer_file = options.tokenizer.map_or_else(|| target_folder.join(TOKENIZER), Path::to_owned);
+        if !tokenizer_file.exists() {
+            let problem = "not found; fetch the target model's tokenizer.json and pass it with --tokenizer";
+            return Err(InputError::missing(tokenizer_file, problem));
+        }
+        let tokenizer_bytes = fs::read(&tokenizer_file).map_err(InputError::read(&tokenizer_file))?;
+        let tokenizer = Tokenizer::parse(&tokenizer_file, &tokenizer_bytes)?;
+
+        let checkpoint = checkpoint::find(folder)?;
+        let weights = assemble::weights(StateDict::open(&checkpoint)?, &model, &config, &counts)?;
+
+        let mut hasher = Hasher::new();
+        hasher.add(CONFIG, &config_bytes);
+        hasher.add(target::MODEL_CONFIG, &model_bytes);
+        hasher.add(TOKENIZER, &tokenizer_bytes);
+        hasher.add_file("checkpoint", &checkpoint)?;
+        let files = RunFiles { config: config_file, checkpoint, model_config, tokenizer: tokenizer_file };
+        Ok(Self { weights, tokenizer, fingerprint: hasher.finish(), files })
+    }
+
+    /// Splits a text into tokens, without special tokens around it.
+    ///
+    /// It is an error when the text has no tokens, more than the model has positions, or one outside its vocabulary.
+    pub fn prompt(&self, text: &str) -> Result<Prompt, InputError> {
+        let (tokens, token_strings) = self.tokenizer.encode(text)?;
+        let fail = |problem: String| Err(InputError::Prompt { text: text.to_owned(), problem });
+        let architecture = &self.weights.architecture;
+        if tokens.is_empty() {
+            return fail("it has no tokens; a prompt needs at least one".to_owned());
+        }
+        if tokens.len() > architecture.max_positions {
+            let problem = format!(
+                "it has {} tokens, more than the {} positions of the model",
+                tokens.len(),
+                architecture.max_positions
+            );
+            return fail(problem);
+        }
+        if let Some(index) = tokens.iter().position(|&token| token as usize >= architecture.vocab) {
+            let problem = format!(
+                "its token {:?} has the id {}, outside the model's vocabulary of {}; is {} this model's tokenizer?",
+                token_strings[index],
+                tokens[index],
+                architecture.vocab,
+                self.files.tokenizer.display()
+            );
+            return fail(problem);
+        }
+        Ok(Prompt { text: text.to_owned(), tokens, token_strings })
+    }
+
+    /// Reads a CI-set file in any of the three formats and checks it against this run.
+    ///
+    /// If `prompts` is not empty, they must be the prompts of the file, each once, in the order in which the file first
+    /// names them: one for a file of several sets of one prompt.
+    pub fn ci_sets(&self, file: &Path, prompts: &[String]) -> Result<CiSetFile, InputError> {
+        CiSetFile::read(file, self, prompts)
+    }
+}

@@ -1,0 +1,480 @@
+//! Writes trained runs for tests: checkpoints of any content, and whole run folders from [`Weights`].
+//!
+//! Everything here panics on failure, as tests do.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use tributary_engine::{
+    Architecture, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearWeights, Norm,
+    NormWeights, PositionEncoding, Projection, Sigmoid, Weights,
+};
+
+/// The PyTorch storage class that holds a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageClass {
+    /// 4-byte floats.
+    Float,
+    /// IEEE binary16.
+    Half,
+    /// The upper halves of 4-byte floats.
+    BFloat16,
+    /// 8-byte floats.
+    Double,
+    /// 8-byte integers.
+    Long,
+}
+
+impl StorageClass {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Float => "FloatStorage",
+            Self::Half => "HalfStorage",
+            Self::BFloat16 => "BFloat16Storage",
+            Self::Double => "DoubleStorage",
+            Self::Long => "LongStorage",
+        }
+    }
+
+    fn element_size(self) -> usize {
+        match self {
+            Self::Float => 4,
+            Self::Half | Self::BFloat16 => 2,
+            Self::Double | Self::Long => 8,
+        }
+    }
+}
+
+/// A tensor as a checkpoint stores it: a view of a storage of its own.
+#[derive(Clone, Debug)]
+pub struct StoredTensor {
+    /// Key in the state dict.
+    pub name: String,
+    /// What the storage holds.
+    pub class: StorageClass,
+    /// The storage, little-endian.
+    pub bytes: Vec<u8>,
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
+    /// Steps of the axes, in elements.
+    pub strides: Vec<usize>,
+}
+
+impl StoredTensor {
+    /// A contiguous tensor over this storage.
+    pub fn new(name: impl Into<String>, class: StorageClass, shape: &[usize], bytes: Vec<u8>) -> Self {
+        let strides = (1..=shape.len()).map(|axis| shape[axis..].iter().product()).collect();
+        Self { name: name.into(), class, bytes, shape: shape.to_vec(), strides }
+    }
+
+    /// A contiguous float tensor.
+    pub fn float(name: impl Into<String>, shape: &[usize], values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self::new(name, StorageClass::Float, shape, bytes)
+    }
+
+    fn array(name: impl Into<String>, array: &Array) -> Self {
+        Self::float(name, &array.shape, &array.values)
+    }
+}
+
+/// Writes a checkpoint as `torch.save` does a state dict: a zip archive of a protocol 2 pickle and one storage a tensor.
+/// Its entries carry no checksums, as with `compute_crc32=False`.
+pub fn write_pth(path: &Path, tensors: &[StoredTensor]) {
+    let mut entries = vec![("archive/data.pkl".to_owned(), pickle(tensors))];
+    let storages = tensors.iter().enumerate();
+    entries.extend(storages.map(|(key, tensor)| (format!("archive/data/{key}"), tensor.bytes.clone())));
+    entries.push(("archive/version".to_owned(), b"3\n".to_vec()));
+    fs::write(path, zip(&entries)).unwrap();
+}
+
+/// `{name: torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())}`.
+fn pickle(tensors: &[StoredTensor]) -> Vec<u8> {
+    let mut out = b"\x80\x02}(".to_vec();
+    for (key, tensor) in tensors.iter().enumerate() {
+        text(&mut out, &tensor.name);
+        out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+        text(&mut out, "storage");
+        out.extend(format!("ctorch\n{}\n", tensor.class.name()).bytes());
+        text(&mut out, &key.to_string());
+        text(&mut out, "cpu");
+        integer(&mut out, tensor.bytes.len() / tensor.class.element_size());
+        out.extend(b"tQ");
+        integer(&mut out, 0);
+        for numbers in [&tensor.shape, &tensor.strides] {
+            out.push(b'(');
+            numbers.iter().for_each(|&number| integer(&mut out, number));
+            out.push(b't');
+        }
+        out.extend(b"\x89ccollections\nOrderedDict\n)RtR");
+    }
+    out.extend(b"u.");
+    out
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.push(b'X');
+    out.extend((text.len() as u32).to_le_bytes());
+    out.extend(text.bytes());
+}
+
+/// `LONG1` of 8 bytes and a zero one, which keeps a large number from being negative.
+fn integer(out: &mut Vec<u8>, number: usize) {
+    out.extend([0x8a, 9]);
+    out.extend((number as u64).to_le_bytes());
+    out.push(0);
+}
+
+/// A zip archive of stored entries.
+fn zip(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut directory = Vec::new();
+    for (name, content) in entries {
+        let offset = out.len() as u32;
+        // Version, flags, method, time, date, checksum: all zero but the version and the date, 1 January 1980.
+        let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0, 0, 0, 0, 0];
+        common.extend((content.len() as u32).to_le_bytes());
+        common.extend((content.len() as u32).to_le_bytes());
+        common.extend((name.len() as u16).to_le_bytes());
+        common.extend([0, 0]);
+        out.extend(b"PK\x03\x04");
+        out.extend(&common);
+        out.extend(name.bytes());
+        out.extend(content);
+        directory.extend(b"PK\x01\x02\x14\x00");
+        directory.extend(&common);
+        // No comment, disk 0, no attributes.
+        directory.extend([0; 10]);
+        directory.extend(offset.to_le_bytes());
+        directory.extend(name.bytes());
+    }
+    let start = out.len() as u32;
+    let count = (entries.len() as u16).to_le_bytes();
+    out.extend(&directory);
+    out.extend(b"PK\x05\x06\0\0\0\0");
+    out.extend(count);
+    out.extend(count);
+    out.extend((directory.len() as u32).to_le_bytes());
+    out.extend(start.to_le_bytes());
+    out.extend([0, 0]);
+    out
+}
+
+/// Which generation of the published code a run looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Current key names, with `module_info` in the config.
+    Current,
+    /// Older key names, with `C` and `target_module_patterns`: all layers need the same number of components.
+    Older,
+}
+
+/// Writes a run's folder (which must exist) that reads back as these weights: config, checkpoint `model_1.pth` and
+/// `target/` with model config and tokenizer.
+///
+/// The tokenizer splits at spaces; token `i` of the vocabulary is the word `w<i>`, and token 0 any other word.
+pub fn write_run(folder: &Path, weights: &Weights, style: Style) {
+    let target = folder.join("target");
+    fs::create_dir_all(&target).unwrap();
+    fs::write(folder.join("final_config.yaml"), final_config(weights, style)).unwrap();
+    fs::write(target.join("model_config.yaml"), model_config(weights)).unwrap();
+    fs::write(target.join("tokenizer.json"), tokenizer(weights.architecture.vocab)).unwrap();
+    write_pth(&folder.join("model_1.pth"), &state_dict(weights, style));
+}
+
+/// The tensors of a run's checkpoint.
+pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
+    let older = style == Style::Older;
+    let model = if older { "patched_model" } else { "target_model" };
+    let mut tensors = vec![StoredTensor::array(format!("{model}.wte.weight"), &weights.wte)];
+    let mut push = |name: String, array: &Array| tensors.push(StoredTensor::array(name, array));
+    push(format!("{model}.lm_head.weight"), weights.lm_head.as_ref().unwrap_or(&weights.wte));
+    if let Some(wpe) = &weights.wpe {
+        push(format!("{model}.wpe.weight"), wpe);
+    }
+    let names = match weights.architecture.norm {
+        Norm::LayerNorm { .. } => ["ln_1", "ln_2"],
+        Norm::RmsNorm { .. } => ["rms_1", "rms_2"],
+    };
+    let blocks = weights.norms.iter().enumerate();
+    let norms = blocks.flat_map(|(block, norms)| {
+        [(format!("h.{block}.{}", names[0]), &norms.attention), (format!("h.{block}.{}", names[1]), &norms.mlp)]
+    });
+    for (module, norm) in norms.chain([("ln_f".to_owned(), &weights.ln_f)]) {
+        push(format!("{model}.{module}.weight"), &norm.weight);
+        if let Some(bias) = &norm.bias {
+            push(format!("{model}.{module}.bias"), bias);
+        }
+    }
+    for (layer, linear) in &weights.linear {
+        let original = if older && weights.decomposed.contains_key(layer) { "original." } else { "" };
+        push(format!("{model}.{layer}.{original}weight"), &linear.weight);
+        if let Some(bias) = &linear.bias {
+            push(format!("{model}.{layer}.{original}bias"), bias);
+        }
+    }
+    for (layer, decomposed) in &weights.decomposed {
+        let dashed = layer.to_string().replace('.', "-");
+        let components = if older { format!("{model}.{layer}.components") } else { format!("_components.{dashed}") };
+        push(format!("{components}.V"), &decomposed.components.v);
+        push(format!("{components}.U"), &decomposed.components.u);
+        if let Some(bias) = weights.linear[layer].bias.as_ref().filter(|_| !older) {
+            push(format!("{components}.bias"), bias);
+        }
+        let ci_functions = if older { "_gates" } else { "_ci_fns" };
+        for (number, (weight, bias)) in decomposed.ci_function.layers.iter().enumerate() {
+            push(format!("{ci_functions}.{dashed}.layers.{}.W", 2 * number), weight);
+            push(format!("{ci_functions}.{dashed}.layers.{}.b", 2 * number), bias);
+        }
+    }
+    tensors
+}
+
+fn final_config(weights: &Weights, style: Style) -> String {
+    let mut config = String::new();
+    let counts = weights.component_counts();
+    let ci_function = &weights.decomposed.values().next().expect("a decomposed layer").ci_function;
+    let (type_key, hidden_key) = match style {
+        Style::Current => {
+            config += "module_info:\n";
+            for (layer, count) in &counts {
+                writeln!(config, "- module_pattern: {layer}\n  C: {count}").unwrap();
+            }
+            ("ci_fn_type", "ci_fn_hidden_dims")
+        }
+        Style::Older => {
+            let count = counts.values().next().expect("a decomposed layer");
+            assert!(counts.values().all(|other| other == count), "the older style has one number of components");
+            writeln!(config, "C: {count}\ntarget_module_patterns:").unwrap();
+            counts.keys().for_each(|layer| writeln!(config, "- {layer}").unwrap());
+            ("gate_type", "gate_hidden_dims")
+        }
+    };
+    let ci_type = match ci_function.input {
+        CiInput::SharedVector => "shared_mlp",
+        CiInput::Vector => "vector_mlp",
+        CiInput::Activation => "mlp",
+    };
+    let sigmoid = match ci_function.sigmoid {
+        Sigmoid::Hard => "leaky_hard",
+        Sigmoid::Normal => "normal",
+        Sigmoid::UpperLeakyHard => "upper_leaky_hard",
+        Sigmoid::SwishHard => "swish_hard",
+    };
+    let (_, hidden) = ci_function.layers.split_last().expect("a CI function has a layer");
+    let hidden: Vec<usize> = hidden.iter().filter_map(|(_, bias)| bias.shape.last().copied()).collect();
+    let class = match weights.architecture.model_class.as_str() {
+        "GPT2Simple" => "simple_stories_train.models.gpt2_simple.GPT2Simple",
+        _ => "simple_stories_train.models.llama_simple_mlp.LlamaSimpleMLP",
+    };
+    write!(
+        config,
+        "{type_key}: {ci_type}\n{hidden_key}: {hidden:?}\nsigmoid_type: {sigmoid}\nsampling: continuous\n\
+         use_delta_component: true\nidentity_module_patterns: null\npretrained_model_class: {class}\n\
+         pretrained_model_name: wandb:team/project/runs/abc\npretrained_model_path: null\n"
+    )
+    .unwrap();
+    config
+}
+
+fn model_config(weights: &Weights) -> String {
+    let Architecture { model_class, n_blocks, d_model, n_heads, n_kv_heads, d_mlp, vocab, max_positions, .. } =
+        &weights.architecture;
+    let mut config = format!(
+        "model_type: {model_class}\nblock_size: {max_positions}\nvocab_size: {vocab}\nn_layer: {n_blocks}\n\
+         n_head: {n_heads}\nn_embd: {d_model}\nflash_attention: false\n"
+    );
+    if let (Norm::RmsNorm { eps }, PositionEncoding::Rotary { base, adjacent_pairs }) =
+        (weights.architecture.norm, weights.architecture.position_encoding)
+    {
+        let has_bias = |projection| weights.linear[&Layer::linear(0, projection)].bias.is_some();
+        let (attn_bias, mlp_bias) = (has_bias(Projection::Q), has_bias(Projection::CFc));
+        let d_head = weights.architecture.d_head();
+        write!(
+            config,
+            "n_ctx: {max_positions}\nn_intermediate: {d_mlp}\nn_key_value_heads: {n_kv_heads}\nrotary_dim: {d_head}\n\
+             rotary_base: {base}\nrotary_adjacent_pairs: {adjacent_pairs}\nrms_norm_eps: {eps}\n\
+             attn_bias: {attn_bias}\nmlp_bias: {mlp_bias}\nuse_grouped_query_attention: true\n"
+        )
+        .unwrap();
+    }
+    config
+}
+
+fn tokenizer(vocab: usize) -> String {
+    let words: serde_json::Map<String, serde_json::Value> =
+        (0..vocab).map(|token| (format!("w{token}"), token.into())).collect();
+    serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": {"type": "WordLevel", "vocab": words, "unk_token": "w0"},
+    })
+    .to_string()
+}
+
+/// What random weights look like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RandomWeights {
+    /// Their shape.
+    pub architecture: Architecture,
+    /// Number of components of each decomposed layer; at least one layer.
+    pub components: BTreeMap<Layer, usize>,
+    /// What the CI functions read.
+    pub ci_input: CiInput,
+    /// Widths of their hidden layers.
+    pub ci_hidden: Vec<usize>,
+    /// Their last step.
+    pub sigmoid: Sigmoid,
+    /// Whether q, k, v and o have biases; `GPT2Simple` always has.
+    pub attn_bias: bool,
+    /// Whether `c_fc` and `down_proj` have biases; `GPT2Simple` always has.
+    pub mlp_bias: bool,
+    /// Whether the unembedding is the token embedding.
+    pub tied: bool,
+    /// Equal seeds give equal weights.
+    pub seed: u64,
+}
+
+impl RandomWeights {
+    /// A two-block `GPT2Simple` of width 8 with all layers decomposed into 5 components and a `shared_mlp`.
+    pub fn gpt2_simple(seed: u64) -> Self {
+        Self::of(Architecture {
+            model_class: "GPT2Simple".to_owned(),
+            n_blocks: 2,
+            d_model: 8,
+            n_heads: 2,
+            n_kv_heads: 2,
+            d_mlp: 32,
+            vocab: 11,
+            max_positions: 6,
+            norm: Norm::LayerNorm { eps: 1e-5 },
+            position_encoding: PositionEncoding::Learned,
+        })
+        .seeded(seed)
+    }
+
+    /// A two-block `LlamaSimpleMLP` of width 8 with two query heads to a kv head; otherwise as
+    /// [`gpt2_simple`](Self::gpt2_simple), without biases.
+    pub fn llama_simple_mlp(seed: u64) -> Self {
+        let mut random = Self::of(Architecture {
+            model_class: "LlamaSimpleMLP".to_owned(),
+            n_blocks: 2,
+            d_model: 8,
+            n_heads: 2,
+            n_kv_heads: 1,
+            d_mlp: 12,
+            vocab: 11,
+            max_positions: 6,
+            norm: Norm::RmsNorm { eps: 1e-6 },
+            position_encoding: PositionEncoding::Rotary { base: 10_000.0, adjacent_pairs: false },
+        });
+        (random.attn_bias, random.mlp_bias) = (false, false);
+        random.seeded(seed)
+    }
+
+    fn of(architecture: Architecture) -> Self {
+        Self {
+            components: architecture.linear_layers().map(|layer| (layer, 5)).collect(),
+            architecture,
+            ci_input: CiInput::SharedVector,
+            ci_hidden: vec![3],
+            sigmoid: Sigmoid::Hard,
+            attn_bias: true,
+            mlp_bias: true,
+            tied: true,
+            seed: 0,
+        }
+    }
+
+    fn seeded(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The weights, uniform in [-1, 1); norm weights in [1/2, 3/2).
+    pub fn weights(&self) -> Weights {
+        let architecture = &self.architecture;
+        let mut random = Random(self.seed);
+        let d_model = architecture.d_model;
+        let embedding = [architecture.vocab, d_model];
+        let is_layer_norm = matches!(architecture.norm, Norm::LayerNorm { .. });
+        let is_learned = architecture.position_encoding == PositionEncoding::Learned;
+        let norm = |random: &mut Random| NormWeights {
+            weight: random.array(&[d_model], |uniform| 1.0 + uniform / 2.0),
+            bias: is_layer_norm.then(|| random.uniform(&[d_model])),
+        };
+        let norms = (0..architecture.n_blocks)
+            .map(|_| BlockNorms { attention: norm(&mut random), mlp: norm(&mut random) })
+            .collect();
+        let ln_f = norm(&mut random);
+        let mut linear = BTreeMap::new();
+        let mut decomposed = BTreeMap::new();
+        for layer in architecture.linear_layers() {
+            let Layer::Linear { projection, .. } = layer else { continue };
+            let (d_in, d_out) = architecture.widths(projection);
+            let has_bias = match projection {
+                Projection::CFc | Projection::DownProj => self.mlp_bias,
+                Projection::Q | Projection::K | Projection::V | Projection::O => self.attn_bias,
+            };
+            let weight = random.uniform(&[d_out, d_in]);
+            linear.insert(layer, LinearWeights { weight, bias: has_bias.then(|| random.uniform(&[d_out])) });
+            if let Some(&count) = self.components.get(&layer) {
+                let components = Components { v: random.uniform(&[d_in, count]), u: random.uniform(&[count, d_out]) };
+                let ci_function = self.ci_function(d_in, count, &mut random);
+                decomposed.insert(layer, DecomposedLayer { components, ci_function });
+            }
+        }
+        Weights {
+            architecture: architecture.clone(),
+            wte: random.uniform(&embedding),
+            wpe: is_learned.then(|| random.uniform(&[architecture.max_positions, d_model])),
+            norms,
+            ln_f,
+            lm_head: (!self.tied).then(|| random.uniform(&embedding)),
+            linear,
+            decomposed,
+        }
+    }
+
+    fn ci_function(&self, d_in: usize, count: usize, random: &mut Random) -> CiFunction {
+        let (first, last, networks) = match self.ci_input {
+            CiInput::SharedVector => (d_in, count, vec![]),
+            CiInput::Vector => (d_in, 1, vec![count]),
+            CiInput::Activation => (1, 1, vec![count]),
+        };
+        let mut widths = vec![first];
+        widths.extend(&self.ci_hidden);
+        widths.push(last);
+        let layers = widths.windows(2).map(|pair| {
+            let weight = random.uniform(&[&networks, pair].concat());
+            (weight, random.uniform(&[&networks, &pair[1..]].concat()))
+        });
+        CiFunction { input: self.ci_input, layers: layers.collect(), sigmoid: self.sigmoid }
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014), so that tests need no crate for this.
+struct Random(u64);
+
+impl Random {
+    /// A number in [-1, 1), a multiple of 2^-23.
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn array(&mut self, shape: &[usize], value: impl Fn(f32) -> f32) -> Array {
+        Array::new(shape, (0..shape.iter().product()).map(|_| value(self.next())).collect())
+    }
+
+    fn uniform(&mut self, shape: &[usize]) -> Array {
+        self.array(shape, |uniform| uniform)
+    }
+}

@@ -1,0 +1,98 @@
+//! The run in `examples/`, and the larger ones where they are at hand.
+
+use std::path::{Path, PathBuf};
+
+use tributary_engine::{Array, CiInput, Layer, Projection, Sigmoid};
+use tributary_inputs::{CiSetFormat, RunOptions, TrainedRun};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn bundled() -> TrainedRun {
+    TrainedRun::load(&repository().join("examples/gpt2s-2L"), &RunOptions::default()).unwrap()
+}
+
+#[test]
+fn it_loads_as_its_config_describes_it() {
+    let run = bundled();
+    let architecture = &run.weights.architecture;
+    assert_eq!(architecture.model_class, "GPT2Simple");
+    assert_eq!((architecture.n_blocks, architecture.d_model, architecture.d_mlp), (2, 64, 256));
+    assert_eq!((architecture.n_heads, architecture.n_kv_heads), (4, 4));
+    assert_eq!((architecture.vocab, architecture.max_positions), (4019, 128));
+    assert!(run.weights.lm_head.is_none(), "the published model is tied");
+    let counts = run.weights.component_counts();
+    assert_eq!(counts.len(), 12);
+    assert!(counts.values().all(|&count| count == 96));
+    let ci_function = &run.weights.decomposed[&Layer::linear(1, Projection::DownProj)].ci_function;
+    assert_eq!((ci_function.input, ci_function.sigmoid), (CiInput::SharedVector, Sigmoid::Hard));
+    let shapes: Vec<&[usize]> = ci_function.layers.iter().map(|(weight, _)| &*weight.shape).collect();
+    assert_eq!(shapes, [[256, 96], [96, 96]]);
+    assert!(run.files.checkpoint.ends_with("model_1500.pth"));
+}
+
+#[test]
+fn its_values_are_those_python_unpickles() {
+    // First and last element of each storage, by Python's zipfile, pickle and struct:
+    // struct.unpack("<f", ...) of model_1500/data/KEY, with KEY as model_1500/data.pkl has it.
+    let run = bundled();
+    let q = Layer::linear(0, Projection::Q);
+    let (linear, decomposed) = (&run.weights.linear[&q], &run.weights.decomposed[&q]);
+    let ends = |array: &Array| (array.values[0], array.values[array.values.len() - 1]);
+    assert_eq!(ends(&run.weights.wte), (0.203_971_12, -0.037_432_782));
+    assert_eq!(ends(&linear.weight), (-0.016_361_274, 0.024_751_83));
+    assert_eq!(ends(linear.bias.as_ref().unwrap()), (0.070_631_76, 0.047_156_64));
+    assert_eq!(ends(&decomposed.components.v), (-0.059_746_17, 0.081_485_875));
+    assert_eq!(ends(&decomposed.ci_function.layers[1].1), (-0.018_932_4, -0.036_483_683));
+}
+
+#[test]
+fn its_prompts_are_split_as_published() {
+    // "prompt" and number of positions of the golden data; tokens by the Python package tokenizers.
+    let prompt = bundled().prompt("They walked hand in").unwrap();
+    assert_eq!(prompt.token_strings, ["they", "walked", "hand", "in"]);
+    assert_eq!(prompt.tokens.len(), 4);
+}
+
+#[test]
+fn its_ci_sets_load_in_the_order_of_the_file() {
+    let run = bundled();
+    for (file, positions, names) in [
+        ("walked.ci_sets.json", 4, vec!["model", "seed_0", "seed_1"]),
+        ("story.ci_sets.json", 19, vec!["model", "seed_0", "seed_1", "seed_2"]),
+    ] {
+        let sets = run.ci_sets(&repository().join("examples").join(file), &[]).unwrap();
+        assert_eq!(sets.format, CiSetFormat::Sets);
+        assert_eq!(sets.sets.iter().map(|set| &*set.name).collect::<Vec<_>>(), names);
+        for set in &sets.sets {
+            assert_eq!(set.prompt.tokens.len(), positions);
+            assert_eq!(set.layers.len(), 12);
+            assert!(set.layers.values().all(|layer| (layer.components, layer.positions()) == (96, positions)));
+        }
+    }
+}
+
+#[test]
+fn every_shared_run_loads() {
+    let models = repository().join("../shared/models");
+    if !models.is_dir() {
+        eprintln!("SKIPPED: no ../shared/models beside the repository; only the bundled run was loaded");
+        return;
+    }
+    for (name, count, input) in [
+        ("gpt2s-2L", 96, CiInput::SharedVector),
+        ("gpt2s-2L-128", 650, CiInput::SharedVector),
+        ("llama-2L", 80, CiInput::Vector),
+    ] {
+        let run = TrainedRun::load(&models.join(name), &RunOptions::default()).unwrap();
+        assert!(run.weights.component_counts().values().all(|&found| found == count), "{name}");
+        assert!(run.weights.decomposed.values().all(|layer| layer.ci_function.input == input), "{name}");
+        let golden = models.join("../golden").join(name);
+        for case in std::fs::read_dir(golden).unwrap() {
+            let case = case.unwrap().path();
+            let sets = run.ci_sets(&case.join("ci_sets.json"), &[]).unwrap();
+            assert!(!sets.sets.is_empty(), "{}", case.display());
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tributary_backend::{AttributionBackend, Unary};
 use tributary_engine::{Array, CiSet, Layer, LinearWeights, Norm, NormWeights, PositionEncoding, Projection, Weights};
 
-use crate::naive::{NaiveBackend, Tensor};
+use crate::naive::{NaiveBackend, NaiveTensor as Tensor};
 
 const B: NaiveBackend = NaiveBackend;
 
@@ -82,13 +82,7 @@ impl Direct<'_> {
         weighted.map(|(layer, tensor)| (layer, B.download(&tensor).unwrap())).collect()
     }
 
-    fn layer(
-        &self,
-        layer: Layer,
-        x: &Tensor,
-        leaves: &BTreeMap<Layer, Tensor>,
-        found: &mut Activations,
-    ) -> Tensor {
+    fn layer(&self, layer: Layer, x: &Tensor, leaves: &BTreeMap<Layer, Tensor>, found: &mut Activations) -> Tensor {
         let LinearWeights { weight, bias } = &self.weights.linear[&layer];
         let out = match self.weights.decomposed.get(&layer) {
             None => matmul_transposed(x, weight),

@@ -50,7 +50,9 @@ impl GoldenCase {
     pub fn shared() -> Vec<Self> {
         let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
         if !shared.join("golden").is_dir() {
-            eprintln!("SKIPPED: the larger golden cases, because there is no folder ../shared/golden beside the repository");
+            eprintln!(
+                "SKIPPED: the larger golden cases, because there is no folder ../shared/golden beside the repository"
+            );
             return Vec::new();
         }
         Self::all_in(&shared.join("golden"), |model| shared.join("models").join(model))

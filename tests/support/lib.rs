@@ -1,3 +1,6 @@
 //! Support code of the workspace-level test suites.
 
+pub mod direct;
+pub mod golden;
 pub mod naive;
+pub mod random_case;

@@ -100,8 +100,7 @@ impl Shape {
         };
         let wte = array(&mut rng, [VOCAB, d], 1.0);
         let wpe = (!self.llama).then(|| array(&mut rng, [architecture.max_positions, d], 0.5));
-        let norms =
-            (0..self.n_blocks).map(|_| BlockNorms { attention: norm(&mut rng), mlp: norm(&mut rng) }).collect();
+        let norms = (0..self.n_blocks).map(|_| BlockNorms { attention: norm(&mut rng), mlp: norm(&mut rng) }).collect();
         let ln_f = norm(&mut rng);
         let lm_head = rng.bool().then(|| array(&mut rng, [VOCAB, d], 1.0));
         let mut linear = BTreeMap::new();

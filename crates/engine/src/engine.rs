@@ -8,10 +8,10 @@ use tributary_backend::{AttributionBackend, BackendError};
 
 use crate::batch::Batch;
 use crate::masked::MaskedForward;
-use crate::model_ci::{OriginalAlive, original_alive};
+use crate::model_ci::{OriginalAlive, model_ci, original_alive};
 use crate::output::OutputProbs;
 use crate::{
-    AliveEntries, CiSet, Layer, LayerNodes, Model, PairAttribution, SetAttributions, alive_components, autograd,
+    AliveEntries, CiSet, Layer, LayerNodes, Model, PairAttribution, Prompt, SetAttributions, alive_components, autograd,
 };
 
 /// What makes an entry alive.
@@ -107,24 +107,63 @@ pub enum EngineError {
     },
 }
 
+/// Where the CI sets come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Sets<'a> {
+    /// Sets that were read or made elsewhere.
+    Given(&'a [CiSet]),
+    /// The model's own causal importances on each prompt, as sets named `prompt_0`, `prompt_1`, ...
+    ModelCi(&'a [Prompt]),
+}
+
 /// Computes the attribution graph of every set.
 ///
-/// Sets whose prompts have the same number of tokens are stacked into one batch. What is originally alive is computed
-/// once for each prompt and shared by its sets.
+/// Sets whose prompts have the same number of tokens are stacked into one batch. The model's own causal importances are
+/// computed once for each prompt; what is originally alive under them is shared by the prompt's sets.
 ///
 /// # Errors
 ///
 /// [`EngineError::Set`] when a set's layers, positions, components or tokens are not those of the model and its prompt.
 pub fn attribute<B: AttributionBackend>(
     model: &Model<B>,
-    sets: &[CiSet],
+    sets: Sets<'_>,
     thresholds: Thresholds,
     method: Method,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Attributions<B::Element>, EngineError> {
-    sets.iter().try_for_each(|set| check(model, set))?;
+    let prompts: Vec<&Prompt> = match sets {
+        Sets::Given(sets) => {
+            sets.iter().try_for_each(|set| check(model, set))?;
+            sets.iter().map(|set| &set.prompt).collect()
+        }
+        Sets::ModelCi(prompts) => {
+            let checked = prompts.iter().enumerate().try_for_each(|(index, prompt)| {
+                check_tokens(model, prompt).map_err(|problem| EngineError::Set { set: own_name(index), problem })
+            });
+            checked.map(|()| prompts.iter().collect())?
+        }
+    };
     let mut timings = Timings::default();
-    let originals = time(&mut timings.model_ci, || originals(model, sets, thresholds, progress))?;
+    let own = time(&mut timings.model_ci, || own_importances(model, &prompts, progress))?;
+    let own_sets;
+    let sets = match sets {
+        Sets::Given(sets) => sets,
+        Sets::ModelCi(prompts) => {
+            let named = |(index, prompt): (usize, &Prompt)| CiSet {
+                name: own_name(index),
+                prompt: prompt.clone(),
+                layers: own[prompt.tokens.as_slice()].layers.clone(),
+            };
+            own_sets = prompts.iter().enumerate().map(named).collect::<Vec<_>>();
+            &own_sets
+        }
+    };
+    let originals = time(&mut timings.model_ci, || {
+        own.iter()
+            .map(|(&tokens, own)| Ok((tokens, original_alive(model, own, thresholds)?)))
+            .collect::<Result<BTreeMap<&[u32], OriginalAlive>, BackendError>>()
+    })?;
+
     let groups = Batch::group_by_length(sets);
     let mut results: Vec<Option<SetAttributions<B::Element>>> = vec![None; sets.len()];
     for (done, group) in groups.iter().enumerate() {
@@ -142,20 +181,24 @@ pub fn attribute<B: AttributionBackend>(
     Ok(Attributions { sets: results.into_iter().flatten().collect(), timings })
 }
 
-/// What is originally alive on each distinct prompt, by its tokens.
-fn originals<'a, B: AttributionBackend>(
+fn own_name(index: usize) -> String {
+    format!("prompt_{index}")
+}
+
+/// The model's own causal importances on each distinct prompt, by its tokens.
+fn own_importances<'a, B: AttributionBackend>(
     model: &Model<B>,
-    sets: &'a [CiSet],
-    thresholds: Thresholds,
+    prompts: &[&'a Prompt],
     progress: &mut dyn FnMut(Progress),
-) -> Result<BTreeMap<&'a [u32], OriginalAlive>, BackendError> {
-    let prompts: BTreeMap<&[u32], _> = sets.iter().map(|set| (set.prompt.tokens.as_slice(), &set.prompt)).collect();
-    let count = prompts.len();
+) -> Result<BTreeMap<&'a [u32], CiSet>, BackendError> {
+    let distinct: BTreeMap<&[u32], &Prompt> =
+        prompts.iter().map(|prompt| (prompt.tokens.as_slice(), *prompt)).collect();
+    let count = distinct.len();
     let compute = |(done, (tokens, prompt))| {
         progress(Progress::ModelCi { done, prompts: count });
-        Ok((tokens, original_alive(model, prompt, thresholds)?))
+        Ok((tokens, model_ci(model, "model", prompt)?))
     };
-    prompts.into_iter().enumerate().map(compute).collect()
+    distinct.into_iter().enumerate().map(compute).collect()
 }
 
 fn attribute_batch<B: AttributionBackend>(
@@ -274,28 +317,32 @@ impl BatchAlive {
 
 fn check<B: AttributionBackend>(model: &Model<B>, set: &CiSet) -> Result<(), EngineError> {
     let fail = |problem: String| Err(EngineError::Set { set: set.name.clone(), problem });
-    let (tokens, architecture) = (&set.prompt.tokens, &model.architecture);
-    if tokens.is_empty() || tokens.len() > architecture.max_positions {
-        return fail(format!(
-            "its prompt has {} tokens, the model takes 1 to {}",
-            tokens.len(),
-            architecture.max_positions
-        ));
+    if let Err(problem) = check_tokens(model, &set.prompt) {
+        return fail(problem);
     }
-    if let Some(token) = tokens.iter().find(|&&token| token as usize >= architecture.vocab) {
-        return fail(format!("token id {token} is outside the model's vocabulary of {}", architecture.vocab));
-    }
+    let positions = set.prompt.tokens.len();
     if let Some(layer) = set.layers.keys().find(|layer| !model.component_counts.contains_key(layer)) {
         return fail(format!("layer {layer} is not decomposed in this model"));
     }
     for (layer, &components) in &model.component_counts {
         let Some(ci) = set.layers.get(layer) else { return fail(format!("layer {layer} is missing")) };
-        if ci.components != components || ci.values.len() != tokens.len() * components {
+        if ci.components != components || ci.values.len() != positions * components {
             let found = format!("{} values of {} components", ci.values.len(), ci.components);
-            return fail(format!("layer {layer} has {found}, expected {} positions of {components}", tokens.len()));
+            return fail(format!("layer {layer} has {found}, expected {positions} positions of {components}"));
         }
     }
     Ok(())
+}
+
+fn check_tokens<B: AttributionBackend>(model: &Model<B>, prompt: &Prompt) -> Result<(), String> {
+    let (count, architecture) = (prompt.tokens.len(), &model.architecture);
+    if count == 0 || count > architecture.max_positions {
+        return Err(format!("its prompt has {count} tokens, the model takes 1 to {}", architecture.max_positions));
+    }
+    match prompt.tokens.iter().find(|&&token| token as usize >= architecture.vocab) {
+        Some(token) => Err(format!("token id {token} is outside the model's vocabulary of {}", architecture.vocab)),
+        None => Ok(()),
+    }
 }
 
 fn time<T>(seconds: &mut f64, f: impl FnOnce() -> T) -> T {

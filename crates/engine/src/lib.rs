@@ -32,7 +32,7 @@ pub use attribution::{
     DenseAttribution, LayerNodes, PairAttribution, SetAttributions, alive_components, edge_count, source_rows,
 };
 pub use ci_set::{CausalImportances, CiSet, Prompt};
-pub use engine::{Attributions, EngineError, Method, Progress, Thresholds, Timings, attribute};
+pub use engine::{Attributions, EngineError, Method, Progress, Sets, Thresholds, Timings, attribute};
 pub use layer::{Layer, Projection, UnknownLayer};
 pub use model::Model;
 pub use model_ci::model_ci;

@@ -33,15 +33,14 @@ pub(crate) type OriginalAlive = BTreeMap<Layer, Arc<AliveEntries>>;
 /// Applies to the model's own causal importances the rules that say what of a set is alive.
 pub(crate) fn original_alive<B: AttributionBackend>(
     model: &Model<B>,
-    prompt: &Prompt,
+    own: &CiSet,
     thresholds: Thresholds,
 ) -> Result<OriginalAlive, BackendError> {
-    let own = model_ci(model, "model", prompt)?;
-    let batch = Batch::new(&[&own]);
+    let batch = Batch::new(&[own]);
     let probs = OutputProbs::compute(model, &MaskedForward::run(model, &batch)?)?;
     let mut alive: OriginalAlive =
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds.ci)))).collect();
-    alive.insert(Layer::Wte, Arc::new(AliveEntries::every_position(prompt.tokens.len())));
+    alive.insert(Layer::Wte, Arc::new(AliveEntries::every_position(batch.positions())));
     alive.insert(Layer::Output, Arc::new(probs.alive(0, thresholds.output_prob)));
     Ok(alive)
 }

@@ -72,10 +72,13 @@ impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
         if let Some(post) = self.leaves.get(&layer) {
             return Ok(model.write(layer, post, &forward.masks[&layer])?);
         }
-        if let Some(output) = forward.outputs.get(&layer) {
-            return Ok(output.clone());
+        match forward.outputs.get(&layer) {
+            // Past the target the input has to be asked for, since the target lies somewhere before it.
+            Some(output) if layer < *target => Ok(output.clone()),
+            _ => {
+                let x = input(self)?;
+                Ok(model.apply_linear(layer, &x)?)
+            }
         }
-        let x = input(self)?;
-        Ok(model.apply_linear(layer, &x)?)
     }
 }

@@ -1,0 +1,231 @@
+//! Properties of the engine on random small models of both architectures, through the naive float64 backend.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fastrand::Rng;
+use proptest::prelude::*;
+use tributary_backend::AttributionBackend;
+use tributary_engine::{
+    Attributions, CiSet, Layer, Method, Model, SetAttributions, Sets, Thresholds, Weights, attribute, model_ci,
+};
+use tributary_tests::direct::Direct;
+use tributary_tests::naive::NaiveBackend;
+use tributary_tests::random_case::{CI_THRESHOLD, Shape, shapes};
+
+const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
+
+fn run(weights: &Weights, sets: &[CiSet], thresholds: Thresholds) -> Attributions<f64> {
+    let model = Model::upload(NaiveBackend, weights).unwrap();
+    attribute(&model, Sets::Given(sets), thresholds, Method::Autograd, &mut |_| {}).unwrap()
+}
+
+/// Nodes and edges of a set as maps from entries, so that graphs with other rows can be compared.
+type Edges = BTreeMap<(Layer, Layer), BTreeMap<[usize; 4], f64>>;
+
+fn edges(set: &SetAttributions<f64>) -> Edges {
+    let of_pair = |pair: &tributary_engine::PairAttribution<f64>| {
+        let (source, target): (Vec<_>, Vec<_>) = (pair.source.iter().collect(), pair.target.iter().collect());
+        let edge = |((from, to), &value): ((usize, usize), &f64)| {
+            ([source[from].0, source[from].1, target[to].0, target[to].1], value)
+        };
+        pair.edges().zip(&pair.values).map(edge).collect()
+    };
+    set.pairs.iter().map(|pair| ((pair.pair.source, pair.pair.target), of_pair(pair))).collect()
+}
+
+/// A random subset of the linear layers; at `seed` 0 and often otherwise, all of them.
+fn some_layers(shape: &Shape) -> BTreeSet<Layer> {
+    let mut rng = Rng::with_seed(shape.seed ^ 0xdec0);
+    let keep = if rng.bool() { 1.0 } else { 0.5 };
+    shape.architecture().linear_layers().filter(|_| rng.f64() < keep).collect()
+}
+
+/// Both sides are float64 and a few hundred operations deep, so they agree to some 1e3 roundings of the largest terms.
+fn close(got: f64, expected: f64) -> bool {
+    (got - expected).abs() <= 1e-11 * (1.0 + expected.abs())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// The engine against one backward pass per target entry of a model written separately; also that no pair and no
+    /// position outside the reported ones has a gradient.
+    #[test]
+    fn equals_one_backward_pass_per_entry(shape in shapes()) {
+        let weights = shape.model_decomposed_at(&some_layers(&shape));
+        let sets = shape.ci_sets(&weights);
+        for (set, graph) in sets.iter().zip(&run(&weights, &sets, THRESHOLDS).sets) {
+            let direct = Direct { weights: &weights, set };
+            let all = edges(graph);
+            let targets: Vec<(&Layer, _)> = graph.nodes.iter().filter(|(layer, _)| **layer != Layer::Wte).collect();
+            for (&target, nodes) in targets {
+                for (s_out, c_out) in nodes.alive.iter() {
+                    for (source, expected) in direct.attributions(target, s_out, c_out) {
+                        let components = expected.len() / shape.positions;
+                        let found = all.get(&(source, target));
+                        for (at, &expected) in expected.iter().enumerate() {
+                            let (s_in, c_in) = (at / components, at % components);
+                            let got = found.and_then(|edges| edges.get(&[s_in, c_in, s_out, c_out]));
+                            let alive = graph.nodes[&source].alive.row_of(s_in, c_in).is_some();
+                            match got {
+                                Some(&got) => prop_assert!(
+                                    alive && close(got, expected),
+                                    "{source} ({s_in}, {c_in}) -> {target} ({s_out}, {c_out}): {got} against {expected}"
+                                ),
+                                None => prop_assert!(
+                                    !alive || expected == 0.0,
+                                    "{source} ({s_in}, {c_in}) -> {target} ({s_out}, {c_out}) is missing: {expected}"
+                                ),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The engine against central differences of the separately written forward pass: no automatic differentiation.
+    #[test]
+    fn equals_finite_differences(shape in shapes()) {
+        let weights = shape.model();
+        let sets = shape.ci_sets(&weights);
+        let mut rng = Rng::with_seed(shape.seed);
+        for (set, graph) in sets.iter().zip(&run(&weights, &sets, THRESHOLDS).sets) {
+            let direct = Direct { weights: &weights, set };
+            let post = direct.run(&BTreeMap::new()).post;
+            for pair in &graph.pairs {
+                let edges: Vec<(usize, usize)> = pair.edges().collect();
+                if edges.is_empty() || pair.pair.source == Layer::Wte {
+                    continue;
+                }
+                // A few edges of each pair: every one costs two forward passes.
+                for _ in 0..3 {
+                    let edge = rng.usize(0..edges.len());
+                    let (s_in, c_in) = pair.source.iter().nth(edges[edge].0).unwrap();
+                    let (s_out, c_out) = pair.target.iter().nth(edges[edge].1).unwrap();
+                    let leaf = &post[&pair.pair.source];
+                    let shape_of_leaf = NaiveBackend.shape(leaf);
+                    let values = NaiveBackend.download(leaf).unwrap();
+                    let at = s_in * shape_of_leaf[1] + c_in;
+                    // Central differences err by step^2 times a third derivative of order 1, and by rounding / step.
+                    let step = 1e-4;
+                    let pre = |offset: f64| {
+                        let mut moved = values.clone();
+                        moved[at] += offset;
+                        let mut leaves = post.clone();
+                        leaves.insert(pair.pair.source, NaiveBackend.upload(&moved, &shape_of_leaf).unwrap());
+                        let pre = direct.run(&leaves).pre.remove(&pair.pair.target).unwrap();
+                        let width = NaiveBackend.shape(&pre)[1];
+                        NaiveBackend.download(&pre).unwrap()[s_out * width + c_out]
+                    };
+                    let expected = values[at] * (pre(step) - pre(-step)) / (2.0 * step);
+                    let got = pair.values[edge];
+                    prop_assert!(
+                        (got - expected).abs() < 1e-5 * (1.0 + expected.abs()),
+                        "{} -> {}: {got} against {expected}", pair.pair.source, pair.pair.target
+                    );
+                }
+            }
+        }
+    }
+
+    /// A set's result is its own: not a bit of it changes with the other sets, their number or their order.
+    #[test]
+    fn sets_do_not_touch_each_other(shape in shapes()) {
+        let weights = shape.model_decomposed_at(&some_layers(&shape));
+        let sets = shape.ci_sets(&weights);
+        let together = run(&weights, &sets, THRESHOLDS).sets;
+        let reversed: Vec<CiSet> = sets.iter().rev().cloned().collect();
+        let reversed = run(&weights, &reversed, THRESHOLDS).sets;
+        for (index, set) in sets.iter().enumerate() {
+            let alone = &run(&weights, std::slice::from_ref(set), THRESHOLDS).sets[0];
+            prop_assert_eq!(&together[index], alone);
+            prop_assert_eq!(&reversed[sets.len() - 1 - index], alone);
+        }
+    }
+
+    /// Sets of prompts of different lengths keep their order and their results.
+    #[test]
+    fn grouping_by_length_changes_nothing(shape in shapes(), longer in 1..3_usize) {
+        let weights = shape.model();
+        let long = Shape { positions: shape.positions + longer.min(2), ..shape.clone() };
+        let mut sets = shape.ci_sets(&weights);
+        sets.extend(long.ci_sets(&weights));
+        Rng::with_seed(shape.seed).shuffle(&mut sets);
+        let together = run(&weights, &sets, THRESHOLDS).sets;
+        for (set, graph) in sets.iter().zip(&together) {
+            prop_assert_eq!(graph, &run(&weights, std::slice::from_ref(set), THRESHOLDS).sets[0]);
+        }
+    }
+
+    /// Raising a threshold removes entries and leaves the values of the others alone.
+    #[test]
+    fn raising_a_threshold_only_removes(shape in shapes(), ci in 0.3..1.0_f64, output_prob in 0.15..0.6_f64) {
+        let weights = shape.model();
+        let sets = shape.ci_sets(&weights);
+        let low = run(&weights, &sets, THRESHOLDS).sets;
+        let high = run(&weights, &sets, Thresholds { ci, output_prob }).sets;
+        for (low, high) in low.iter().zip(&high) {
+            let (low_edges, high_edges) = (edges(low), edges(high));
+            for (pair, kept) in &high_edges {
+                for (edge, value) in kept {
+                    prop_assert_eq!(low_edges[pair].get(edge), Some(value));
+                }
+            }
+            for (layer, nodes) in &high.nodes {
+                let threshold = if *layer == Layer::Output { output_prob } else { f64::from(ci as f32) };
+                prop_assert!(nodes.importance.iter().all(|&importance| importance >= threshold));
+                let kept = low.nodes[layer].importance.iter().filter(|&&importance| importance >= threshold).count();
+                if *layer != Layer::Wte {
+                    prop_assert_eq!(nodes.alive.len(), kept);
+                }
+            }
+        }
+    }
+
+    /// What is originally alive is what the model's own causal importances, run as a set of their own, keep alive.
+    #[test]
+    fn original_alive_is_the_models_own_set(shape in shapes()) {
+        let weights = shape.model();
+        let sets = shape.ci_sets(&weights);
+        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        let own = model_ci(&model, "own", &sets[0].prompt).unwrap();
+        let own = run(&weights, &[own], THRESHOLDS).sets.remove(0);
+        let prompts = [sets[0].prompt.clone()];
+        let by_prompt = attribute(&model, Sets::ModelCi(&prompts), THRESHOLDS, Method::Autograd, &mut |_| {});
+        let by_prompt = by_prompt.unwrap().sets.remove(0);
+        prop_assert_eq!(&by_prompt.name, "prompt_0");
+        prop_assert_eq!(&SetAttributions { name: own.name.clone(), ..by_prompt }, &own);
+        for graph in &run(&weights, &sets, THRESHOLDS).sets {
+            for (layer, nodes) in &graph.nodes {
+                prop_assert_eq!(&nodes.original, &own.nodes[layer].alive);
+            }
+        }
+    }
+
+    /// The dense view holds every edge at its place and nothing else.
+    #[test]
+    fn the_dense_view_holds_the_edges(shape in shapes()) {
+        let weights = shape.model();
+        for graph in &run(&weights, &shape.ci_sets(&weights), THRESHOLDS).sets {
+            for pair in &graph.pairs {
+                let dense = pair.dense();
+                let (c_in, c_out) = (pair.trimmed_c_in_idxs(), pair.trimmed_c_out_idxs());
+                prop_assert_eq!(dense.shape, [shape.positions, c_in.len(), shape.positions, c_out.len()]);
+                let total: f64 = dense.values.iter().map(|value| value.abs()).sum();
+                let sum: f64 = pair.values.iter().map(|value| value.abs()).sum();
+                prop_assert!(close(total, sum));
+                let (source, target): (Vec<_>, Vec<_>) = (pair.source.iter().collect(), pair.target.iter().collect());
+                for ((from, to), &value) in pair.edges().zip(&pair.values) {
+                    let place = |trimmed: &[usize], component| trimmed.binary_search(&component).unwrap();
+                    let [_, n_in, s, n_out] = dense.shape;
+                    let row = source[from].0 * n_in + place(&c_in, source[from].1);
+                    let at = (row * s + target[to].0) * n_out + place(&c_out, target[to].1);
+                    prop_assert_eq!(dense.values[at], value);
+                }
+                prop_assert_eq!(pair.original_alive_mask_in().len(), shape.positions * c_in.len());
+                prop_assert_eq!(pair.original_alive_mask_out().len(), shape.positions * c_out.len());
+            }
+        }
+    }
+}

@@ -58,7 +58,7 @@ pub(crate) fn read(
             Category::Eof if error.line() <= 1 && error.column() == 0 => "the file is empty".to_owned(),
             // JSON has no spelling of these, but Python writes them.
             Category::Syntax if context.place.component.get().is_some() => {
-                format!("{error}; a causal importance must be a finite number")
+                format!("not JSON: {error}; a causal importance must be a finite number")
             }
             Category::Eof => format!("not JSON, or cut short: {error}"),
             Category::Syntax => format!("not JSON: {error}"),

@@ -1,0 +1,304 @@
+//! Config files, folders and tokenizers that must be refused, and where the target model is found.
+
+use std::fs;
+use std::path::Path;
+
+use tributary_engine::{Layer, Projection};
+use tributary_inputs::test_support::{RandomWeights, Style, write_run};
+use tributary_inputs::{InputError, RunOptions, TrainedRun};
+
+/// A Llama run, and what is done to it before it is loaded.
+fn load(change: impl FnOnce(&Path)) -> Result<TrainedRun, InputError> {
+    let folder = tempfile::tempdir().unwrap();
+    write_run(folder.path(), &RandomWeights::llama_simple_mlp(3).weights(), Style::Older);
+    change(folder.path());
+    TrainedRun::load(folder.path(), &RunOptions::default())
+}
+
+/// Loads after replacing a line of a file, given by its key, by other lines.
+fn load_with(file: &str, key: &str, lines: &str) -> Result<TrainedRun, InputError> {
+    load(|folder| {
+        let path = folder.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        let (kept, dropped): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| !line.starts_with(&format!("{key}:")));
+        assert!(!dropped.is_empty(), "no {key} in {text}");
+        fs::write(&path, format!("{}\n{lines}\n", kept.join("\n"))).unwrap();
+    })
+}
+
+#[track_caller]
+fn assert_refused(result: Result<TrainedRun, InputError>, parts: &[&str]) {
+    let message = result.expect_err("something is broken").to_string();
+    for part in parts {
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn values_of_the_run_config() {
+    let run = |key, lines, part| {
+        assert_refused(load_with("final_config.yaml", key, lines), &["final_config.yaml: ", key, part]);
+    };
+    run("gate_type", "gate_type: linear", "\"linear\" is not supported; expected one of shared_mlp, vector_mlp, mlp");
+    run("gate_type", "gate_type: mlp\nci_fn_type: mlp", "older name gate_type");
+    run("gate_hidden_dims", "gate_hidden_dims: [4, 0]", "holds a 0");
+    run("sigmoid_type", "", "is missing");
+    run("sigmoid_type", "sigmoid_type: soft", "\"soft\" is not supported");
+    run("sampling", "sampling: beta", "expected one of continuous, binomial");
+    run("identity_module_patterns", "identity_module_patterns: [h.0.attn.q_proj]", "not supported");
+    run(
+        "pretrained_model_class",
+        "pretrained_model_class: transformers.GPT2",
+        "supported are GPT2Simple and LlamaSimpleMLP",
+    );
+    run("pretrained_model_class", "", "is missing");
+    run("C", "", "is missing");
+    run("C", "C: 0", "is 0");
+    assert_refused(load_with("final_config.yaml", "gate_type", ""), &["final_config.yaml: ci_fn_type: is missing"]);
+}
+
+#[test]
+fn yaml_that_cannot_be_read() {
+    let run = |key, lines, parts: &[&str]| {
+        let result = load_with("final_config.yaml", key, lines);
+        assert_refused(result, &[&["final_config.yaml: ", "line ", "column "], parts].concat());
+    };
+    run("C", "C: many", &[]);
+    run("C", "C: -3", &[]);
+    run("C", "C: 5\nC: 5", &["duplicate", "C"]);
+    run("C", "C: [5", &[]);
+    run("C", "a: b: c", &[]);
+    assert_refused(
+        load(|folder| fs::write(folder.join("final_config.yaml"), b"\xff\xfe\xfd").unwrap()),
+        &["final_config.yaml"],
+    );
+    assert_refused(load(|folder| fs::write(folder.join("final_config.yaml"), "").unwrap()), &["final_config.yaml"]);
+    assert_refused(
+        load(|folder| fs::write(folder.join("final_config.yaml"), "[".repeat(100_000)).unwrap()),
+        &["final_config.yaml"],
+    );
+}
+
+#[test]
+fn module_patterns() {
+    let run = |lines: &str, part| {
+        let result = load(|folder| {
+            let path = folder.join("final_config.yaml");
+            let text = fs::read_to_string(&path).unwrap();
+            let kept: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.starts_with("- ") && !line.starts_with("C:") && !line.starts_with("target_module"))
+                .collect();
+            fs::write(&path, format!("{}\n{lines}\n", kept.join("\n"))).unwrap();
+        });
+        match part {
+            None => {
+                let counts = result.unwrap().weights.component_counts();
+                assert_eq!(counts.len(), 12);
+            }
+            Some(part) => assert_refused(result, &["final_config.yaml: ", part]),
+        }
+    };
+    run("C: 5\ntarget_module_patterns: ['h.*']", None);
+    run("C: 5\ntarget_module_patterns: ['h.?.attn.[kqvo]_proj', 'h.**.c_fc', 'h.*.mlp.[!c]*']", None);
+    run("module_info: [{module_pattern: 'h.0.*', C: 5}, {module_pattern: 'h.*', C: 5}]", None);
+    run("C: 5\ntarget_module_patterns: ['h.2.*']", Some("\"h.2.*\" matches no linear layer"));
+    run("C: 5\ntarget_module_patterns: ['h.[']", Some("\"h.[\" is not a pattern"));
+    run("C: 5\ntarget_module_patterns: ['*']", Some("\"*\" matches wte"));
+    run("C: 5\ntarget_module_patterns: ['lm_head']", Some("\"lm_head\" matches lm_head"));
+    run("C: 5\ntarget_module_patterns: []", Some("is empty"));
+    run(
+        "module_info: [{module_pattern: 'h.0.*', C: 5}, {module_pattern: '*.c_fc', C: 6}]",
+        Some("h.0.mlp.c_fc is given both 5 and 6"),
+    );
+    run("C: 5\nmodule_info: [{module_pattern: 'h.0.*', C: 5}]", Some("module_info: is given together with"));
+    run("", Some("one style is needed"));
+}
+
+#[test]
+fn fewer_decomposed_layers_leave_tensors_over() {
+    let result = load(|folder| {
+        let path = folder.join("final_config.yaml");
+        let text = fs::read_to_string(&path).unwrap().replace("- h.1.mlp.c_fc\n", "");
+        fs::write(&path, text).unwrap();
+    });
+    assert_refused(result, &["tensor _gates.h-1-mlp-c_fc.layers.0.W", "belongs to nothing"]);
+}
+
+#[test]
+fn values_of_the_model_config() {
+    let run = |key, lines, part| {
+        let result = load_with("target/model_config.yaml", key, lines);
+        assert_refused(result, &["model_config.yaml: ", part]);
+    };
+    run("n_head", "n_head: 3", "n_head: is 3, which does not divide n_embd, 8");
+    run("n_head", "n_head: 0", "n_head: is 0");
+    run("n_head", "n_head: 8\nrotary_dim: 1", "rotary_dim");
+    run("n_layer", "n_layer: 4000000000", "n_layer: is 4000000000");
+    run("n_embd", "n_embd: 99999999999999", "n_embd: is 99999999999999");
+    run("n_key_value_heads", "n_key_value_heads: 3", "n_key_value_heads: is 3, which does not divide n_head, 2");
+    run("rotary_dim", "rotary_dim: 2", "rotary_dim: is 2, an unsupported option");
+    run("rotary_base", "rotary_base: -1", "rotary_base: is -1");
+    run("rms_norm_eps", "rms_norm_eps: .nan", "non-finite float `.nan`");
+    run("use_grouped_query_attention", "use_grouped_query_attention: false", "fused c_attn");
+    run(
+        "model_type",
+        "model_type: GPT2Simple",
+        "model_type: is \"GPT2Simple\", but the run's pretrained_model_class says LlamaSimpleMLP",
+    );
+    run("model_type", "rope_scaling: 2", "rope_scaling");
+    run("vocab_size", "", "vocab_size");
+    let larger = load_with("target/model_config.yaml", "n_layer", "n_layer: 3");
+    assert_refused(larger, &["target_model.h.2.rms_1.weight: is not in the checkpoint"]);
+}
+
+#[test]
+fn options_left_out_have_the_published_defaults() {
+    let explicit = load(|_| {}).unwrap().weights;
+    for key in [
+        "model_type",
+        "flash_attention",
+        "rotary_dim",
+        "rotary_adjacent_pairs",
+        "rms_norm_eps",
+        "attn_bias",
+        "mlp_bias",
+        "rotary_base",
+        "n_ctx",
+        "use_grouped_query_attention",
+    ] {
+        assert_eq!(load_with("target/model_config.yaml", key, "").unwrap().weights, explicit, "{key}");
+    }
+    let shorter = load_with("target/model_config.yaml", "n_ctx", "n_ctx: 4").unwrap();
+    assert_eq!(shorter.weights.architecture.max_positions, 4);
+}
+
+#[test]
+fn files_that_are_not_there() {
+    assert_refused(
+        load(|folder| fs::remove_file(folder.join("final_config.yaml")).unwrap()),
+        &["final_config.yaml: not found"],
+    );
+    assert_refused(
+        load(|folder| fs::remove_file(folder.join("model_1.pth")).unwrap()),
+        &["holds no checkpoint", "model_STEP.pth"],
+    );
+    assert_refused(
+        load(|folder| fs::remove_file(folder.join("target/model_config.yaml")).unwrap()),
+        &["target/model_config.yaml: not found", "--target"],
+    );
+    assert_refused(
+        load(|folder| fs::remove_file(folder.join("target/tokenizer.json")).unwrap()),
+        &["target/tokenizer.json: not found", "--tokenizer"],
+    );
+    assert_refused(
+        load(|folder| fs::remove_dir_all(folder.join("target")).unwrap()),
+        &["\"wandb:team/project/runs/abc\", which is not fetched", "model_config.yaml and tokenizer.json", "--target"],
+    );
+    assert_refused(
+        TrainedRun::load(Path::new("no/such/run"), &RunOptions::default()),
+        &["no/such/run: there is no such folder"],
+    );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    assert_refused(TrainedRun::load(&file, &RunOptions::default()), &["is not a folder"]);
+}
+
+#[test]
+fn the_target_model_is_found_where_it_is_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let run = root.join("run");
+    fs::create_dir(&run).unwrap();
+    write_run(&run, &RandomWeights::gpt2_simple(3).weights(), Style::Current);
+    fs::create_dir_all(root.join("models/m/checkpoints")).unwrap();
+    for file in ["model_config.yaml", "tokenizer.json"] {
+        fs::rename(run.join("target").join(file), root.join("models/m").join(file)).unwrap();
+    }
+    fs::remove_dir(run.join("target")).unwrap();
+    fs::write(root.join("models/m/checkpoints/step_9.pt"), "").unwrap();
+    fs::write(root.join("models/m/last.pt"), "").unwrap();
+    let config = fs::read_to_string(run.join("final_config.yaml")).unwrap();
+    for reference in ["../models/m", "../models/m/last.pt", "../models/m/checkpoints/step_9.pt"] {
+        for key in ["pretrained_model_name: wandb:team/project/runs/abc", "pretrained_model_path: null"] {
+            let (name, _) = key.split_once(": ").unwrap();
+            fs::write(run.join("final_config.yaml"), config.replace(key, &format!("{name}: {reference}"))).unwrap();
+            let found = TrainedRun::load(&run, &RunOptions::default()).unwrap().files.model_config;
+            assert_eq!(found.canonicalize().unwrap(), root.join("models/m/model_config.yaml").canonicalize().unwrap());
+        }
+    }
+    fs::write(run.join("final_config.yaml"), config).unwrap();
+    let target = root.join("models/m");
+    let options = RunOptions { target: Some(&target), tokenizer: None };
+    TrainedRun::load(&run, &options).unwrap();
+    let elsewhere = root.join("other.json");
+    fs::rename(target.join("tokenizer.json"), &elsewhere).unwrap();
+    assert_refused(TrainedRun::load(&run, &options), &["m/tokenizer.json: not found", "--tokenizer"]);
+    TrainedRun::load(&run, &RunOptions { target: Some(&target), tokenizer: Some(&elsewhere) }).unwrap();
+    let nowhere = root.join("nowhere");
+    let result = TrainedRun::load(&run, &RunOptions { target: Some(&nowhere), tokenizer: None });
+    assert_refused(result, &["nowhere/model_config.yaml: not found", "--target"]);
+}
+
+#[test]
+fn only_named_layers_are_decomposed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = RandomWeights::llama_simple_mlp(3);
+    let kept = [Layer::linear(0, Projection::K), Layer::linear(1, Projection::DownProj)];
+    random.components.retain(|layer, _| kept.contains(layer));
+    write_run(folder.path(), &random.weights(), Style::Older);
+    let run = TrainedRun::load(folder.path(), &RunOptions::default()).unwrap();
+    assert!(run.weights.decomposed.keys().eq(&kept));
+}
+
+#[test]
+fn tokenizers_that_cannot_be_used() {
+    for content in ["", "{}", "[1]", "{\"version\": \"1.0\", \"model\": {\"type\": \"Unheard\"}}"] {
+        let result = load(|folder| fs::write(folder.join("target/tokenizer.json"), content).unwrap());
+        assert_refused(result, &["tokenizer.json: not a usable tokenizer"]);
+    }
+}
+
+#[test]
+fn prompts() {
+    let run = load(|_| {}).unwrap();
+    let prompt = run.prompt("w3 w10 elsewhere").unwrap();
+    assert_eq!(prompt.tokens, [3, 10, 0]);
+    assert_eq!(prompt.token_strings, ["w3", "w10", "w0"]);
+    let refused = |text: &str, part: &str| {
+        let message = run.prompt(text).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("prompt {text:?}: ")) && message.contains(part), "{message}");
+    };
+    refused("", "no tokens");
+    refused("  ", "no tokens");
+    refused("w1 w1 w1 w1 w1 w1 w1", "has 7 tokens, more than the 6 positions");
+}
+
+#[test]
+fn a_tokenizer_with_more_tokens_than_the_model() {
+    let other = tempfile::tempdir().unwrap();
+    let mut random = RandomWeights::gpt2_simple(0);
+    random.architecture.vocab = 12;
+    write_run(other.path(), &random.weights(), Style::Current);
+    let run = load(|folder| {
+        fs::copy(other.path().join("target/tokenizer.json"), folder.join("target/tokenizer.json")).unwrap();
+    });
+    let message = run.unwrap().prompt("w1 w11").unwrap_err().to_string();
+    assert!(message.contains("\"w11\" has the id 11, outside the model's vocabulary of 11"), "{message}");
+}
+
+#[test]
+fn truncation_and_padding_of_the_tokenizer_file_do_not_apply() {
+    let run = load(|folder| {
+        let path = folder.join("target/tokenizer.json");
+        let mut tokenizer: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        tokenizer["truncation"] =
+            serde_json::json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+        tokenizer["padding"] = serde_json::json!({
+            "strategy": {"Fixed": 5}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0,
+            "pad_token": "w0",
+        });
+        fs::write(&path, tokenizer.to_string()).unwrap();
+    });
+    assert_eq!(run.unwrap().prompt("w1 w2 w3").unwrap().tokens, [1, 2, 3]);
+}

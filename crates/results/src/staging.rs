@@ -77,13 +77,13 @@ impl Staging {
         self.partial().join(NEW).join(name)
     }
 
-    /// Replaces `old` by `new`, names of set files in `out`, and the manifest by what `manifest` gives once they are in
-    /// place.
+    /// Puts `new`, names of set files, into place, and then the manifest that `manifest` gives. They replace the manifest
+    /// and the set files `old`, if there are such.
     ///
     /// When it fails, the old files are where they were.
     pub(crate) fn commit(
         mut self,
-        old: &[String],
+        old: Option<&[String]>,
         new: &[String],
         manifest: impl FnOnce() -> Vec<u8>,
     ) -> Result<(), ResultError> {
@@ -92,11 +92,19 @@ impl Staging {
         result
     }
 
-    fn replace(&self, old: &[String], new: &[String], manifest: impl FnOnce() -> Vec<u8>) -> Result<(), ResultError> {
-        self.move_away(MANIFEST_FILE)?;
+    fn replace(
+        &self,
+        old: Option<&[String]>,
+        new: &[String],
+        manifest: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), ResultError> {
+        match old {
+            Some(_) => self.move_away(MANIFEST_FILE)?,
+            None => must_be_free(&self.out.join(MANIFEST_FILE))?,
+        }
         let journal = self.partial().join(JOURNAL);
         fs::write(&journal, new.join("\n")).map_err(ResultError::io("write", &journal))?;
-        old.iter().try_for_each(|name| self.move_away(name))?;
+        old.unwrap_or_default().iter().try_for_each(|name| self.move_away(name))?;
         new.iter().try_for_each(|name| self.move_into_place(name))?;
         let path = self.path(MANIFEST_FILE);
         fs::write(&path, manifest()).map_err(ResultError::io("write", &path))?;
@@ -112,10 +120,7 @@ impl Staging {
 
     fn move_into_place(&self, name: &str) -> Result<(), ResultError> {
         let to = self.out.join(name);
-        // Renaming would replace a file that somebody put there in the meantime.
-        if to.symlink_metadata().is_ok() {
-            return Err(ResultError::io("create", &to)(io::ErrorKind::AlreadyExists.into()));
-        }
+        must_be_free(&to)?;
         fs::rename(self.path(name), &to).map_err(ResultError::io("create", &to))
     }
 }
@@ -169,6 +174,14 @@ fn clear(partial: &Path) -> io::Result<()> {
     unless_missing(fs::remove_dir_all(partial.join(NEW)))?;
     unless_missing(fs::remove_file(partial.join(JOURNAL)))?;
     Ok(())
+}
+
+/// Fails where somebody put a file in the meantime, which renaming would replace.
+fn must_be_free(path: &Path) -> Result<(), ResultError> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(ResultError::io("create", path)(io::ErrorKind::AlreadyExists.into())),
+        Err(_) => Ok(()),
+    }
 }
 
 /// `None` when what was to be touched does not exist.
@@ -229,8 +242,8 @@ mod tests {
     fn a_commit_replaces_old_files_and_no_others() {
         for with_old in [false, true] {
             let (out, staging) = prepare(with_old);
-            let old = if with_old { names(&["a", "b"]) } else { Vec::new() };
-            staging.commit(&old, &names(&["b", "c", "d"]), new_manifest).unwrap();
+            let old = with_old.then(|| names(&["a", "b"]));
+            staging.commit(old.as_deref(), &names(&["b", "c", "d"]), new_manifest).unwrap();
             let expected = [("b.safetensors", "new"), ("c.safetensors", "new"), ("d.safetensors", "new")];
             let others = [("manifest.json", "new"), ("notes.txt", "foreign")];
             let expected = expected.into_iter().chain(others).map(|(name, text)| (name.to_owned(), text.to_owned()));
@@ -246,14 +259,14 @@ mod tests {
                 for killed in [false, true] {
                     let (out, staging) = prepare(with_old);
                     let before = contents(out.path());
-                    let old = if with_old { names(&["a"]) } else { Vec::new() };
+                    let old = with_old.then(|| names(&["a"]));
                     // A file that nobody told the commit about stops it half-way. (Where there is an old `b`, that.)
                     let path = out.path().join(&obstacle);
                     let is_old = path.exists();
                     if !is_old {
                         fs::write(&path, "foreign").unwrap();
                     }
-                    let error = staging.replace(&old, &names(&["b", "c", "d"]), new_manifest).unwrap_err();
+                    let error = staging.replace(old.as_deref(), &names(&["b", "c", "d"]), new_manifest).unwrap_err();
                     assert!(error.to_string().contains(".safetensors"), "{error}");
                     if killed {
                         kill(staging);
@@ -276,7 +289,7 @@ mod tests {
     fn a_panic_before_the_manifest_is_undone() {
         let (out, staging) = prepare(true);
         let before = contents(out.path());
-        let commit = || staging.commit(&names(&["a", "b"]), &names(&["b", "c", "d"]), || panic!("on purpose"));
+        let commit = || staging.commit(Some(&names(&["a", "b"])), &names(&["b", "c", "d"]), || panic!("on purpose"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(commit)).is_err());
         assert_eq!(contents(out.path()), before);
     }
@@ -285,8 +298,8 @@ mod tests {
     fn a_finished_commit_stays_when_the_process_is_killed_after_it() {
         for with_old in [false, true] {
             let (out, staging) = prepare(with_old);
-            let old = if with_old { names(&["a", "b"]) } else { Vec::new() };
-            staging.replace(&old, &names(&["b", "c", "d"]), new_manifest).unwrap();
+            let old = with_old.then(|| names(&["a", "b"]));
+            staging.replace(old.as_deref(), &names(&["b", "c", "d"]), new_manifest).unwrap();
             let finished = contents(out.path());
             kill(staging);
             drop(Staging::create(out.path()).unwrap());
@@ -299,7 +312,7 @@ mod tests {
     fn undoing_can_itself_be_interrupted() {
         let (out, staging) = prepare(true);
         let before = contents(out.path());
-        staging.replace(&names(&["a", "b"]), &names(&["b", "c", "d"]), new_manifest).unwrap();
+        staging.replace(Some(&names(&["a", "b"])), &names(&["b", "c", "d"]), new_manifest).unwrap();
         // Back to the moment before the new manifest moved; then one step of undoing.
         fs::rename(out.path().join(MANIFEST_FILE), staging.path(MANIFEST_FILE)).unwrap();
         fs::remove_file(out.path().join("c.safetensors")).unwrap();

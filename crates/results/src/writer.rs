@@ -30,8 +30,8 @@ const BUFFER: usize = 1 << 18;
 pub struct ResultWriter {
     staging: Staging,
     settings: Settings,
-    /// Files of the results that are replaced.
-    old: Vec<String>,
+    /// Set files of the results that are replaced, if there are such results.
+    old: Option<Vec<String>>,
     files: FileNames,
     sets: Vec<WrittenSet>,
     pairs: Option<Vec<PairEntry>>,
@@ -54,7 +54,7 @@ impl ResultWriter {
     pub fn create(out: &Path, force: bool, settings: Settings) -> Result<Self, ResultError> {
         let staging = Staging::create(out)?;
         let manifest = out.join(MANIFEST_FILE);
-        let mut old = Vec::new();
+        let mut old = None;
         if manifest.symlink_metadata().is_ok() {
             if !force {
                 return Err(ResultError::Occupied { path: out.to_owned() });
@@ -62,9 +62,9 @@ impl ResultWriter {
             let replaced = Manifest::read(&manifest)
                 .map_err(|source| ResultError::Irreplaceable { path: out.to_owned(), source: Box::new(source) })?;
             let is_file = |file: &String| out.join(file).symlink_metadata().is_ok_and(|found| !found.is_dir());
-            old = replaced.sets.into_iter().map(|set| set.file).filter(is_file).collect();
+            old = Some(replaced.sets.into_iter().map(|set| set.file).filter(is_file).collect::<Vec<_>>());
         }
-        let owned: BTreeSet<&str> = old.iter().map(String::as_str).chain([MANIFEST_FILE, PARTIAL]).collect();
+        let owned: BTreeSet<&str> = old.iter().flatten().map(String::as_str).chain([MANIFEST_FILE, PARTIAL]).collect();
         let mut files = FileNames::default();
         for entry in fs::read_dir(out).map_err(ResultError::io("list", out))? {
             let name = entry.map_err(ResultError::io("list", out))?.file_name();
@@ -150,7 +150,7 @@ impl ResultWriter {
             manifest.sets.push(entry);
         }
         let new: Vec<String> = manifest.sets.iter().map(|set| set.file.clone()).collect();
-        staging.commit(&old, &new, || {
+        staging.commit(old.as_deref(), &new, || {
             manifest.run.timings.write = (writing + started.elapsed()).as_secs_f64();
             manifest.to_json()
         })?;

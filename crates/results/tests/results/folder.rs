@@ -97,17 +97,19 @@ fn old_results_stay_until_new_ones_are_complete() {
 
 #[test]
 fn a_file_that_turns_up_in_the_meantime_is_not_overwritten() {
-    let out = tempfile::tempdir().unwrap();
-    let results = named(1, &["a", "b"]);
-    let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
-    for (place, (set, prompt)) in results.sets.iter().enumerate() {
-        writer.write_set(place, set, prompt, None).unwrap();
+    for turned_up in ["b.safetensors", "manifest.json"] {
+        let out = tempfile::tempdir().unwrap();
+        let results = named(1, &["a", "b"]);
+        let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
+        for (place, (set, prompt)) in results.sets.iter().enumerate() {
+            writer.write_set(place, set, prompt, None).unwrap();
+        }
+        fs::write(out.path().join(turned_up), "mine").unwrap();
+        let error = writer.finish(results.run_info()).unwrap_err();
+        assert!(error.to_string().contains(turned_up), "{error}");
+        assert_eq!(names(out.path()), BTreeSet::from([turned_up.to_owned()]));
+        assert_eq!(fs::read_to_string(out.path().join(turned_up)).unwrap(), "mine");
     }
-    fs::write(out.path().join("b.safetensors"), "mine").unwrap();
-    let error = writer.finish(results.run_info()).unwrap_err();
-    assert!(error.to_string().contains("b.safetensors"), "{error}");
-    assert_eq!(names(out.path()), BTreeSet::from(["b.safetensors".to_owned()]));
-    assert_eq!(fs::read_to_string(out.path().join("b.safetensors")).unwrap(), "mine");
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn batch_items_do_not_touch_each_other() -> Result<(), BackendError> {
     const ITEM: usize = 3 * 4;
     let backend = NaiveBackend;
     let values: Vec<f64> = (0..3 * ITEM).map(|i| (i as f64 * 0.7).sin()).collect();
-    let weights = backend.upload(&(0..4 * 5).map(|i| (i as f64).cos()).collect::<Vec<_>>(), &[4, 5])?;
+    let weights = backend.upload(&(0..4 * 5).map(|i| f64::from(i).cos()).collect::<Vec<_>>(), &[4, 5])?;
     let layer = |x: &NaiveTensor| backend.softmax(&backend.gelu_erf(&backend.matmul(x, &weights)?)?, 2);
     let run = |values: &[f64]| -> Result<_, BackendError> {
         let x = backend.upload(values, &[values.len() / ITEM, 3, 4])?;

@@ -143,8 +143,11 @@ fn current_name(name: &str) -> String {
     name
 }
 
-/// Turns the bytes of a tensor, in native byte order, into the same numbers as `f32`. `None` where that is not exact.
-fn decoder(dtype: DType) -> Option<fn(&[u8]) -> Vec<f32>> {
+/// Turns the bytes of a tensor, in native byte order, into the same numbers as `f32`.
+type Decoder = fn(&[u8]) -> Vec<f32>;
+
+/// How tensors of an element type are decoded; `None` where that would not be exact.
+fn decoder(dtype: DType) -> Option<Decoder> {
     fn pairs(bytes: &[u8], decode: impl Fn(u16) -> f32) -> Vec<f32> {
         bytes.as_chunks::<2>().0.iter().map(|&pair| decode(u16::from_ne_bytes(pair))).collect()
     }

@@ -397,6 +397,7 @@ impl<'de> Deserialize<'de> for Finite {
             }
         }
 
-        deserializer.deserialize_f32(Number)
+        // The nearest double and then its nearest single, as Python and PyTorch read such a file.
+        deserializer.deserialize_f64(Number)
     }
 }

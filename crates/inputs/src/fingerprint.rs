@@ -74,7 +74,9 @@ mod tests {
     fn the_framing_tells_apart_what_concatenation_would_not() {
         let of = |parts: &[(&str, &[u8])]| {
             let mut hasher = Hasher::new();
-            parts.iter().for_each(|(role, content)| hasher.add(role, content));
+            for (role, content) in parts {
+                hasher.add(role, content);
+            }
             hasher.finish().to_string()
         };
         let whole = of(&[("a", b"12"), ("b", b"3")]);

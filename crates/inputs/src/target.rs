@@ -99,6 +99,7 @@ struct Gpt2Simple {
 /// Fields and defaults as in `simple_stories_train/models/llama_simple_mlp.py`; see [`Gpt2Simple`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "the published config has them")]
 struct LlamaSimpleMlp {
     block_size: usize,
     vocab_size: usize,
@@ -223,12 +224,12 @@ fn llama_simple_mlp(file: &Path, config: &LlamaSimpleMlp) -> Result<TargetModel,
         ],
     )?;
     check_heads(file, config.n_layer, config.n_embd, config.n_head)?;
-    if config.n_head % n_kv_heads != 0 {
+    if !config.n_head.is_multiple_of(n_kv_heads) {
         let problem = format!("is {n_kv_heads}, which does not divide n_head, {}", config.n_head);
         return fail("n_key_value_heads", problem);
     }
     let d_head = config.n_embd / config.n_head;
-    if d_head % 2 != 0 {
+    if !d_head.is_multiple_of(2) {
         let problem = format!("leaves heads of {d_head} elements, but rotary positions turn them in pairs");
         return fail("n_embd", problem);
     }
@@ -279,7 +280,7 @@ fn check_heads(file: &Path, n_layer: usize, n_embd: usize, n_head: usize) -> Res
             format!("is {n_layer}, but at most {MAX_BLOCKS} are supported"),
         ));
     }
-    if n_embd % n_head != 0 {
+    if !n_embd.is_multiple_of(n_head) {
         let problem = format!("is {n_head}, which does not divide n_embd, {n_embd}");
         return Err(InputError::config(file, "n_head", problem));
     }

@@ -82,6 +82,10 @@ impl StoredTensor {
 
 /// Writes a checkpoint as `torch.save` does a state dict: a zip archive of a protocol 2 pickle and one storage a tensor.
 /// Its entries carry no checksums, as with `compute_crc32=False`.
+///
+/// # Panics
+///
+/// When the file cannot be written.
 pub fn write_pth(path: &Path, tensors: &[StoredTensor]) {
     let mut entries = vec![("archive/data.pkl".to_owned(), pickle(tensors))];
     let storages = tensors.iter().enumerate();
@@ -105,7 +109,9 @@ fn pickle(tensors: &[StoredTensor]) -> Vec<u8> {
         integer(&mut out, 0);
         for numbers in [&tensor.shape, &tensor.strides] {
             out.push(b'(');
-            numbers.iter().for_each(|&number| integer(&mut out, number));
+            for &number in numbers {
+                integer(&mut out, number);
+            }
             out.push(b't');
         }
         out.extend(b"\x89ccollections\nOrderedDict\n)RtR");
@@ -175,6 +181,10 @@ pub enum Style {
 /// `target/` with model config and tokenizer.
 ///
 /// The tokenizer splits at spaces; token `i` of the vocabulary is the word `w<i>`, and token 0 any other word.
+///
+/// # Panics
+///
+/// When a file cannot be written, no layer is decomposed, or the style does not allow these numbers of components.
 pub fn write_run(folder: &Path, weights: &Weights, style: Style) {
     let target = folder.join("target");
     fs::create_dir_all(&target).unwrap();
@@ -248,7 +258,9 @@ fn final_config(weights: &Weights, style: Style) -> String {
             let count = counts.values().next().expect("a decomposed layer");
             assert!(counts.values().all(|other| other == count), "the older style has one number of components");
             writeln!(config, "C: {count}\ntarget_module_patterns:").unwrap();
-            counts.keys().for_each(|layer| writeln!(config, "- {layer}").unwrap());
+            for layer in counts.keys() {
+                writeln!(config, "- {layer}").unwrap();
+            }
             ("gate_type", "gate_hidden_dims")
         }
     };
@@ -456,7 +468,7 @@ impl RandomWeights {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014), so that tests need no crate for this.
+/// `SplitMix64` (Steele, Lea and Flood 2014), so that tests need no crate for this.
 struct Random(u64);
 
 impl Random {

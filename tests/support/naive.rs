@@ -71,7 +71,7 @@ impl AttributionBackend for NaiveBackend {
             backend: "naive",
             device: "cpu".to_owned(),
             dtype: Dtype::F64,
-            capabilities: Capabilities { deterministic: true, full_precision: true },
+            capabilities: Capabilities { deterministic: true },
         }
     }
 
@@ -95,7 +95,6 @@ impl AttributionBackend for NaiveBackend {
             Unary::Tanh => f64::tanh,
             Unary::Erf => libm::erf,
             Unary::Sqrt => f64::sqrt,
-            Unary::Recip => f64::recip,
         };
         let derivative: fn(f64) -> f64 = match operation {
             Unary::Neg => |_| -1.0,
@@ -103,7 +102,6 @@ impl AttributionBackend for NaiveBackend {
             Unary::Tanh => |x| 1.0 - x.tanh().powi(2),
             Unary::Erf => |x| std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp(),
             Unary::Sqrt => |x| 0.5 / x.sqrt(),
-            Unary::Recip => |x| -1.0 / (x * x),
         };
         let values = x.values.iter().map(|&x| function(x)).collect();
         let operand = x.values.clone();
@@ -113,7 +111,7 @@ impl AttributionBackend for NaiveBackend {
     }
 
     fn binary(&self, operation: Binary, lhs: &NaiveTensor, rhs: &NaiveTensor) -> Result<NaiveTensor, BackendError> {
-        let shape = shape::broadcast("binary", &lhs.shape, &rhs.shape)?;
+        let shape = shape::broadcast(operation.name(), &lhs.shape, &rhs.shape)?;
         let lhs_positions = positions(&shape, &broadcast_strides(&lhs.shape, shape.len()));
         let rhs_positions = positions(&shape, &broadcast_strides(&rhs.shape, shape.len()));
         let function: fn(f64, f64) -> f64 = match operation {

@@ -103,7 +103,6 @@ impl<B: Backend, E: Element + burn_backend::Element> AttributionBackend for Burn
             Unary::Tanh => call!(x, float_tanh),
             Unary::Erf => call!(x, float_erf),
             Unary::Sqrt => call!(x, float_sqrt),
-            Unary::Recip => call!(x, float_recip),
         })
     }
 

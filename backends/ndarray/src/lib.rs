@@ -28,6 +28,6 @@ fn info<E: Element>() -> DeviceInfo {
         backend: NAME,
         device: "cpu".to_owned(),
         dtype: E::DTYPE,
-        capabilities: Capabilities { deterministic: true, full_precision: true },
+        capabilities: Capabilities { deterministic: true },
     }
 }

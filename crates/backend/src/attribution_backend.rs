@@ -4,7 +4,7 @@ use crate::{BackendError, Binary, DeviceInfo, Element, Reduce, Unary, shape};
 
 /// Arithmetic on dense tensors of one floating-point type, with automatic differentiation.
 ///
-/// Tensors are values: no operation changes its operands, and cloning one is cheap. Shapes follow the rules in
+/// Tensors have at least one axis. They are values: no operation changes its operands, and cloning one is cheap. Shapes follow the rules in
 /// [`shape`]; an operation whose rule does not hold returns [`BackendError::Shape`], never panics.
 ///
 /// # Differentiation
@@ -76,7 +76,11 @@ pub trait AttributionBackend {
         cotangent: &Self::Tensor,
         function: impl FnOnce(&[Self::Tensor]) -> Result<Self::Tensor, BackendError>,
     ) -> Result<Vec<Self::Tensor>, BackendError> {
-        self.grad(leaves, |leaves| self.sum_all(&self.mul(&function(leaves)?, cotangent)?))
+        self.grad(leaves, |leaves| {
+            let value = function(leaves)?;
+            shape::cotangent(&self.shape(&value), &self.shape(cotangent))?;
+            self.sum_all(&self.mul(&value, cotangent)?)
+        })
     }
 
     /// A tensor of zeros.
@@ -130,13 +134,14 @@ pub trait AttributionBackend {
         self.sum(&self.reshape(x, &[elements])?, 0)
     }
 
-    /// Arithmetic mean along `axis`, which stays with length 1.
+    /// Arithmetic mean along `axis`, which stays with length 1; NaN for an empty axis.
     fn mean(&self, x: &Self::Tensor, axis: usize) -> Result<Self::Tensor, BackendError> {
         let sum = self.sum(x, axis)?;
         self.scale(&sum, 1.0 / self.shape(x)[axis] as f64)
     }
 
-    /// Softmax along `axis`: `exp(x - max) / sum(exp(x - max))`. Entries of `-inf` get probability 0.
+    /// Softmax along `axis`: `exp(x - max) / sum(exp(x - max))`. Entries of `-inf` get probability 0;
+    /// where all entries are `-inf` the result is NaN.
     fn softmax(&self, x: &Self::Tensor, axis: usize) -> Result<Self::Tensor, BackendError> {
         // The shift changes nothing but the range, so it is a constant to the gradient.
         let max = self.reduce(Reduce::Max, &self.detach(x), axis)?;

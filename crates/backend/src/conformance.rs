@@ -53,7 +53,7 @@ macro_rules! conformance {
     ($backend:expr $(,)?) => {
         $crate::conformance! { @tests $backend;
             transfer {
-                round_trip_keeps_every_bit, empty, rank_zero, permuted_download_is_row_major,
+                round_trip_keeps_every_bit, empty, permuted_download_is_row_major,
                 operands_stay_as_they_were,
             }
             elementwise {

@@ -20,6 +20,4 @@ pub struct DeviceInfo {
 pub struct Capabilities {
     /// The same inputs give the same bits on every run with the same number of threads.
     pub deterministic: bool,
-    /// Products are computed in the full precision of the dtype (no TF32, no reduced accumulation).
-    pub full_precision: bool,
 }

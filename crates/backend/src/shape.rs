@@ -3,14 +3,14 @@
 
 use crate::BackendError;
 
-/// Number of elements of a tensor of this shape.
+/// Number of elements of a tensor of this shape; `usize::MAX` when that is more than can be counted.
 ///
 /// ```
 /// assert_eq!(tributary_backend::shape::elements(&[2, 3]), 6);
 /// assert_eq!(tributary_backend::shape::elements(&[]), 1);
 /// ```
 pub fn elements(shape: &[usize]) -> usize {
-    shape.iter().product()
+    shape.iter().fold(1, |product, &length| product.saturating_mul(length))
 }
 
 fn error(operation: &'static str, shapes: &[&[usize]], problem: impl Into<String>) -> BackendError {
@@ -75,7 +75,9 @@ pub fn max(shape: &[usize], axis: usize) -> Result<Vec<usize>, BackendError> {
 
 /// Shape of a reshape: the new shape, when it holds as many elements as the old.
 pub fn reshape(shape: &[usize], new: &[usize]) -> Result<Vec<usize>, BackendError> {
-    if elements(shape) == elements(new) {
+    if new.is_empty() {
+        Err(error("reshape", &[shape, new], "a tensor has at least one axis"))
+    } else if elements(shape) == elements(new) {
         Ok(new.to_vec())
     } else {
         Err(error("reshape", &[shape, new], "the numbers of elements differ"))
@@ -104,12 +106,23 @@ pub fn select(shape: &[usize], axis: usize, indices: &[usize]) -> Result<Vec<usi
     Ok(selected)
 }
 
-/// Checks that `values` fill `shape`.
+/// Checks that `values` fill `shape`, which has at least one axis.
 pub fn upload(values: usize, shape: &[usize]) -> Result<(), BackendError> {
-    if values == elements(shape) {
+    if shape.is_empty() {
+        Err(error("upload", &[shape], "a tensor has at least one axis"))
+    } else if values == elements(shape) {
         Ok(())
     } else {
         Err(error("upload", &[shape], format!("{values} values do not fill the shape")))
+    }
+}
+
+/// Checks that a cotangent has the shape of the function's value it weights.
+pub fn cotangent(value: &[usize], cotangent: &[usize]) -> Result<(), BackendError> {
+    if value == cotangent {
+        Ok(())
+    } else {
+        Err(error("vjp", &[value, cotangent], "the cotangent must have the shape of the function's value"))
     }
 }
 

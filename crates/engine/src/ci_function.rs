@@ -1,6 +1,6 @@
 //! Causal-importance functions: how the model itself says what is alive.
 
-use tributary_backend::{AttributionBackend, BackendError};
+use tributary_backend::{AttributionBackend, BackendError, Element};
 
 use crate::model::upload;
 use crate::{Array, CiFunction, CiInput, Sigmoid};
@@ -72,7 +72,6 @@ impl<T: Clone> CiNetwork<T> {
         if self.input != CiInput::SharedVector {
             hidden = b.permute(&hidden, &[2, 1, 0])?;
         }
-        use tributary_backend::Element;
         Ok(b.download(&hidden)?.into_iter().map(|value| self.sigmoid.apply(value.to_f64()) as f32).collect())
     }
 }

@@ -42,24 +42,6 @@ pub fn empty<B: AttributionBackend>(backend: &B) {
     }
 }
 
-/// A tensor without axes holds one number, and takes part in broadcasting.
-pub fn rank_zero<B: AttributionBackend>(backend: &B) {
-    let number = Array::new(&[], vec![1.5]);
-    let tensor = upload(backend, &number);
-    compare_exact(backend, "download of []", Ok(tensor.clone()), &number);
-    compare_exact(backend, "neg of []", backend.unary(Unary::Neg, &tensor), &Array::new(&[], vec![-1.5]));
-    compare_exact(backend, "permute of []", backend.permute(&tensor, &[]), &number);
-    let reshaped = Array::new(&[1, 1], vec![1.5]);
-    compare_exact(backend, "reshape of [] to [1, 1]", backend.reshape(&tensor, &[1, 1]), &reshaped);
-    compare_exact(backend, "reshape of [1, 1] to []", backend.reshape(&upload(backend, &reshaped), &[]), &number);
-    let row = upload(backend, &Array::new(&[2], vec![1.0, 2.0]));
-    let product = Array::new(&[2], vec![1.5, 3.0]);
-    compare_exact(backend, "mul of [] and [2]", backend.binary(Binary::Mul, &tensor, &row), &product);
-    compare_exact(backend, "mul of [2] and []", backend.binary(Binary::Mul, &row, &tensor), &product);
-    let square = Array::new(&[], vec![2.25]);
-    compare_exact(backend, "mul of [] and []", backend.binary(Binary::Mul, &tensor, &tensor), &square);
-}
-
 /// Download gives row-major order whatever the layout underneath.
 pub fn permuted_download_is_row_major<B: AttributionBackend>(backend: &B) {
     for shape in [&[2, 3][..], &[17, 33], &[3, 5, 7], &[2, 3, 4, 5], &[2, 1, 3, 2, 5]] {

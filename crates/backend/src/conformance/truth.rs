@@ -10,7 +10,6 @@ pub(super) fn unary(operation: Unary, x: f64) -> f64 {
         Unary::Tanh => x.tanh(),
         Unary::Erf => erf(x),
         Unary::Sqrt => x.sqrt(),
-        Unary::Recip => 1.0 / x,
     }
 }
 

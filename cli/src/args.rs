@@ -1,0 +1,173 @@
+//! Commands and flags.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use tributary_backend::Dtype;
+use tributary_engine::{Method, Thresholds};
+
+/// Local attribution graphs of SPD-decomposed language models, for many CI sets at once.
+#[derive(Clone, Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compute one attribution graph per CI set and write them to a folder.
+    Attribute(AttributeArgs),
+    /// Show what is in a trained run or a result folder.
+    Inspect(InspectArgs),
+    /// List the backends, and which can be used here.
+    Backends(BackendsArgs),
+}
+
+impl Command {
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Attribute(args) => args.json,
+            Self::Inspect(args) => args.json,
+            Self::Backends(args) => args.json,
+        }
+    }
+}
+
+/// The trained run, and where to look for what is not in its folder.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// Folder of the target model, with `model_config.yaml` and `tokenizer.json` [default: RUN/target, else where the
+    /// run's config points to]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target: Option<PathBuf>,
+    /// Tokenizer file [default: tokenizer.json of the target model]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokenizer: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(group(ArgGroup::new("input").args(["ci_sets", "prompt"]).required(true).multiple(true)))]
+pub(crate) struct AttributeArgs {
+    /// Folder of the trained run, with `final_config.yaml` and `model_STEP.pth`
+    #[arg(long, value_name = "RUN")]
+    pub(crate) model: PathBuf,
+    /// CI sets to compute (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ci_sets: Option<PathBuf>,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Without --ci-sets: use the model's own causal importances on this text, as a set named `prompt_0` (`prompt_1` for
+    /// a second --prompt, and so on). With --ci-sets: insist that this is the file's prompt
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Vec<String>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Compute only these sets of the file
+    #[arg(long, value_name = "NAME,NAME", requires = "ci_sets")]
+    pub(crate) sets: Vec<String>,
+    /// A component is alive where its causal importance is at least this (compared in f32)
+    #[arg(long, value_name = "X", default_value_t = Thresholds::default().ci, value_parser = threshold)]
+    pub(crate) ci_threshold: f64,
+    /// An output token is alive where its probability is at least this
+    #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = threshold)]
+    pub(crate) output_prob_threshold: f64,
+    /// What computes (see `tributary backends`)
+    #[arg(long, value_name = "NAME", default_value = "ndarray")]
+    pub(crate) backend: String,
+    /// Device of the backend [default: its first]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Floating-point type to compute in; result files hold f32 either way
+    #[arg(long, value_enum, default_value_t = DtypeArg::F32)]
+    pub(crate) dtype: DtypeArg,
+    /// How attributions are computed
+    #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
+    pub(crate) method: MethodArg,
+    /// Threads of the CPU backends [default: as many as there are cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Leave the output probabilities out of the result files
+    #[arg(long)]
+    pub(crate) no_output_probs: bool,
+    /// Replace results that are already in the folder
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// No progress and no summary
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print one line of JSON instead of the summary
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl AttributeArgs {
+    pub(crate) fn thresholds(&self) -> Thresholds {
+        Thresholds { ci: self.ci_threshold, output_prob: self.output_prob_threshold }
+    }
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// Folder of a trained run, or of results
+    #[arg(value_name = "RUN_OR_RESULT")]
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Print one line of JSON instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct BackendsArgs {
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DtypeArg {
+    F32,
+    F64,
+}
+
+impl From<DtypeArg> for Dtype {
+    fn from(dtype: DtypeArg) -> Self {
+        match dtype {
+            DtypeArg::F32 => Self::F32,
+            DtypeArg::F64 => Self::F64,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum MethodArg {
+    /// The fastest method that covers the model
+    Auto,
+    /// Automatic differentiation of the backend
+    Autograd,
+}
+
+impl MethodArg {
+    /// The method to use for any model.
+    pub(crate) fn resolve(self) -> Method {
+        match self {
+            Self::Auto | Self::Autograd => Method::Autograd,
+        }
+    }
+
+    /// As the flag spells it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+fn threshold(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("expected a number that is not negative".to_owned()),
+    }
+}

@@ -1,0 +1,140 @@
+//! `tributary inspect`: what is in a folder.
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+use tributary_engine::{CiInput, Layer};
+use tributary_inputs::TrainedRun;
+use tributary_results::{MANIFEST_FILE, Manifest, ResultFolder};
+
+use crate::args::InspectArgs;
+use crate::{CliError, attribute, console, summary};
+
+pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
+    let text = if args.folder.join(MANIFEST_FILE).exists() {
+        let folder = ResultFolder::open(&args.folder)?;
+        if args.json { format!("{}\n", json!(folder.manifest())) } else { result(folder.manifest()) }
+    } else if args.folder.is_dir() && !args.folder.join("final_config.yaml").exists() {
+        return Err(CliError::NothingToInspect { folder: args.folder.display().to_string() });
+    } else {
+        let run = attribute::load(&args.folder, &args.run)?;
+        if args.json { trained_run_json(&run) } else { trained_run(&run) }
+    };
+    console::print(&text)
+}
+
+fn trained_run(run: &TrainedRun) -> String {
+    let architecture = &run.weights.architecture;
+    let mut text = format!(
+        "{}: {} blocks, d_model {}, {} heads ({} for keys and values), d_mlp {}, vocabulary {}, up to {} positions\n\
+         fingerprint {}\ncheckpoint {}\n",
+        architecture.model_class,
+        architecture.n_blocks,
+        architecture.d_model,
+        architecture.n_heads,
+        architecture.n_kv_heads,
+        architecture.d_mlp,
+        architecture.vocab,
+        architecture.max_positions,
+        run.fingerprint,
+        run.files.checkpoint.display(),
+    );
+    let mut table = console::table(["layer", "d_in", "d_out", "components", "CI function"]);
+    for (layer, (d_in, d_out)) in linear_layers(run) {
+        let (components, function) = match run.weights.decomposed.get(&layer) {
+            None => ("not decomposed".to_owned(), String::new()),
+            Some(decomposed) => {
+                let function = &decomposed.ci_function;
+                let kind = match function.input {
+                    CiInput::SharedVector => "shared_mlp",
+                    CiInput::Vector => "vector_mlp",
+                    CiInput::Activation => "mlp",
+                };
+                (decomposed.components.count().to_string(), format!("{kind}, {} layers", function.layers.len()))
+            }
+        };
+        table.add_row([layer.to_string(), d_in.to_string(), d_out.to_string(), components, function]);
+    }
+    let _ = writeln!(text, "{table}");
+    text
+}
+
+fn trained_run_json(run: &TrainedRun) -> String {
+    let architecture = &run.weights.architecture;
+    let counts = run.weights.component_counts();
+    let layers = linear_layers(run).map(|(layer, (d_in, d_out))| {
+        json!({ "layer": layer.to_string(), "d_in": d_in, "d_out": d_out, "components": counts.get(&layer) })
+    });
+    let line = json!({
+        "class": architecture.model_class,
+        "fingerprint": run.fingerprint.to_string(),
+        "n_blocks": architecture.n_blocks,
+        "d_model": architecture.d_model,
+        "n_heads": architecture.n_heads,
+        "n_kv_heads": architecture.n_kv_heads,
+        "d_mlp": architecture.d_mlp,
+        "vocab": architecture.vocab,
+        "max_positions": architecture.max_positions,
+        "layers": layers.collect::<Vec<_>>(),
+    });
+    format!("{line}\n")
+}
+
+fn linear_layers(run: &TrainedRun) -> impl Iterator<Item = (Layer, (usize, usize))> {
+    let architecture = &run.weights.architecture;
+    architecture.linear_layers().filter_map(|layer| match layer {
+        Layer::Linear { projection, .. } => Some((layer, architecture.widths(projection))),
+        Layer::Wte | Layer::Output => None,
+    })
+}
+
+fn result(manifest: &Manifest) -> String {
+    let run = &manifest.run;
+    let mut text = format!(
+        "{} sets of {} {} (fingerprint {})\ncomputed by tributary {} on {} ({}, {}, {}); CI threshold {}, output \
+         probability threshold {}\n",
+        manifest.sets.len(),
+        run.model.n_blocks,
+        format_args!("-block {}", run.model.class),
+        run.model.fingerprint,
+        manifest.tool_version,
+        run.backend,
+        run.device,
+        run.dtype,
+        run.method,
+        manifest.settings.ci_threshold,
+        manifest.settings.output_prob_threshold,
+    );
+    for (index, prompt) in manifest.prompts.iter().enumerate() {
+        let _ = writeln!(text, "prompt {index}, {} tokens: {}", prompt.tokens.len(), console::plain(&prompt.text));
+    }
+    let mut sets = console::table(["set", "prompt", "nodes", "ghosts", "edges", "file"]);
+    for set in &manifest.sets {
+        let ghosts: usize = set.layers.values().map(|counts| counts.ghosts).sum();
+        sets.add_row([
+            console::plain(&set.name),
+            set.prompt.to_string(),
+            set.nodes.to_string(),
+            ghosts.to_string(),
+            set.edges.to_string(),
+            set.file.clone(),
+        ]);
+    }
+    let _ = writeln!(text, "{sets}");
+    let names: Vec<String> = manifest.sets.iter().map(|set| console::plain(&set.name)).collect();
+    let header = ["layer".to_owned(), "components".to_owned()].into_iter().chain(names);
+    let mut layers = console::table([]);
+    layers.set_header(header);
+    for (layer, components) in run.model.node_layers() {
+        let counts = manifest.sets.iter().map(|set| match set.layers.get(&layer) {
+            Some(counts) => format!("{} nodes, {} ghosts", counts.nodes, counts.ghosts),
+            None => String::new(),
+        });
+        layers.add_row([layer.to_string(), components.to_string()].into_iter().chain(counts));
+    }
+    let _ = writeln!(text, "{layers}");
+    for set in &manifest.sets {
+        let _ = writeln!(text, "set {}\n{}", console::plain(&set.name), summary::pairs(manifest, set));
+    }
+    text
+}

@@ -1,0 +1,81 @@
+//! Progress on stderr: a bar on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tributary_engine::Progress;
+
+/// Shows how far a run is.
+pub(crate) enum Reporter {
+    Bar(ProgressBar),
+    /// Plain lines; holds the last tenth of the backward passes that was reported.
+    Lines {
+        tenth: usize,
+    },
+    Quiet,
+}
+
+impl Reporter {
+    pub(crate) fn new(quiet: bool) -> Self {
+        if quiet {
+            Self::Quiet
+        } else if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new_spinner();
+            bar.enable_steady_tick(Duration::from_millis(200));
+            Self::Bar(bar)
+        } else {
+            Self::Lines { tenth: 0 }
+        }
+    }
+
+    /// A step that is not the engine's.
+    pub(crate) fn step(&mut self, text: &str) {
+        match self {
+            Self::Bar(bar) => bar.set_message(text.to_owned()),
+            Self::Lines { .. } => eprintln!("{text}"),
+            Self::Quiet => {}
+        }
+    }
+
+    /// What the engine reports.
+    pub(crate) fn engine(&mut self, progress: Progress) {
+        match progress {
+            Progress::ModelCi { done, prompts } => {
+                self.step(&format!("model's own causal importances: prompt {} of {prompts}", done + 1));
+            }
+            Progress::Forward { done, batches } => {
+                self.step(&format!("masked forward pass: batch {} of {batches}", done + 1));
+            }
+            Progress::Backward { done, passes } => self.backward(done, passes),
+        }
+    }
+
+    fn backward(&mut self, done: usize, passes: usize) {
+        match self {
+            Self::Bar(bar) => {
+                if bar.length() != Some(passes as u64) {
+                    bar.set_length(passes as u64);
+                    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} ({eta})");
+                    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                }
+                bar.set_message("backward passes");
+                bar.set_position(done as u64);
+            }
+            Self::Lines { tenth } => {
+                let now = done * 10 / passes;
+                if now != *tenth || done == passes {
+                    *tenth = now;
+                    eprintln!("backward passes: {done} of {passes}");
+                }
+            }
+            Self::Quiet => {}
+        }
+    }
+
+    pub(crate) fn finish(self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}

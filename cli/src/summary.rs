@@ -1,0 +1,80 @@
+//! What `tributary attribute` says at the end.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::json;
+use tributary_results::{Manifest, SetEntry};
+
+use crate::console;
+
+/// A table of pairs for each set, then where it all is.
+pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
+    let mut text = String::new();
+    for set in &manifest.sets {
+        let _ = writeln!(
+            text,
+            "set {}: {} nodes, {} edges, in {}\n{}",
+            console::plain(&set.name),
+            set.nodes,
+            set.edges,
+            set.file,
+            pairs(manifest, set)
+        );
+    }
+    let timings = &manifest.run.timings;
+    let _ = writeln!(
+        text,
+        "{} sets in {} ({} on {}, {}, {}): load {:.3} s, model's own CI {:.3} s, attribution {:.3} s \
+         (of it forward {:.3} s), write {:.3} s",
+        manifest.sets.len(),
+        out.display(),
+        manifest.run.backend,
+        manifest.run.device,
+        manifest.run.dtype,
+        manifest.run.method,
+        timings.load,
+        timings.model_ci,
+        timings.attribution,
+        timings.forward,
+        timings.write,
+    );
+    text
+}
+
+/// Shape, entries, nonzero and largest of every pair of a set.
+pub(crate) fn pairs(manifest: &Manifest, set: &SetEntry) -> comfy_table::Table {
+    let positions = manifest.prompts[set.prompt].tokens.len();
+    let mut table = console::table(["source", "target", "[s_in, c_in, s_out, c_out]", "entries", "nonzero", "largest"]);
+    for (pair, counts) in manifest.pairs.iter().zip(&set.pairs) {
+        table.add_row([
+            pair.source.to_string(),
+            pair.target.to_string(),
+            format!("[{positions}, {}, {positions}, {}]", counts.n_c_in, counts.n_c_out),
+            counts.edges.to_string(),
+            counts.nonzero.to_string(),
+            counts.largest.map_or_else(|| "-".to_owned(), |largest| format!("{largest:.3e}")),
+        ]);
+    }
+    for column in 2..6 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// One line for machines.
+pub(crate) fn json(out: &Path, manifest: &Manifest) -> String {
+    let set = |set: &SetEntry| json!({ "name": set.name, "file": set.file, "nodes": set.nodes, "edges": set.edges });
+    let line = json!({
+        "out": out.to_string_lossy(),
+        "sets": manifest.sets.iter().map(set).collect::<Vec<_>>(),
+        "backend": manifest.run.backend,
+        "device": manifest.run.device,
+        "dtype": manifest.run.dtype,
+        "method": manifest.run.method,
+        "timings": manifest.run.timings,
+    });
+    format!("{line}\n")
+}

@@ -1,0 +1,16 @@
+//! How many threads the CPU backends use.
+
+use crate::CliError;
+
+/// Sets the number of threads of everything that computes in this process. To be called once, before any computation.
+pub(crate) fn set(threads: usize) -> Result<(), CliError> {
+    let failed = |reason: String| CliError::Threads { threads, reason };
+    // matrixmultiply, which burn-ndarray multiplies with, keeps threads of its own and takes their number only from the
+    // environment, at its first product.
+    #[expect(unsafe_code, reason = "no other thread exists yet that could read the environment at the same time")]
+    // SAFETY: called from the main thread before the first thread of the process is started.
+    unsafe {
+        std::env::set_var("MATMUL_NUM_THREADS", threads.to_string());
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| failed(error.to_string()))
+}

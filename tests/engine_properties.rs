@@ -221,7 +221,7 @@ proptest! {
                     let [_, n_in, s, n_out] = dense.shape;
                     let row = source[from].0 * n_in + place(&c_in, source[from].1);
                     let at = (row * s + target[to].0) * n_out + place(&c_out, target[to].1);
-                    prop_assert_eq!(dense.values[at], value);
+                    prop_assert_eq!(dense.values[at].to_bits(), value.to_bits());
                 }
                 prop_assert_eq!(pair.original_alive_mask_in().len(), shape.positions * c_in.len());
                 prop_assert_eq!(pair.original_alive_mask_out().len(), shape.positions * c_out.len());

@@ -48,6 +48,7 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(group(ArgGroup::new("input").args(["ci_sets", "prompt"]).required(true).multiple(true)))]
 pub(crate) struct AttributeArgs {
     /// Folder of the trained run, with `final_config.yaml` and `model_STEP.pth`

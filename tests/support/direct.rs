@@ -3,6 +3,8 @@
 //! One set at a time, one head at a time, one backward pass per target entry: slow and plain, as section 2 of the
 //! published algorithm has it.
 
+#![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Unary};

@@ -47,7 +47,7 @@ impl<B: Backend, E: Element + burn_backend::Element> BurnBackend<B, E> {
         Self { device, info, element: PhantomData }
     }
 
-    fn fail(&self, operation: &'static str, message: impl ToString) -> BackendError {
+    fn fail(&self, operation: &'static str, message: &impl ToString) -> BackendError {
         BackendError::Device { operation, device: self.info.device.clone(), message: message.to_string() }
     }
 
@@ -84,9 +84,9 @@ impl<B: Backend, E: Element + burn_backend::Element> AttributionBackend for Burn
 
     fn download(&self, tensor: &BurnTensor<B>) -> Result<Vec<E>, BackendError> {
         let data = try_read_sync(B::float_into_data(tensor.primitive()))
-            .ok_or_else(|| self.fail("download", "the device cannot be read synchronously"))?
-            .map_err(|error| self.fail("download", error))?;
-        data.into_vec().map_err(|error| self.fail("download", format!("{error:?}")))
+            .ok_or_else(|| self.fail("download", &"the device cannot be read synchronously"))?
+            .map_err(|error| self.fail("download", &error))?;
+        data.into_vec().map_err(|error| self.fail("download", &format!("{error:?}")))
     }
 
     fn shape(&self, tensor: &BurnTensor<B>) -> Vec<usize> {

@@ -42,7 +42,7 @@ pub enum InputError {
         problem: String,
     },
     /// A checkpoint cannot be read as a state dict.
-    #[error("{}: not a usable checkpoint: {problem}", file.display())]
+    #[error("{}: not a usable checkpoint: {problem}; if it was copied or downloaded, it may be cut short or damaged: fetch it again", file.display())]
     Checkpoint {
         /// The file.
         file: PathBuf,

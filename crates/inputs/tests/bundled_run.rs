@@ -1,5 +1,6 @@
 //! The run in `examples/`, and the larger ones where they are at hand.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use tributary_engine::{Array, CiInput, Layer, Projection, Sigmoid};
@@ -77,7 +78,10 @@ fn its_ci_sets_load_in_the_order_of_the_file() {
 fn every_shared_run_loads() {
     let models = repository().join("../shared/models");
     if !models.is_dir() {
-        eprintln!("SKIPPED: no ../shared/models beside the repository; only the bundled run was loaded");
+        // Not `eprintln!`, which the test harness keeps to itself when a test passes.
+        std::io::stderr()
+            .write_all(b"SKIPPED: no ../shared/models beside the repository; only the bundled run was loaded\n")
+            .unwrap();
         return;
     }
     for (name, count, input) in [

@@ -1,0 +1,87 @@
+//! A folder with a small trained run and CI sets, and the command run in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tributary_engine::Weights;
+use tributary_inputs::test_support::{RandomWeights, Style, write_run};
+
+/// Prompt of [`Workshop::ci_sets`], three tokens of the run's vocabulary.
+pub(crate) const PROMPT: &str = "w1 w4 w2";
+
+/// A temporary folder holding a trained run `run` and a CI-set file `sets.json`. Paths in messages are relative to it.
+pub(crate) struct Workshop {
+    folder: TempDir,
+}
+
+impl Workshop {
+    pub(crate) fn new(weights: &Weights) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let workshop = Self { folder };
+        write_run(&workshop.path("run"), weights, Style::Current);
+        workshop.write("sets.json", &Self::ci_sets(weights).to_string());
+        workshop
+    }
+
+    pub(crate) fn small() -> Self {
+        Self::new(&RandomWeights::gpt2_simple(3).weights())
+    }
+
+    /// Two sets, `low` and `high`, of different sparsity.
+    pub(crate) fn ci_sets(weights: &Weights) -> Value {
+        let set = |keep_every: usize| {
+            let layers = weights.component_counts().into_iter().map(|(layer, components)| {
+                let value = |s, c| if (s + c) % keep_every == 0 { 0.25 + 0.125 * (c % 5) as f64 } else { 0.0 };
+                let row = |s| (0..components).map(|c| value(s, c)).collect::<Vec<f64>>();
+                (layer.to_string(), (0..3).map(row).collect())
+            });
+            layers.collect::<BTreeMap<String, Vec<Vec<f64>>>>()
+        };
+        json!({ "prompt": PROMPT, "ci_sets": { "low": set(2), "high": set(3) } })
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Changes the CI-set file.
+    pub(crate) fn edit_sets(&self, edit: impl FnOnce(&mut Value)) {
+        let mut sets = serde_json::from_str(&std::fs::read_to_string(self.path("sets.json")).unwrap()).unwrap();
+        edit(&mut sets);
+        self.write("sets.json", &sets.to_string());
+    }
+
+    /// Replaces a text in a file; it must be there.
+    pub(crate) fn replace(&self, name: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        assert!(text.contains(from), "{name} has no {from:?}");
+        self.write(name, &text.replacen(from, to, 1));
+    }
+
+    pub(crate) fn tributary(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_tributary")).args(args).current_dir(self.folder.path()).output().unwrap()
+    }
+
+    /// `tributary attribute` on the run and the CI sets, into `out`.
+    pub(crate) fn attribute(&self, more: &[&str]) -> Output {
+        let args = ["attribute", "--model", "run", "--ci-sets", "sets.json", "--out", "out"];
+        self.tributary(&args.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+}
+
+/// Stderr of a command.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Stdout of a command.
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}

@@ -1,4 +1,4 @@
-//! Adapter from any burn backend to [`AttributionBackend`].
+//! Adapter from any burn backend to [`AttributionBackend`](tributary_backend::AttributionBackend).
 //!
 //! Works on burn's primitives rather than its `Tensor<B, D>`, whose rank is a type parameter. A backend package names
 //! the burn backend and the device; everything else is here:

@@ -82,9 +82,16 @@ mod tests {
 
     #[test]
     fn sigmoids_saturate_where_they_should() {
-        assert_eq!([-0.5, 0.25, 3.0].map(|x| Sigmoid::Hard.apply(x)), [0.0, 0.25, 1.0]);
-        assert_eq!([-0.5, 0.25, 1.0, 3.0].map(|x| Sigmoid::UpperLeakyHard.apply(x)), [0.0, 0.25, 1.0, 1.02]);
-        assert!((Sigmoid::Normal.apply(0.0) - 0.5).abs() < 1e-15);
+        let check = |sigmoid: Sigmoid, x: f64, expected: f64| {
+            assert!((sigmoid.apply(x) - expected).abs() < 1e-15, "{sigmoid:?} of {x}");
+        };
+        for (x, expected) in [(-0.5, 0.0), (0.25, 0.25), (3.0, 1.0)] {
+            check(Sigmoid::Hard, x, expected);
+        }
+        for (x, expected) in [(-0.5, 0.0), (0.25, 0.25), (1.0, 1.0), (3.0, 1.02)] {
+            check(Sigmoid::UpperLeakyHard, x, expected);
+        }
+        check(Sigmoid::Normal, 0.0, 0.5);
         // Symmetric about (1/2, 1/2), and close to the hard sigmoid away from its corners.
         for x in [-2.0, -0.3, 0.1, 0.5, 0.77, 2.0] {
             assert!((Sigmoid::SwishHard.apply(x) + Sigmoid::SwishHard.apply(1.0 - x) - 1.0).abs() < 1e-12);

@@ -6,7 +6,9 @@ use burn_autodiff::Autodiff;
 use burn_backend::backend::{AutodiffBackend, Backend};
 use burn_backend::ops::FloatTensorOps;
 use burn_backend::{Shape, TensorData, try_read_sync};
-use tributary_backend::{AttributionBackend, BackendError, Binary, DeviceInfo, Element, Reduce, Unary, shape};
+use tributary_backend::{
+    AttributionBackend, BackendError, Binary, Capabilities, DeviceInfo, Element, Reduce, Unary, shape,
+};
 
 use crate::BurnTensor;
 use crate::tensor::TrackedTensor;
@@ -42,8 +44,9 @@ macro_rules! call2 {
 }
 
 impl<B: Backend, E: Element + burn_backend::Element> BurnBackend<B, E> {
-    /// The backend on `device`, described by `info`.
-    pub fn new(device: B::Device, info: DeviceInfo) -> Self {
+    /// The backend called `backend`, on burn's `device`, which `--device` calls `name`.
+    pub fn new(device: B::Device, backend: &'static str, name: &str, capabilities: Capabilities) -> Self {
+        let info = DeviceInfo { backend, device: name.to_owned(), dtype: E::DTYPE, capabilities };
         Self { device, info, element: PhantomData }
     }
 

@@ -110,6 +110,7 @@ const CASES: &[Case] = &[
     ("CI value infinite", |w| edit_text(w, "sets.json", "0.25", "-Infinity")),
     ("CI value null", |w| edit_text(w, "sets.json", "0.25", "null")),
     ("CI value too large", |w| edit_text(w, "sets.json", "0.25", "1e999")),
+    ("numbers that overflow", |w| edit_text(w, "sets.json", "0.25", "3e38")),
     ("prompt mismatch", |_| vec!["--prompt", "w1 w4 w3"]),
     ("empty prompt", |w| edit_sets(w, |sets| sets["prompt"] = json!(""))),
     ("prompt longer than the model's context", |w| edit_sets(w, |sets| sets["prompt"] = json!("w1 w1 w1 w1 w1 w1 w1"))),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tributary_backend::{AttributionBackend, BackendError};
+use tributary_backend::{AttributionBackend, BackendError, Dtype, Element};
 
 use crate::batch::Batch;
 use crate::masked::MaskedForward;
@@ -105,6 +105,18 @@ pub enum EngineError {
         /// What was found and what was expected.
         problem: String,
     },
+    /// A number came out infinite or not a number.
+    #[error(
+        "CI set {set:?}: {place} is not finite: the numbers overflow {dtype}; look for causal importances far from 0 to 1, or compute in f64"
+    )]
+    NotFinite {
+        /// Name of the set.
+        set: String,
+        /// What is not finite.
+        place: String,
+        /// What was computed in.
+        dtype: Dtype,
+    },
 }
 
 /// Where the CI sets come from.
@@ -175,6 +187,7 @@ pub fn attribute<B: AttributionBackend>(
         let graphs = attribute_batch(model, &batch, &original, thresholds, method, &mut timings.forward, progress)?;
         timings.attribution += started.elapsed().as_secs_f64();
         for (&index, graph) in group.iter().zip(graphs) {
+            check_finite(&graph)?;
             results[index] = Some(graph);
         }
     }
@@ -240,7 +253,7 @@ fn attribute_batch<B: AttributionBackend>(
                 Layer::Output => pick(&entries, probs.of_set(index), model.architecture.vocab, |prob| prob),
                 Layer::Linear { .. } => {
                     let ci = &set.layers[&layer];
-                    pick(&entries, &ci.values, ci.components, tributary_backend::Element::from_f32)
+                    pick(&entries, &ci.values, ci.components, B::Element::from_f32)
                 }
             };
             let activation =
@@ -332,6 +345,17 @@ fn check<B: AttributionBackend>(model: &Model<B>, set: &CiSet) -> Result<(), Eng
         }
     }
     Ok(())
+}
+
+fn check_finite<E: Element>(graph: &SetAttributions<E>) -> Result<(), EngineError> {
+    let finite = |values: &[E]| values.iter().all(|value| value.to_f64().is_finite());
+    let pair = graph.pairs.iter().find(|pair| !finite(&pair.values));
+    let place = match pair {
+        _ if !finite(&graph.output_probs) => "an output probability".to_owned(),
+        Some(pair) => format!("an attribution of {} to {}", pair.pair.source, pair.pair.target),
+        None => return Ok(()),
+    };
+    Err(EngineError::NotFinite { set: graph.name.clone(), place, dtype: E::DTYPE })
 }
 
 fn check_tokens<B: AttributionBackend>(model: &Model<B>, prompt: &Prompt) -> Result<(), String> {

@@ -6,14 +6,15 @@
 //! many as are alive altogether. Where a pair crosses positions, each target position needs passes of its own.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
 
 use crate::batch::Batch;
-use crate::engine::{BatchAlive, Progress};
+use crate::batch_alive::BatchAlive;
 use crate::masked::MaskedForward;
 use crate::segment::Segment;
-use crate::{AliveEntries, Layer, Model, Pair, component_union, edge_count, source_rows};
+use crate::{AliveEntries, Layer, Model, Pair, Progress, component_union, edge_count, source_rows};
 
 /// Values of every pair of the pair table for every set: `[pair][set]`, in the order of
 /// [`PairAttribution`](crate::PairAttribution).
@@ -43,8 +44,8 @@ pub(crate) fn attribute<B: AttributionBackend>(
 struct Target<'a> {
     pairs: &'a [Pair],
     /// Alive entries of the target layer per set, and of each pair's source: `[set]`, `[pair][set]`.
-    entries: &'a [std::sync::Arc<AliveEntries>],
-    sources: Vec<&'a [std::sync::Arc<AliveEntries>]>,
+    entries: &'a [Arc<AliveEntries>],
+    sources: Vec<&'a [Arc<AliveEntries>]>,
     groups: Vec<PassGroup>,
 }
 
@@ -117,7 +118,7 @@ impl<'a> Target<'a> {
 
     /// For each pair, the source entries that the passes of `group` reach.
     fn gathers<B: AttributionBackend>(&self, group: &PassGroup, model: &Model<B>, positions: usize) -> Vec<Gather> {
-        let gather = |(pair, sources): (&Pair, &&[std::sync::Arc<AliveEntries>])| {
+        let gather = |(pair, sources): (&Pair, &&[Arc<AliveEntries>])| {
             let components = model.component_counts.get(&pair.source).copied().unwrap_or(1);
             let mut gather = Gather { entries: Vec::new(), rows: Vec::new() };
             for (set, source) in sources.iter().enumerate() {

@@ -4,72 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tributary_backend::{AttributionBackend, BackendError, Dtype, Element};
+use tributary_backend::{AttributionBackend, BackendError, Element};
 
 use crate::batch::Batch;
+use crate::batch_alive::BatchAlive;
+use crate::check::{check_finite, check_set, check_tokens};
 use crate::masked::MaskedForward;
 use crate::model_ci::{OriginalAlive, model_ci, original_alive};
 use crate::output::OutputProbs;
 use crate::{
-    AliveEntries, CiSet, Layer, LayerNodes, Model, PairAttribution, Prompt, SetAttributions, alive_components, autograd,
+    AliveEntries, CiSet, EngineError, Layer, LayerNodes, Method, Model, PairAttribution, Progress, Prompt,
+    SetAttributions, Sets, Thresholds, autograd,
 };
-
-/// What makes an entry alive.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
-    /// Least causal importance of an alive component. Compared in f32, the type of causal importances.
-    pub ci: f64,
-    /// Least probability of an alive output token. Compared in the backend's element type.
-    pub output_prob: f64,
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self { ci: 1e-6, output_prob: 0.1 }
-    }
-}
-
-/// How attributions are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// The backend's automatic differentiation: works for every model, and is what other methods are checked against.
-    Autograd,
-}
-
-impl Method {
-    /// Name of the method, as `--method` takes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Autograd => "autograd",
-        }
-    }
-}
-
-/// What the engine is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The model's own causal importances on prompt number `done + 1`.
-    ModelCi {
-        /// Prompts finished.
-        done: usize,
-        /// Prompts in all.
-        prompts: usize,
-    },
-    /// The masked forward pass of batch number `done + 1`.
-    Forward {
-        /// Batches finished.
-        done: usize,
-        /// Batches in all; there is one for each prompt length.
-        batches: usize,
-    },
-    /// Backward passes of the current batch.
-    Backward {
-        /// Passes finished.
-        done: usize,
-        /// Passes in all.
-        passes: usize,
-    },
-}
 
 /// Wall-clock seconds of each stage, summed over batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -91,43 +37,6 @@ pub struct Attributions<E> {
     pub timings: Timings,
 }
 
-/// A CI set that does not fit the model.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
-    /// The backend failed.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    /// A set cannot be run through the model.
-    #[error("CI set {set:?}: {problem}")]
-    Set {
-        /// Name of the set.
-        set: String,
-        /// What was found and what was expected.
-        problem: String,
-    },
-    /// A number came out infinite or not a number.
-    #[error(
-        "CI set {set:?}: {place} is not finite: the numbers overflow {dtype}; look for causal importances far from 0 to 1, or compute in f64"
-    )]
-    NotFinite {
-        /// Name of the set.
-        set: String,
-        /// What is not finite.
-        place: String,
-        /// What was computed in.
-        dtype: Dtype,
-    },
-}
-
-/// Where the CI sets come from.
-#[derive(Clone, Copy, Debug)]
-pub enum Sets<'a> {
-    /// Sets that were read or made elsewhere.
-    Given(&'a [CiSet]),
-    /// The model's own causal importances on each prompt, as sets named `prompt_0`, `prompt_1`, ...
-    ModelCi(&'a [Prompt]),
-}
-
 /// Computes the attribution graph of every set.
 ///
 /// Sets whose prompts have the same number of tokens are stacked into one batch. The model's own causal importances are
@@ -145,7 +54,7 @@ pub fn attribute<B: AttributionBackend>(
 ) -> Result<Attributions<B::Element>, EngineError> {
     let prompts: Vec<&Prompt> = match sets {
         Sets::Given(sets) => {
-            sets.iter().try_for_each(|set| check(model, set))?;
+            sets.iter().try_for_each(|set| check_set(model, set))?;
             sets.iter().map(|set| &set.prompt).collect()
         }
         Sets::ModelCi(prompts) => {
@@ -246,7 +155,7 @@ fn attribute_batch<B: AttributionBackend>(
             values: std::mem::take(&mut values[index]),
         });
         let pairs = pairs.collect();
-        let nodes = alive.layers.keys().map(|&layer| {
+        let nodes = alive.layers().map(|layer| {
             let entries = entries(layer);
             let importance = match layer {
                 Layer::Wte => Vec::new(),
@@ -274,99 +183,6 @@ fn attribute_batch<B: AttributionBackend>(
 /// Values of `entries` out of `values`, `[positions, components]`.
 fn pick<V: Copy, E>(entries: &AliveEntries, values: &[V], components: usize, convert: impl Fn(V) -> E) -> Vec<E> {
     entries.iter().map(|(position, component)| convert(values[position * components + component])).collect()
-}
-
-/// Alive entries of every layer for every set of a batch.
-pub(crate) struct BatchAlive {
-    layers: BTreeMap<Layer, Vec<Arc<AliveEntries>>>,
-    widths: BTreeMap<Layer, usize>,
-}
-
-impl BatchAlive {
-    fn new<B: AttributionBackend>(
-        model: &Model<B>,
-        batch: &Batch<'_>,
-        probs: &OutputProbs<B::Element>,
-        thresholds: Thresholds,
-    ) -> Self {
-        let mut layers = BTreeMap::new();
-        let mut widths = model.component_counts.clone();
-        for &layer in model.component_counts.keys() {
-            let of_set = |set: &&CiSet| Arc::new(alive_components(&set.layers[&layer], thresholds.ci));
-            layers.insert(layer, batch.sets().iter().map(of_set).collect());
-        }
-        let every_position = Arc::new(AliveEntries::every_position(batch.positions()));
-        layers.insert(Layer::Wte, vec![every_position; batch.sets().len()]);
-        let output = (0..batch.sets().len()).map(|set| Arc::new(probs.alive(set, thresholds.output_prob)));
-        layers.insert(Layer::Output, output.collect());
-        widths.insert(Layer::Output, model.architecture.vocab);
-        Self { layers, widths }
-    }
-
-    /// Alive entries of a layer: one per set.
-    pub(crate) fn of(&self, layer: Layer) -> &[Arc<AliveEntries>] {
-        &self.layers[&layer]
-    }
-
-    /// The alive entries' values out of `x`, `[sets, positions, components of layer]`: one vector per set.
-    fn gather<B: AttributionBackend>(
-        &self,
-        b: &B,
-        layer: Layer,
-        x: &B::Tensor,
-    ) -> Result<Vec<Vec<B::Element>>, BackendError> {
-        let width = self.widths[&layer];
-        let sets = self.of(layer);
-        let indices = sets
-            .iter()
-            .enumerate()
-            .flat_map(|(set, entries)| entries.iter().map(move |(s, c)| (set * entries.positions() + s) * width + c));
-        let gathered = b.download(&b.gather(x, &indices.collect::<Vec<_>>())?)?;
-        let mut rest = gathered.as_slice();
-        let split = |entries: &Arc<AliveEntries>| rest.split_off(..entries.len()).unwrap_or_default().to_vec();
-        Ok(sets.iter().map(split).collect())
-    }
-}
-
-fn check<B: AttributionBackend>(model: &Model<B>, set: &CiSet) -> Result<(), EngineError> {
-    let fail = |problem: String| Err(EngineError::Set { set: set.name.clone(), problem });
-    if let Err(problem) = check_tokens(model, &set.prompt) {
-        return fail(problem);
-    }
-    let positions = set.prompt.tokens.len();
-    if let Some(layer) = set.layers.keys().find(|layer| !model.component_counts.contains_key(layer)) {
-        return fail(format!("layer {layer} is not decomposed in this model"));
-    }
-    for (layer, &components) in &model.component_counts {
-        let Some(ci) = set.layers.get(layer) else { return fail(format!("layer {layer} is missing")) };
-        if ci.components != components || ci.values.len() != positions * components {
-            let found = format!("{} values of {} components", ci.values.len(), ci.components);
-            return fail(format!("layer {layer} has {found}, expected {positions} positions of {components}"));
-        }
-    }
-    Ok(())
-}
-
-fn check_finite<E: Element>(graph: &SetAttributions<E>) -> Result<(), EngineError> {
-    let finite = |values: &[E]| values.iter().all(|value| value.to_f64().is_finite());
-    let pair = graph.pairs.iter().find(|pair| !finite(&pair.values));
-    let place = match pair {
-        _ if !finite(&graph.output_probs) => "an output probability".to_owned(),
-        Some(pair) => format!("an attribution of {} to {}", pair.pair.source, pair.pair.target),
-        None => return Ok(()),
-    };
-    Err(EngineError::NotFinite { set: graph.name.clone(), place, dtype: E::DTYPE })
-}
-
-fn check_tokens<B: AttributionBackend>(model: &Model<B>, prompt: &Prompt) -> Result<(), String> {
-    let (count, architecture) = (prompt.tokens.len(), &model.architecture);
-    if count == 0 || count > architecture.max_positions {
-        return Err(format!("its prompt has {count} tokens, the model takes 1 to {}", architecture.max_positions));
-    }
-    match prompt.tokens.iter().find(|&&token| token as usize >= architecture.vocab) {
-        Some(token) => Err(format!("token id {token} is outside the model's vocabulary of {}", architecture.vocab)),
-        None => Ok(()),
-    }
 }
 
 fn time<T>(seconds: &mut f64, f: impl FnOnce() -> T) -> T {

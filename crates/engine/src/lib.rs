@@ -12,9 +12,12 @@ mod architecture;
 mod attribution;
 mod autograd;
 mod batch;
+mod batch_alive;
+mod check;
 mod ci_function;
 mod ci_set;
 mod engine;
+mod error;
 mod forward;
 mod layer;
 mod masked;
@@ -22,6 +25,7 @@ mod model;
 mod model_ci;
 mod output;
 mod pair;
+mod request;
 mod segment;
 mod sequence;
 mod weights;
@@ -32,11 +36,13 @@ pub use attribution::{
     DenseAttribution, LayerNodes, PairAttribution, SetAttributions, alive_components, edge_count, source_rows,
 };
 pub use ci_set::{CausalImportances, CiSet, Prompt};
-pub use engine::{Attributions, EngineError, Method, Progress, Sets, Thresholds, Timings, attribute};
+pub use engine::{Attributions, Timings, attribute};
+pub use error::EngineError;
 pub use layer::{Layer, Projection, UnknownLayer};
 pub use model::Model;
 pub use model_ci::model_ci;
 pub use pair::{Pair, pair_table};
+pub use request::{Method, Progress, Sets, Thresholds};
 pub use weights::{
     Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Sigmoid, Weights,
 };

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use tributary_backend::{AttributionBackend, BackendError};
 
 use crate::batch::Batch;
-use crate::engine::Thresholds;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::masked::MaskedForward;
 use crate::output::OutputProbs;
 use crate::sequence::Sequence;
-use crate::{AliveEntries, CausalImportances, CiSet, Layer, Model, Prompt, alive_components};
+use crate::{AliveEntries, CausalImportances, CiSet, Layer, Model, Prompt, Thresholds, alive_components};
 
 /// The model's own causal importances on a prompt, as a set of the given name.
 ///

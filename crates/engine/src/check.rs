@@ -1,0 +1,49 @@
+//! Whether sets fit the model, and results are numbers.
+
+use tributary_backend::{AttributionBackend, Element};
+
+use crate::{CiSet, EngineError, Model, Prompt, SetAttributions};
+
+/// Whether a set fits the model and its prompt.
+pub(crate) fn check_set<B: AttributionBackend>(model: &Model<B>, set: &CiSet) -> Result<(), EngineError> {
+    let fail = |problem: String| Err(EngineError::Set { set: set.name.clone(), problem });
+    if let Err(problem) = check_tokens(model, &set.prompt) {
+        return fail(problem);
+    }
+    let positions = set.prompt.tokens.len();
+    if let Some(layer) = set.layers.keys().find(|layer| !model.component_counts.contains_key(layer)) {
+        return fail(format!("layer {layer} is not decomposed in this model"));
+    }
+    for (layer, &components) in &model.component_counts {
+        let Some(ci) = set.layers.get(layer) else { return fail(format!("layer {layer} is missing")) };
+        if ci.components != components || ci.values.len() != positions * components {
+            let found = format!("{} values of {} components", ci.values.len(), ci.components);
+            return fail(format!("layer {layer} has {found}, expected {positions} positions of {components}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether every number of a graph is finite.
+pub(crate) fn check_finite<E: Element>(graph: &SetAttributions<E>) -> Result<(), EngineError> {
+    let finite = |values: &[E]| values.iter().all(|value| value.to_f64().is_finite());
+    let pair = graph.pairs.iter().find(|pair| !finite(&pair.values));
+    let place = match pair {
+        _ if !finite(&graph.output_probs) => "an output probability".to_owned(),
+        Some(pair) => format!("an attribution of {} to {}", pair.pair.source, pair.pair.target),
+        None => return Ok(()),
+    };
+    Err(EngineError::NotFinite { set: graph.name.clone(), place, dtype: E::DTYPE })
+}
+
+/// Whether the model can run a prompt; `Err` says why not.
+pub(crate) fn check_tokens<B: AttributionBackend>(model: &Model<B>, prompt: &Prompt) -> Result<(), String> {
+    let (count, architecture) = (prompt.tokens.len(), &model.architecture);
+    if count == 0 || count > architecture.max_positions {
+        return Err(format!("its prompt has {count} tokens, the model takes 1 to {}", architecture.max_positions));
+    }
+    match prompt.tokens.iter().find(|&&token| token as usize >= architecture.vocab) {
+        Some(token) => Err(format!("token id {token} is outside the model's vocabulary of {}", architecture.vocab)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,31 @@
+//! What can go wrong in the engine.
+
+use tributary_backend::{BackendError, Dtype};
+
+/// Why attributions could not be computed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A set cannot be run through the model.
+    #[error("CI set {set:?}: {problem}")]
+    Set {
+        /// Name of the set.
+        set: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A number came out infinite or not a number.
+    #[error(
+        "CI set {set:?}: {place} is not finite: the numbers overflow {dtype}; look for causal importances far from 0 to 1, or compute in f64"
+    )]
+    NotFinite {
+        /// Name of the set.
+        set: String,
+        /// What is not finite.
+        place: String,
+        /// What was computed in.
+        dtype: Dtype,
+    },
+}

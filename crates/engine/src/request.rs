@@ -1,0 +1,69 @@
+//! What is asked of the engine, and what it says while at work.
+
+use crate::{CiSet, Prompt};
+
+/// Where the CI sets come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Sets<'a> {
+    /// Sets that were read or made elsewhere.
+    Given(&'a [CiSet]),
+    /// The model's own causal importances on each prompt, as sets named `prompt_0`, `prompt_1`, ...
+    ModelCi(&'a [Prompt]),
+}
+
+/// What makes an entry alive.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Least causal importance of an alive component. Compared in f32, the type of causal importances.
+    pub ci: f64,
+    /// Least probability of an alive output token. Compared in the backend's element type.
+    pub output_prob: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { ci: 1e-6, output_prob: 0.1 }
+    }
+}
+
+/// How attributions are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The backend's automatic differentiation: works for every model, and is what other methods are checked against.
+    Autograd,
+}
+
+impl Method {
+    /// Name of the method, as `--method` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Autograd => "autograd",
+        }
+    }
+}
+
+/// What the engine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The model's own causal importances on prompt number `done + 1`.
+    ModelCi {
+        /// Prompts finished.
+        done: usize,
+        /// Prompts in all.
+        prompts: usize,
+    },
+    /// The masked forward pass of batch number `done + 1`.
+    Forward {
+        /// Batches finished.
+        done: usize,
+        /// Batches in all; there is one for each prompt length.
+        batches: usize,
+    },
+    /// Backward passes of the current batch.
+    Backward {
+        /// Passes finished.
+        done: usize,
+        /// Passes in all.
+        passes: usize,
+    },
+}

@@ -129,6 +129,24 @@ proptest! {
         }
     }
 
+    /// The closed form against automatic differentiation.
+    #[test]
+    fn closed_form_equals_autograd(shape in shapes()) {
+        let weights = shape.model();
+        let sets = shape.ci_sets(&weights);
+        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        let by = |method| attribute(&model, Sets::Given(&sets), THRESHOLDS, method, &mut |_| {}).unwrap().sets;
+        for (closed, autograd) in by(Method::ClosedForm).iter().zip(&by(Method::Autograd)) {
+            prop_assert_eq!(&closed.nodes, &autograd.nodes);
+            for (closed, autograd) in closed.pairs.iter().zip(&autograd.pairs) {
+                prop_assert_eq!(closed.values.len(), autograd.values.len());
+                for (&got, &expected) in closed.values.iter().zip(&autograd.values) {
+                    prop_assert!(close(got, expected), "{:?}: {} against {}", closed.pair, got, expected);
+                }
+            }
+        }
+    }
+
     /// A set's result is its own: not a bit of it changes with the other sets, their number or their order.
     #[test]
     fn sets_do_not_touch_each_other(shape in shapes()) {

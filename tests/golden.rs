@@ -26,24 +26,32 @@ fn check<B: AttributionBackend>(backend: impl Fn() -> B, cases: Vec<GoldenCase>)
         let sets = run.ci_sets(&case.ci_sets, &[]).unwrap().sets;
         let model = Model::upload(backend(), &run.weights).unwrap();
         let thresholds = Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold };
-        let result = attribute(&model, Sets::Given(&sets), thresholds, Method::Autograd, &mut |_| {}).unwrap();
-        let distances = result.sets.iter().map(|set| case.compare(set));
-        let distance = distances.fold(Distance::default(), Distance::merge);
-        let (error, info) = (distance.relative(), model.backend().device());
-        println!(
-            "{} on {} {}: {} edges, relative L2 error {error:.2e}, output probabilities within {:.1e}, {:.2} s",
-            case.name, info.backend, info.dtype, distance.edges, distance.output_probs, result.timings.attribution
-        );
-        assert!(distance.edges > 0);
-        if B::Element::DTYPE == Dtype::F64 {
-            // Four digits of a float64 result are the same on every backend.
-            insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
-                insta::assert_snapshot!(format!("golden_{}", case.name.replace('/', "_")), digest(&result.sets));
-            });
+        for method in [Method::ClosedForm, Method::Autograd] {
+            let result = attribute(&model, Sets::Given(&sets), thresholds, method, &mut |_| {}).unwrap();
+            let distances = result.sets.iter().map(|set| case.compare(set));
+            let distance = distances.fold(Distance::default(), Distance::merge);
+            let (error, info) = (distance.relative(), model.backend().device());
+            println!(
+                "{} on {} {} by {}: {} edges, relative L2 error {error:.2e}, output probabilities within {:.1e}, {:.2} s",
+                case.name,
+                info.backend,
+                info.dtype,
+                method.name(),
+                distance.edges,
+                distance.output_probs,
+                result.timings.attribution
+            );
+            assert!(distance.edges > 0);
+            if B::Element::DTYPE == Dtype::F64 {
+                // Four digits of a float64 result are the same on every backend.
+                insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+                    insta::assert_snapshot!(format!("golden_{}", case.name.replace('/', "_")), digest(&result.sets));
+                });
+            }
+            let largest = largest_error(B::Element::DTYPE, &case);
+            assert!(error <= largest, "{}: relative L2 error {error:e}, at most {largest:e}", case.name);
+            assert!(distance.output_probs <= 1e-6, "{}: output probabilities {:e}", case.name, distance.output_probs);
         }
-        let largest = largest_error(B::Element::DTYPE, &case);
-        assert!(error <= largest, "{}: relative L2 error {error:e}, at most {largest:e}", case.name);
-        assert!(distance.output_probs <= 1e-6, "{}: output probabilities {:e}", case.name, distance.output_probs);
     }
 }
 

@@ -1,11 +1,10 @@
 //! Commands and flags.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
-use tributary_backend::Dtype;
-use tributary_engine::{Method, Thresholds};
+use tributary_backend::{AttributionBackend, Dtype};
+use tributary_engine::{Method, Model, Thresholds};
 
 /// Local attribution graphs of SPD-decomposed language models, for many CI sets at once.
 #[derive(Clone, Debug, Parser)]
@@ -88,8 +87,8 @@ pub(crate) struct AttributeArgs {
     #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
     pub(crate) method: MethodArg,
     /// Threads of the CPU backends [default: as many as there are cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
     /// Leave the output probabilities out of the result files
     #[arg(long)]
     pub(crate) no_output_probs: bool,
@@ -148,15 +147,19 @@ impl From<DtypeArg> for Dtype {
 pub(crate) enum MethodArg {
     /// The fastest method that covers the model
     Auto,
-    /// Automatic differentiation of the backend
+    /// The gradients written out; for models whose every linear layer is decomposed
+    ClosedForm,
+    /// Automatic differentiation by the backend, for any model; slow, and what closed-form is checked against
     Autograd,
 }
 
 impl MethodArg {
-    /// The method to use for any model.
-    pub(crate) fn resolve(self) -> Method {
+    /// The method to use for a model.
+    pub(crate) fn resolve<B: AttributionBackend>(self, model: &Model<B>) -> Method {
         match self {
-            Self::Auto | Self::Autograd => Method::Autograd,
+            Self::Auto => Method::fastest(model),
+            Self::ClosedForm => Method::ClosedForm,
+            Self::Autograd => Method::Autograd,
         }
     }
 

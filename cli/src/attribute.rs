@@ -37,14 +37,14 @@ pub(crate) struct Computed {
 pub(crate) fn run(args: &AttributeArgs, backends: &[BackendEntry]) -> Result<(), CliError> {
     let (backend, device) = backend_entry::choose(backends, &args.backend, args.device.as_deref())?;
     if let Some(count) = args.threads {
-        threads::set(count.get())?;
+        threads::set(count.into())?;
     }
     let settings = Settings {
         ci_threshold: args.ci_threshold,
         output_prob_threshold: args.output_prob_threshold,
         method: args.method.name(),
         output_probs: !args.no_output_probs,
-        threads: args.threads.map(std::num::NonZero::get),
+        threads: args.threads.map(usize::from),
     };
     // An output that cannot be written to is better known before hours of computation than after.
     let writer = ResultWriter::create(&args.out, args.force, settings)?;
@@ -113,7 +113,7 @@ impl Job<'_> {
         let Self { args, run, input, mut writer, mut reporter, started } = self;
         let model = Model::upload(backend, &run.weights)?;
         let load = started.elapsed().as_secs_f64();
-        let method = args.method.resolve();
+        let method = args.method.resolve(&model);
         let (sets, mut metadata) = match &input {
             Input::Sets(sets, metadata) => (Sets::Given(sets), metadata.clone()),
             Input::Prompts(prompts) => (Sets::ModelCi(prompts), vec![None; prompts.len()]),

@@ -44,13 +44,13 @@ fn writes_one_graph_per_set() {
     assert_eq!(manifest.prompts[0].text, PROMPT);
     assert_eq!(manifest.prompts[0].tokens, [1, 4, 2]);
     assert_eq!((manifest.run.backend.as_str(), manifest.run.dtype.as_str()), ("ndarray", "f32"));
-    assert_eq!((manifest.settings.method.as_str(), manifest.run.method.as_str()), ("auto", "autograd"));
+    assert_eq!((manifest.settings.method.as_str(), manifest.run.method.as_str()), ("auto", "closed-form"));
 }
 
 #[test]
 fn progress_goes_to_stderr_and_json_to_stdout() {
     let workshop = Workshop::small();
-    let output = workshop.attribute(&["--json"]);
+    let output = workshop.attribute(&["--json", "--method", "autograd"]);
     let line = succeed(&output);
     assert_eq!(line.lines().count(), 1);
     let line: Value = serde_json::from_str(&line).unwrap();
@@ -81,10 +81,11 @@ fn backends_dtypes_and_threads_agree() {
     for weights in [RandomWeights::gpt2_simple(3).weights(), RandomWeights::llama_simple_mlp(4).weights()] {
         let workshop = Workshop::new(&weights);
         succeed(&workshop.attribute(&["--dtype", "f64"]));
-        let variants: [&[&str]; 4] = [
+        let variants: [&[&str]; 5] = [
             &["--backend", "ndarray"],
             &["--backend", "flex"],
             &["--backend", "flex", "--dtype", "f64", "--threads", "1"],
+            &["--method", "closed-form", "--backend", "flex"],
             &["--method", "autograd", "--device", "cpu", "--threads", "2"],
         ];
         for more in variants {
@@ -126,6 +127,22 @@ fn without_ci_sets_the_models_own_are_used() {
             assert_eq!(nodes.alive, nodes.original, "{layer}: nothing is a ghost of itself");
         }
     }
+}
+
+#[test]
+fn closed_form_needs_every_layer_decomposed() {
+    let mut random = RandomWeights::gpt2_simple(3);
+    random.components.retain(|layer, _| layer.to_string().contains("mlp"));
+    let workshop = Workshop::new(&random.weights());
+    let refused = workshop.attribute(&["--method", "closed-form"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("h.0.attn.q_proj is not; use autograd"), "{}", stderr(&refused));
+    succeed(&workshop.attribute(&[]));
+    let folder = ResultFolder::open(&workshop.path("out")).unwrap();
+    assert_eq!(folder.manifest().run.method, "autograd");
+    let pairs: Vec<String> =
+        folder.manifest().pairs.iter().map(|pair| format!("{}->{}", pair.source, pair.target)).collect();
+    assert!(pairs.contains(&"h.0.mlp.down_proj->h.1.mlp.c_fc".to_owned()), "{pairs:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The floating-point types a backend can compute in.
 
 use std::fmt;
+use std::ops::{Add, Mul, Sub};
 
 /// A floating-point type by name, as flags and manifests write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,18 @@ impl fmt::Display for Dtype {
 }
 
 /// A number a tensor can hold: `f32` or `f64`.
-pub trait Element: Copy + Default + PartialOrd + fmt::Debug + Send + Sync + 'static {
+pub trait Element:
+    Copy
+    + Default
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
     /// Its name.
     const DTYPE: Dtype;
 

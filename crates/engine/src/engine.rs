@@ -14,7 +14,7 @@ use crate::model_ci::{OriginalAlive, model_ci, original_alive};
 use crate::output::OutputProbs;
 use crate::{
     AliveEntries, CiSet, EngineError, Layer, LayerNodes, Method, Model, PairAttribution, Progress, Prompt,
-    SetAttributions, Sets, Thresholds, autograd,
+    SetAttributions, Sets, Thresholds, autograd, closed_form,
 };
 
 /// Wall-clock seconds of each stage, summed over batches.
@@ -64,6 +64,9 @@ pub fn attribute<B: AttributionBackend>(
             checked.map(|()| prompts.iter().collect())?
         }
     };
+    if let (Method::ClosedForm, Some(layer)) = (method, closed_form::uncovered(model)) {
+        return Err(EngineError::NotCovered { layer });
+    }
     let mut timings = Timings::default();
     let own = time(&mut timings.model_ci, || own_importances(model, &prompts, progress))?;
     let own_sets;
@@ -137,6 +140,7 @@ fn attribute_batch<B: AttributionBackend>(
     let alive = BatchAlive::new(model, batch, &probs, thresholds);
     let mut values = match method {
         Method::Autograd => autograd::attribute(model, batch, &forward, &alive, progress)?,
+        Method::ClosedForm => closed_form::attribute(model, &forward, &alive)?,
     };
     let mut activations = BTreeMap::new();
     for (&layer, pre) in forward.activations.iter().chain([(&Layer::Output, &forward.logits)]) {

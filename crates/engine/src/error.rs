@@ -2,6 +2,8 @@
 
 use tributary_backend::{BackendError, Dtype};
 
+use crate::Layer;
+
 /// Why attributions could not be computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
@@ -15,6 +17,14 @@ pub enum EngineError {
         set: String,
         /// What was found and what was expected.
         problem: String,
+    },
+    /// The method cannot be used for the model.
+    #[error(
+        "the method closed-form covers models whose every linear layer is decomposed, and {layer} is not; use autograd"
+    )]
+    NotCovered {
+        /// A layer that is not decomposed.
+        layer: Layer,
     },
     /// A number came out infinite or not a number.
     #[error(

@@ -79,18 +79,43 @@ fn attend<B: AttributionBackend>(
     k: &B::Tensor,
     v: &B::Tensor,
 ) -> Result<B::Tensor, BackendError> {
-    let (b, architecture) = (&model.backend, &model.architecture);
-    let (kv_heads, d_head) = (architecture.n_kv_heads, architecture.d_head());
-    let [sets, positions, width] = b.shape(q)[..] else { panic!("queries have three axes") };
-    // [sets, kv_heads, heads per kv head, positions, d_head]: the third axis broadcasts over shared keys and values.
-    let split = |x: &B::Tensor, group: usize| {
-        b.permute(&b.reshape(x, &[sets, positions, kv_heads, group, d_head])?, &[0, 2, 3, 1, 4])
-    };
-    let group = architecture.n_heads / kv_heads;
-    let (q, k, v) = (split(q, group)?, split(k, 1)?, split(v, 1)?);
-    let (q, k) = (sequence.rotate(b, &q)?, sequence.rotate(b, &k)?);
-    let scores = b.scale(&b.matmul(&q, &b.permute(&k, &[0, 1, 2, 4, 3])?)?, 1.0 / (d_head as f64).sqrt())?;
-    let probs = b.softmax(&b.add(&scores, &sequence.causal_mask)?, 4)?;
-    let read = b.matmul(&probs, &v)?;
-    b.reshape(&b.permute(&read, &[0, 3, 1, 2, 4])?, &[sets, positions, width])
+    let b = &model.backend;
+    let heads = Heads::new(model, sequence, q, k, v)?;
+    let read = b.matmul(&heads.probs, &heads.v)?;
+    b.reshape(&b.permute(&read, &[0, 3, 1, 2, 4])?, &b.shape(q))
+}
+
+/// An attention, head by head: `[sets, kv heads, heads per kv head, positions, d_head]`, where the third axis of keys
+/// and values is 1, so that it broadcasts.
+pub(crate) struct Heads<T> {
+    /// Queries, rotated to their positions.
+    pub(crate) q: T,
+    /// Keys, rotated to theirs.
+    pub(crate) k: T,
+    /// Values.
+    pub(crate) v: T,
+    /// Attention probabilities, `[sets, kv heads, heads per kv head, positions, positions]`.
+    pub(crate) probs: T,
+}
+
+impl<T: Clone> Heads<T> {
+    pub(crate) fn new<B: AttributionBackend<Tensor = T>>(
+        model: &Model<B>,
+        sequence: &Sequence<T>,
+        q: &T,
+        k: &T,
+        v: &T,
+    ) -> Result<Self, BackendError> {
+        let (b, architecture) = (&model.backend, &model.architecture);
+        let (kv_heads, d_head) = (architecture.n_kv_heads, architecture.d_head());
+        let [sets, positions, _] = b.shape(q)[..] else { panic!("queries have three axes") };
+        let split = |x: &T, group: usize| {
+            b.permute(&b.reshape(x, &[sets, positions, kv_heads, group, d_head])?, &[0, 2, 3, 1, 4])
+        };
+        let (q, k, v) = (split(q, architecture.n_heads / kv_heads)?, split(k, 1)?, split(v, 1)?);
+        let (q, k) = (sequence.rotate(b, &q)?, sequence.rotate(b, &k)?);
+        let scores = b.scale(&b.matmul(&q, &b.permute(&k, &[0, 1, 2, 4, 3])?)?, 1.0 / (d_head as f64).sqrt())?;
+        let probs = b.softmax(&b.add(&scores, &sequence.causal_mask)?, 4)?;
+        Ok(Self { q, k, v, probs })
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Data flows one way. [`Weights`] and [`CiSet`]s come in from files; [`Model::upload`] puts the weights on a backend;
 //! [`attribute`] stacks the sets into batches, runs one masked forward pass for each batch (`masked`), finds what is
-//! alive (`alive`), differentiates each target with respect to its sources (`pair`, `segment`, `autograd`), and hands
-//! out each set's own entries as [`SetAttributions`].
+//! alive (`alive`), computes each target's attributions to its sources (`pair`; `closed_form`, or `segment` and
+//! `autograd`), and hands out each set's own entries as [`SetAttributions`].
 //!
 //! The forward pass is written once, in `forward`, and serves every purpose through a visitor.
 
@@ -16,6 +16,7 @@ mod batch_alive;
 mod check;
 mod ci_function;
 mod ci_set;
+mod closed_form;
 mod engine;
 mod error;
 mod forward;

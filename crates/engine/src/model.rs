@@ -31,8 +31,8 @@ pub struct Model<B: AttributionBackend> {
 }
 
 pub(crate) struct NormTensors<T> {
-    weight: T,
-    bias: Option<T>,
+    pub(crate) weight: T,
+    pub(crate) bias: Option<T>,
 }
 
 pub(crate) struct LinearTensors<T> {
@@ -45,7 +45,7 @@ pub(crate) struct ComponentTensors<T> {
     /// `[d_in, C]`
     pub(crate) v: T,
     /// `[C, d_out]`
-    u: T,
+    pub(crate) u: T,
 }
 
 impl<B: AttributionBackend> Model<B> {
@@ -110,15 +110,28 @@ impl<B: AttributionBackend> Model<B> {
     /// `x` normalised along its last axis.
     pub(crate) fn normalise(&self, norm: &NormTensors<B::Tensor>, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
         let b = &self.backend;
+        let scaled = b.mul(&self.standardise(x)?.0, &norm.weight)?;
+        norm.bias.as_ref().map_or(Ok(scaled.clone()), |bias| b.add(&scaled, bias))
+    }
+
+    /// `x` normalised along its last axis, before weight and bias; and what it was divided by, that axis being 1.
+    pub(crate) fn standardise(&self, x: &B::Tensor) -> Result<(B::Tensor, B::Tensor), BackendError> {
+        let b = &self.backend;
         let axis = b.shape(x).len() - 1;
-        let (centred, eps) = match self.architecture.norm {
-            Norm::LayerNorm { eps } => (b.sub(x, &b.mean(x, axis)?)?, eps),
-            Norm::RmsNorm { eps } => (x.clone(), eps),
-        };
+        let centred = self.centre(x)?;
+        let (Norm::LayerNorm { eps } | Norm::RmsNorm { eps }) = self.architecture.norm;
         let variance = b.mean(&b.mul(&centred, &centred)?, axis)?;
         let deviation = b.unary(Unary::Sqrt, &b.add_scalar(&variance, eps)?)?;
-        let scaled = b.mul(&b.div(&centred, &deviation)?, &norm.weight)?;
-        norm.bias.as_ref().map_or(Ok(scaled.clone()), |bias| b.add(&scaled, bias))
+        Ok((b.div(&centred, &deviation)?, deviation))
+    }
+
+    /// `x` less its mean along the last axis, where the norm takes that off.
+    pub(crate) fn centre(&self, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
+        let b = &self.backend;
+        match self.architecture.norm {
+            Norm::LayerNorm { .. } => b.sub(x, &b.mean(x, b.shape(x).len() - 1)?),
+            Norm::RmsNorm { .. } => Ok(x.clone()),
+        }
     }
 
     /// A linear layer as the target model computes it.

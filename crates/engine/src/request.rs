@@ -1,6 +1,8 @@
 //! What is asked of the engine, and what it says while at work.
 
-use crate::{CiSet, Prompt};
+use tributary_backend::AttributionBackend;
+
+use crate::{CiSet, Model, Prompt, closed_form};
 
 /// Where the CI sets come from.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +33,21 @@ impl Default for Thresholds {
 pub enum Method {
     /// The backend's automatic differentiation: works for every model, and is what other methods are checked against.
     Autograd,
+    /// The gradients written out: one pass, no differentiation. For models whose every linear layer is decomposed.
+    ClosedForm,
 }
 
 impl Method {
+    /// The fastest method that covers a model.
+    pub fn fastest<B: AttributionBackend>(model: &Model<B>) -> Self {
+        if closed_form::uncovered(model).is_none() { Self::ClosedForm } else { Self::Autograd }
+    }
+
     /// Name of the method, as `--method` takes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Autograd => "autograd",
+            Self::ClosedForm => "closed-form",
         }
     }
 }

@@ -44,12 +44,32 @@ impl<T: Clone> Sequence<T> {
     /// Queries or keys `[.., positions, d_head]` rotated to their positions; as they are without rotary positions.
     pub(crate) fn rotate<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T) -> Result<T, BackendError> {
         let Some(rotary) = &self.rotary else { return Ok(x.clone()) };
-        let partner = b.select(x, b.shape(x).len() - 1, &rotary.partner)?;
-        b.add(&b.mul(x, &rotary.cos)?, &b.mul(&partner, &rotary.sin)?)
+        rotary.apply(b, x, &rotary.cos, &rotary.sin)
+    }
+
+    /// Rows `[rows, heads, d_head]`, each rotated to a position of its own.
+    pub(crate) fn rotate_rows<B: AttributionBackend<Tensor = T>>(
+        &self,
+        b: &B,
+        x: &T,
+        positions: &[usize],
+    ) -> Result<T, BackendError> {
+        let Some(rotary) = &self.rotary else { return Ok(x.clone()) };
+        let at = |table: &T| {
+            let rows = b.select(table, 0, positions)?;
+            let d_head = b.shape(&rows)[1];
+            b.reshape(&rows, &[positions.len(), 1, d_head])
+        };
+        rotary.apply(b, x, &at(&rotary.cos)?, &at(&rotary.sin)?)
     }
 }
 
 impl<T> Rotary<T> {
+    fn apply<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T, cos: &T, sin: &T) -> Result<T, BackendError> {
+        let partner = b.select(x, b.shape(x).len() - 1, &self.partner)?;
+        b.add(&b.mul(x, cos)?, &b.mul(&partner, sin)?)
+    }
+
     fn new<B: AttributionBackend<Tensor = T>>(
         b: &B,
         shape: [usize; 2],

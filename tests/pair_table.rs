@@ -7,7 +7,7 @@ use tributary_backend::AttributionBackend;
 use tributary_engine::{Layer, pair_table};
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
-use tributary_tests::random_case::shapes;
+use tributary_tests::random_case::{config, shapes};
 
 /// `sources_by_target` of every golden case lists the same pairs in its own order of targets.
 #[test]
@@ -31,7 +31,7 @@ fn equals_the_published_table() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(config(24))]
 
     /// A pair is in the table exactly when some gradient between its layers is not zero, and crosses positions exactly
     /// when one between different positions is not; for any choice of decomposed layers.

@@ -35,10 +35,11 @@ pub(crate) struct Computed {
 }
 
 pub(crate) fn run(args: &AttributeArgs, backends: &[BackendEntry]) -> Result<(), CliError> {
-    let (backend, device) = backend_entry::choose(backends, &args.backend, args.device.as_deref())?;
+    // Before anything else, such as looking for devices, may start a thread.
     if let Some(count) = args.threads {
         threads::set(count.into())?;
     }
+    let (backend, device) = backend_entry::choose(backends, &args.backend, args.device.as_deref())?;
     let settings = Settings {
         ci_threshold: args.ci_threshold,
         output_prob_threshold: args.output_prob_threshold,

@@ -91,11 +91,11 @@ fn linear_layers(run: &TrainedRun) -> impl Iterator<Item = (Layer, (usize, usize
 fn result(manifest: &Manifest) -> String {
     let run = &manifest.run;
     let mut text = format!(
-        "{} sets of {} {} (fingerprint {})\ncomputed by tributary {} on {} ({}, {}, {}); CI threshold {}, output \
+        "{} CI sets of a model of class {} with {} blocks (fingerprint {})\ncomputed by tributary {} on {} ({}, {}, {}); CI threshold {}, output \
          probability threshold {}\n",
         manifest.sets.len(),
+        run.model.class,
         run.model.n_blocks,
-        format_args!("-block {}", run.model.class),
         run.model.fingerprint,
         manifest.tool_version,
         run.backend,

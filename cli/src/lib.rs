@@ -39,7 +39,7 @@ pub fn main(backends: &[BackendEntry]) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            console::say(&format!("error: {error}"));
             if json {
                 // The line is a courtesy to whoever reads stdout; the status tells them all the same.
                 let _ = console::print(&format!("{}\n", serde_json::json!({ "error": error.to_string() })));

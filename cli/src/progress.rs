@@ -6,6 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tributary_engine::Progress;
 
+use crate::console;
+
 /// Shows how far a run is.
 pub(crate) enum Reporter {
     Bar(ProgressBar),
@@ -33,7 +35,7 @@ impl Reporter {
     pub(crate) fn step(&mut self, text: &str) {
         match self {
             Self::Bar(bar) => bar.set_message(text.to_owned()),
-            Self::Lines { .. } => eprintln!("{text}"),
+            Self::Lines { .. } => console::say(text),
             Self::Quiet => {}
         }
     }
@@ -66,7 +68,7 @@ impl Reporter {
                 let now = done * 10 / passes;
                 if now != *tenth || done == passes {
                     *tenth = now;
-                    eprintln!("backward passes: {done} of {passes}");
+                    console::say(&format!("backward passes: {done} of {passes}"));
                 }
             }
             Self::Quiet => {}

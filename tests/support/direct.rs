@@ -8,7 +8,10 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Unary};
-use tributary_engine::{Array, CiSet, Layer, LinearWeights, Norm, NormWeights, PositionEncoding, Projection, Weights};
+use tributary_engine::{
+    Array, CiInput, CiSet, DecomposedLayer, Layer, LinearWeights, Norm, NormWeights, PositionEncoding, Projection,
+    Weights,
+};
 
 use crate::naive::{NaiveBackend, NaiveTensor as Tensor};
 
@@ -29,6 +32,8 @@ pub struct Activations {
     pub pre: BTreeMap<Layer, Tensor>,
     /// After it: the leaves.
     pub post: BTreeMap<Layer, Tensor>,
+    /// What each linear layer reads, `[positions, d_in]`.
+    pub input: BTreeMap<Layer, Tensor>,
 }
 
 impl Direct<'_> {
@@ -63,6 +68,21 @@ impl Direct<'_> {
         found
     }
 
+    /// The model's own causal importances, `[positions, components]` of every decomposed layer: the inputs of the
+    /// undecomposed model through each component's network, one number at a time.
+    pub fn model_ci(&self) -> BTreeMap<Layer, Vec<f64>> {
+        let undecomposed = Weights { decomposed: BTreeMap::new(), ..self.weights.clone() };
+        let inputs = Direct { weights: &undecomposed, set: self.set }.run(&BTreeMap::new()).input;
+        let of_layer = |(&layer, decomposed): (&Layer, &DecomposedLayer)| {
+            let (x, d_in) = (B.download(&inputs[&layer]).unwrap(), B.shape(&inputs[&layer])[1]);
+            let components = decomposed.components.count();
+            let importance = |(x, component)| own_importance(decomposed, x, component);
+            let entries = x.chunks(d_in).flat_map(|x| (0..components).map(move |component| (x, component)));
+            (layer, entries.map(importance).collect())
+        };
+        self.weights.decomposed.iter().map(of_layer).collect()
+    }
+
     /// `post_a * d pre_t[s_out, c_out] / d post_a` for every source `a`, `[positions, components]` each; for `wte`
     /// summed over the residual stream, `[positions, 1]`. Sources with no path to the target give zeros.
     pub fn attributions(&self, target: Layer, s_out: usize, c_out: usize) -> BTreeMap<Layer, Vec<f64>> {
@@ -86,6 +106,7 @@ impl Direct<'_> {
 
     fn layer(&self, layer: Layer, x: &Tensor, leaves: &BTreeMap<Layer, Tensor>, found: &mut Activations) -> Tensor {
         let LinearWeights { weight, bias } = &self.weights.linear[&layer];
+        found.input.insert(layer, x.clone());
         let out = match self.weights.decomposed.get(&layer) {
             None => matmul_transposed(x, weight),
             Some(decomposed) => {
@@ -161,6 +182,34 @@ impl Direct<'_> {
             .collect();
         stack(&rows, 0, positions)
     }
+}
+
+/// Causal importance of one component where its layer reads `x`.
+fn own_importance(decomposed: &DecomposedLayer, x: &[f64], component: usize) -> f64 {
+    let function = &decomposed.ci_function;
+    let mut hidden = x.to_vec();
+    if function.input == CiInput::Activation {
+        let v = &decomposed.components.v;
+        let column = v.values.iter().skip(component).step_by(v.shape[1]);
+        hidden = vec![x.iter().zip(column).map(|(x, &v)| x * f64::from(v)).sum()];
+    }
+    for (index, (weight, bias)) in function.layers.iter().enumerate() {
+        if index > 0 {
+            for x in &mut hidden {
+                *x *= 0.5 * (1.0 + libm::erf(*x / std::f64::consts::SQRT_2));
+            }
+        }
+        let width = *bias.shape.last().unwrap();
+        // The component's own network, or the one there is.
+        let own = if function.input == CiInput::SharedVector { 0 } else { component };
+        let (weight, bias) = (&weight.values[own * hidden.len() * width..], &bias.values[own * width..]);
+        let output = |o: usize| {
+            let products = hidden.iter().enumerate().map(|(i, x)| x * f64::from(weight[i * width + o]));
+            f64::from(bias[o]) + products.sum::<f64>()
+        };
+        hidden = (0..width).map(output).collect();
+    }
+    function.sigmoid.apply(hidden[if function.input == CiInput::SharedVector { component } else { 0 }])
 }
 
 /// Tensors of equal shape one after the other along `axis`, by adding each into its place.

@@ -212,3 +212,19 @@ fn errors_are_readable_by_machines_with_json() {
     let line: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert!(line["error"].as_str().unwrap().contains("abacus"));
 }
+
+/// Nobody reading stderr is no reason to lose a run, nor to end as anything but a failure.
+#[test]
+fn a_closed_stderr_decides_nothing() {
+    let workshop = Workshop::small();
+    let run = |more: &[&str]| {
+        let args = ["attribute", "--model", "run", "--ci-sets", "sets.json", "--out", "out"];
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = workshop.command(&[&args, more].concat());
+        command.stderr(writer).stdout(std::process::Stdio::null()).status().unwrap().code()
+    };
+    assert_eq!(run(&["--backend", "abacus"]), Some(1));
+    assert_eq!(run(&["--method", "autograd"]), Some(0));
+    assert!(workshop.path("out/manifest.json").exists());
+}

@@ -65,8 +65,14 @@ impl Workshop {
         self.write(name, &text.replacen(from, to, 1));
     }
 
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+        command.args(args).current_dir(self.folder.path());
+        command
+    }
+
     pub(crate) fn tributary(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_tributary")).args(args).current_dir(self.folder.path()).output().unwrap()
+        self.command(args).output().unwrap()
     }
 
     /// `tributary attribute` on the run and the CI sets, into `out`.

@@ -144,9 +144,10 @@ impl Config {
         let fail = |problem: String| Err(InputError::config(file, self.modules.key, problem));
         let mut counts = BTreeMap::new();
         for (pattern, count) in &self.modules.patterns {
-            // Python's fnmatch, whose `*` crosses dots and which knows no escapes. Names have no `/`, so nothing stops it
+            // Python's fnmatch, whose `*` crosses dots and which knows no escapes and no braces. Names have no `/`, so nothing stops it
             // here either.
-            let glob = match GlobBuilder::new(pattern).backslash_escape(false).build() {
+            let literal_braces = pattern.replace('{', "[{]").replace('}', "[}]");
+            let glob = match GlobBuilder::new(&literal_braces).backslash_escape(false).build() {
                 Ok(glob) => glob.compile_matcher(),
                 Err(error) => return fail(format!("{pattern:?} is not a pattern: {}", error.kind())),
             };

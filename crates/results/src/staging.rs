@@ -49,17 +49,7 @@ impl Staging {
         let mut staging = Self { out: out.to_owned(), made, lock: None, committed: false };
         fs::create_dir_all(out).map_err(ResultError::io("create the folder", out))?;
         let partial = staging.partial();
-        fs::create_dir_all(&partial).map_err(ResultError::io("create the folder", &partial))?;
-        let path = partial.join(LOCK);
-        let lock = File::create(&path).map_err(ResultError::io("create", &path))?;
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(ResultError::Busy { path: out.to_owned() }),
-            // A file system without locks: runs there are trusted not to collide.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(ResultError::io("lock", &path)(error)),
-            Ok(()) => {}
-        }
-        staging.lock = Some(lock);
+        staging.lock = Some(lock(out, &partial)?);
         roll_back(out).map_err(ResultError::io("undo the interrupted run in", &partial))?;
         clear(&partial).map_err(ResultError::io("clear", &partial))?;
         for folder in [partial.join(NEW), partial.join(OLD)] {
@@ -131,9 +121,12 @@ impl Drop for Staging {
         if let Some(lock) = self.lock.take() {
             let undone = if self.committed { Ok(()) } else { roll_back(&self.out) };
             if undone.and_then(|()| clear(&self.partial())).is_ok() {
-                drop(lock);
-                let _ = fs::remove_dir_all(self.partial());
+                // Still locked, so that no other run takes this lock for its own; and the folder only when it is empty,
+                // so that a run which begins at this moment keeps its own lock in it.
+                let _ = fs::remove_file(self.partial().join(LOCK));
+                let _ = fs::remove_dir(self.partial());
             }
+            drop(lock);
         }
         if !self.committed {
             // Removes empty folders only, so nobody else's.
@@ -142,6 +135,46 @@ impl Drop for Staging {
             }
         }
     }
+}
+
+/// Makes the hidden folder and locks it.
+fn lock(out: &Path, partial: &Path) -> Result<File, ResultError> {
+    let path = partial.join(LOCK);
+    // Each turn but the last was lost to a run that ended, and removed its folder, between two of these steps.
+    for _ in 0..100 {
+        fs::create_dir_all(partial).map_err(ResultError::io("create the folder", partial))?;
+        // A link would lead out of `out`, to files that are not ours to move.
+        if fs::symlink_metadata(partial).is_ok_and(|found| !found.is_dir()) {
+            return Err(ResultError::NotAFolder { path: partial.to_owned() });
+        }
+        let lock = match File::create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            lock => lock.map_err(ResultError::io("create", &path))?,
+        };
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => break,
+            // A file system without locks: runs there are trusted not to collide.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(ResultError::io("lock", &path)(error)),
+            Ok(()) if is_at(&lock, &path) => return Ok(lock),
+            Ok(()) => {}
+        }
+    }
+    Err(ResultError::Busy { path: out.to_owned() })
+}
+
+/// Whether `path` still names the open `file`.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+    matches!((file.metadata(), fs::metadata(path)), (Ok(open), Ok(named)) if identity(&open) == identity(&named))
+}
+
+/// Whether `path` still names the open `file`: elsewhere open files cannot be removed.
+#[cfg(not(unix))]
+fn is_at(_file: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 /// Undoes a commit that was begun and not finished. It may itself be interrupted and begun again.

@@ -28,9 +28,9 @@ pub(super) fn attribute<B: AttributionBackend>(
     let at = |projection| Layer::linear(block, projection);
     let attention = Attention::new(context, block)?;
     let target = at(Projection::O);
-    found.insert((at(Projection::V), target), attention.from_values()?);
-    found.insert((at(Projection::K), target), attention.from_keys()?);
-    found.insert((at(Projection::Q), target), attention.from_queries()?);
+    found.insert((at(Projection::V), target), attention.value_attributions()?);
+    found.insert((at(Projection::K), target), attention.key_attributions()?);
+    found.insert((at(Projection::Q), target), attention.query_attributions()?);
     Ok(())
 }
 
@@ -125,7 +125,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         b.select(x, 1, &(0..self.n_heads).map(|head| head / group).collect::<Vec<_>>())
     }
 
-    fn from_values(&self) -> Result<PairValues<B::Element>, BackendError> {
+    fn value_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
         let b = &self.context.model.backend;
         let (from, to) = (self.entries(Projection::V), self.entries(Projection::O));
         // <U_v, V_o> by head, of weights alone: [n_heads, source union, target union].
@@ -143,7 +143,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         Ok(self.sets().map(of_set).collect())
     }
 
-    fn from_keys(&self) -> Result<PairValues<B::Element>, BackendError> {
+    fn key_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
         let (from, to) = (self.entries(Projection::K), self.entries(Projection::O));
@@ -170,7 +170,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         Ok(values)
     }
 
-    fn from_queries(&self) -> Result<PairValues<B::Element>, BackendError> {
+    fn query_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
         let (from, to) = (self.entries(Projection::Q), self.entries(Projection::O));

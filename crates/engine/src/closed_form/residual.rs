@@ -71,7 +71,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
         let against_x = b.download(&b.sum(&b.mul(&self.embedding, &x)?, 2)?)?;
         for target in &targets {
             let virtual_weights = b.download(&b.matmul(&self.embedding, &target.readers)?)?;
-            found.insert((Layer::Wte, target.layer), read.from_embedding(target, &virtual_weights, &against_x));
+            found.insert((Layer::Wte, target.layer), read.embedding_attributions(target, &virtual_weights, &against_x));
         }
         for (source, rows) in &self.written {
             let columns = b.permute(rows, &[1, 0])?;
@@ -79,7 +79,10 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
             for target in &targets {
                 let readers = b.permute(&target.readers, &[1, 0])?;
                 let virtual_weights = b.download(&b.matmul(&readers, &columns)?)?;
-                found.insert((*source, target.layer), read.from_layer(*source, target, &virtual_weights, &against_x));
+                found.insert(
+                    (*source, target.layer),
+                    read.layer_attributions(*source, target, &virtual_weights, &against_x),
+                );
             }
         }
         Ok(())
@@ -128,7 +131,7 @@ struct Read<'a, B: AttributionBackend> {
 impl<B: AttributionBackend> Read<'_, B> {
     /// `virtual_weights` are `<embedding, g>`, `[sets, positions, target union]`; `against_x` `<embedding, x>`,
     /// `[sets, positions]`.
-    fn from_embedding(
+    fn embedding_attributions(
         &self,
         target: &Target<B>,
         virtual_weights: &[B::Element],
@@ -148,7 +151,7 @@ impl<B: AttributionBackend> Read<'_, B> {
 
     /// `virtual_weights` are `<u, g>`, `[target union, source union]`; `against_x` `<u, x>`,
     /// `[sets, positions, source union]`.
-    fn from_layer(
+    fn layer_attributions(
         &self,
         source: Layer,
         target: &Target<B>,

@@ -142,10 +142,14 @@ fn lock(out: &Path, partial: &Path) -> Result<File, ResultError> {
     let path = partial.join(LOCK);
     // Each turn but the last was lost to a run that ended, and removed its folder, between two of these steps.
     for _ in 0..100 {
-        fs::create_dir_all(partial).map_err(ResultError::io("create the folder", partial))?;
+        let made = fs::create_dir_all(partial);
         // A link would lead out of `out`, to files that are not ours to move.
         if fs::symlink_metadata(partial).is_ok_and(|found| !found.is_dir()) {
             return Err(ResultError::NotAFolder { path: partial.to_owned() });
+        }
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made.map_err(ResultError::io("create the folder", partial))?,
         }
         let lock = match File::create(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

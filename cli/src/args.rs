@@ -6,6 +6,8 @@ use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use tributary_backend::{AttributionBackend, Dtype};
 use tributary_engine::{Method, Model, Thresholds};
 
+use crate::backends::AUTO;
+
 /// Local attribution graphs of SPD-decomposed language models, for many CI sets at once.
 #[derive(Clone, Debug, Parser)]
 #[command(version, about, propagate_version = true)]
@@ -18,18 +20,25 @@ pub struct Args {
 pub(crate) enum Command {
     /// Compute one attribution graph per CI set and write them to a folder.
     Attribute(AttributeArgs),
+    /// Recompute some edges of a result in another way and compare.
+    Verify(VerifyArgs),
     /// Show what is in a trained run or a result folder.
     Inspect(InspectArgs),
     /// List the backends, and which can be used here.
     Backends(BackendsArgs),
+    /// Say what backend this is: what a plugin is asked.
+    #[command(hide = true)]
+    DescribeBackend,
 }
 
 impl Command {
     pub(crate) fn json(&self) -> bool {
         match self {
             Self::Attribute(args) => args.json,
+            Self::Verify(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Backends(args) => args.json,
+            Self::DescribeBackend => false,
         }
     }
 }
@@ -44,6 +53,23 @@ pub(crate) struct RunArgs {
     /// Tokenizer file [default: tokenizer.json of the target model]
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
+}
+
+/// What computes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ComputeArgs {
+    /// What computes (see `tributary backends`); `auto` takes the first usable of cuda, tch with a GPU, flex, ndarray
+    #[arg(long, value_name = "NAME", default_value = AUTO)]
+    pub(crate) backend: String,
+    /// Device of the backend: `cpu`, `cuda`, `cuda:1` [default: its first]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Let an NVIDIA GPU multiply f32 numbers in TF32, of 10 bits: faster, and off by about 1e-3
+    #[arg(long)]
+    pub(crate) allow_tf32: bool,
+    /// Threads of the CPU backends [default: as many as there are cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -74,21 +100,14 @@ pub(crate) struct AttributeArgs {
     /// An output token is alive where its probability is at least this
     #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = threshold)]
     pub(crate) output_prob_threshold: f64,
-    /// What computes (see `tributary backends`)
-    #[arg(long, value_name = "NAME", default_value = "ndarray")]
-    pub(crate) backend: String,
-    /// Device of the backend [default: its first]
-    #[arg(long, value_name = "DEVICE")]
-    pub(crate) device: Option<String>,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
     /// Floating-point type to compute in; result files hold f32 either way
     #[arg(long, value_enum, default_value_t = DtypeArg::F32)]
     pub(crate) dtype: DtypeArg,
     /// How attributions are computed
     #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
     pub(crate) method: MethodArg,
-    /// Threads of the CPU backends [default: as many as there are cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) threads: Option<u16>,
     /// Leave the output probabilities out of the result files
     #[arg(long)]
     pub(crate) no_output_probs: bool,
@@ -107,6 +126,45 @@ impl AttributeArgs {
     pub(crate) fn thresholds(&self) -> Thresholds {
         Thresholds { ci: self.ci_threshold, output_prob: self.output_prob_threshold }
     }
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Folder of results
+    #[arg(value_name = "RESULT")]
+    pub(crate) result: PathBuf,
+    /// Folder of the trained run [default: the one the result was computed from]
+    #[arg(long, value_name = "RUN")]
+    pub(crate) model: Option<PathBuf>,
+    /// CI sets the result was computed from [default: the file it names]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ci_sets: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+    /// Floating-point type to compute in
+    #[arg(long, value_enum, default_value_t = DtypeArg::F64)]
+    pub(crate) dtype: DtypeArg,
+    /// How attributions are computed; `auto` is the other method than the result's where the model allows
+    #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
+    pub(crate) method: MethodArg,
+    /// How many edges to recompute, drawn from all sets and pairs alike; with as many as there are, all
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) samples: u64,
+    /// Which edges are drawn: the same ones for the same seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Largest difference that passes, as a part of the largest attribution of the edge's pair [default: 1e-5, or 1e-3
+    /// for a result with --allow-tf32]
+    #[arg(long, value_name = "X", value_parser = threshold)]
+    pub(crate) tolerance: Option<f64>,
+    /// No progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -1,16 +1,20 @@
 //! `tributary attribute`: from a run and CI sets to a result folder.
 
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use serde_json::Value;
 use tributary_backend::AttributionBackend;
 use tributary_engine::{CiSet, Model, Prompt, Sets, attribute};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_results::{Manifest, ModelInfo, ResultWriter, RunInfo, Settings, Timings};
+use tributary_results::{Inputs, ModelInfo, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::args::{AttributeArgs, RunArgs};
+use crate::backend_entry::Selected;
 use crate::progress::Reporter;
-use crate::{BackendEntry, CliError, backend_entry, console, summary, threads};
+use crate::task::Task;
+use crate::{CliError, console, summary};
 
 /// What is to be computed, whatever the backend.
 pub(crate) struct Job<'a> {
@@ -29,23 +33,14 @@ enum Input {
     Prompts(Vec<Prompt>),
 }
 
-/// A finished job: the manifest of the folder it wrote.
-pub(crate) struct Computed {
-    pub(crate) manifest: Manifest,
-}
-
-pub(crate) fn run(args: &AttributeArgs, backends: &[BackendEntry]) -> Result<(), CliError> {
-    // Before anything else, such as looking for devices, may start a thread.
-    if let Some(count) = args.threads {
-        threads::set(count.into())?;
-    }
-    let (backend, device) = backend_entry::choose(backends, &args.backend, args.device.as_deref())?;
+pub(crate) fn run(args: &AttributeArgs, backend: &Selected<'_>) -> Result<ExitCode, CliError> {
     let settings = Settings {
         ci_threshold: args.ci_threshold,
         output_prob_threshold: args.output_prob_threshold,
         method: args.method.name(),
         output_probs: !args.no_output_probs,
-        threads: args.threads.map(usize::from),
+        threads: args.compute.threads.map(usize::from),
+        allow_tf32: args.compute.allow_tf32,
     };
     // An output that cannot be written to is better known before hours of computation than after.
     let writer = ResultWriter::create(&args.out, args.force, settings)?;
@@ -55,20 +50,24 @@ pub(crate) fn run(args: &AttributeArgs, backends: &[BackendEntry]) -> Result<(),
     let run = load(&args.model, &args.run)?;
     let input = Input::read(args, &run)?;
     let job = Job { args, run, input, writer, reporter, started };
-    let Computed { manifest } = backend.compute(job, args.dtype.into(), &device)?;
-    if args.json {
-        console::print(&summary::json(&args.out, &manifest))
-    } else if args.quiet {
-        Ok(())
-    } else {
-        console::print(&summary::text(&args.out, &manifest))
-    }
+    backend.run(Task::Attribute(Box::new(job)))
 }
 
 /// Loads a trained run as the flags say.
 pub(crate) fn load(folder: &std::path::Path, args: &RunArgs) -> Result<TrainedRun, CliError> {
     let options = RunOptions { target: args.target.as_deref(), tokenizer: args.tokenizer.as_deref() };
     Ok(TrainedRun::load(folder, &options)?)
+}
+
+/// Where everything was read from, for whoever wants to go back to it.
+fn inputs(args: &AttributeArgs) -> Inputs {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+    Inputs {
+        model: absolute(&args.model),
+        target: args.run.target.as_ref().map(absolute),
+        tokenizer: args.run.tokenizer.as_ref().map(absolute),
+        ci_sets: args.ci_sets.as_ref().map(absolute),
+    }
 }
 
 impl Input {
@@ -109,8 +108,8 @@ fn wanted_sets(values: &[String], known: &[&str]) -> Result<Vec<String>, String>
 }
 
 impl Job<'_> {
-    /// Computes everything on `backend` and writes the result folder.
-    pub(crate) fn compute<B: AttributionBackend>(self, backend: B) -> Result<Computed, CliError> {
+    /// Computes everything on `backend`, writes the result folder and says what is in it.
+    pub(crate) fn run<B: AttributionBackend>(self, backend: B) -> Result<ExitCode, CliError> {
         let Self { args, run, input, mut writer, mut reporter, started } = self;
         let model = Model::upload(backend, &run.weights)?;
         let load = started.elapsed().as_secs_f64();
@@ -138,6 +137,7 @@ impl Job<'_> {
                 vocab: architecture.vocab,
                 components: model.component_counts().clone(),
             },
+            inputs: Some(inputs(args)),
             backend: info.backend.to_owned(),
             device: info.device,
             dtype: info.dtype.to_string(),
@@ -151,6 +151,14 @@ impl Job<'_> {
             },
         })?;
         reporter.finish();
-        Ok(Computed { manifest })
+        if args.json {
+            console::print(&summary::json(&args.out, &manifest))?;
+        } else if !args.quiet {
+            for line in summary::borderline(&manifest) {
+                console::say(&line);
+            }
+            console::print(&summary::text(&args.out, &manifest))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

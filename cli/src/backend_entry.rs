@@ -1,30 +1,13 @@
-//! Backends as the command line sees them: by name, chosen at run time.
+//! Backends of this executable, by name.
 
-use tributary_backend::{AttributionBackend, BackendError, Dtype};
+use std::process::ExitCode;
 
-use crate::CliError;
-use crate::attribute::{Computed, Job};
+use tributary_backend::Dtype;
 
-/// A backend that the command line can be given.
-pub trait Provider {
-    /// Name, as `--backend` takes it.
-    const NAME: &'static str;
-    /// What it is, in a few words.
-    const DESCRIPTION: &'static str;
-    /// The backend computing in `f32`.
-    type F32: AttributionBackend<Element = f32>;
-    /// The backend computing in `f64`.
-    type F64: AttributionBackend<Element = f64>;
-
-    /// The devices it can compute on here, at least one, the default first; or why there are none.
-    fn devices() -> Result<Vec<String>, String>;
-
-    /// The backend in `f32` on one of its devices.
-    fn f32(device: &str) -> Result<Self::F32, BackendError>;
-
-    /// The backend in `f64` on one of its devices.
-    fn f64(device: &str) -> Result<Self::F64, BackendError>;
-}
+use crate::args::ComputeArgs;
+use crate::report::{Report, VERSION};
+use crate::task::Task;
+use crate::{CliError, OpenOptions, Provider};
 
 /// A backend in the command line's list.
 pub struct BackendEntry {
@@ -37,18 +20,19 @@ pub struct BackendEntry {
 }
 
 struct BuiltIn {
-    devices: fn() -> Result<Vec<String>, String>,
-    compute: fn(Job<'_>, Dtype, &str) -> Result<Computed, CliError>,
+    report: fn() -> Report,
+    set_threads: fn(usize),
+    run: fn(Task<'_>, Dtype, &OpenOptions<'_>) -> Result<ExitCode, CliError>,
 }
 
 impl BackendEntry {
     /// A backend that is part of this executable.
     pub fn of<P: Provider>() -> Self {
-        let compute = |job: Job<'_>, dtype, device: &str| match dtype {
-            Dtype::F32 => job.compute(P::f32(device)?),
-            Dtype::F64 => job.compute(P::f64(device)?),
+        let run = |task: Task<'_>, dtype, options: &OpenOptions<'_>| match dtype {
+            Dtype::F32 => task.run(P::f32(options)?),
+            Dtype::F64 => task.run(P::f64(options)?),
         };
-        let built_in = Some(BuiltIn { devices: P::devices, compute });
+        let built_in = Some(BuiltIn { report: Report::of::<P>, set_threads: P::set_threads, run });
         Self { name: P::NAME, description: P::DESCRIPTION, built_in }
     }
 
@@ -57,52 +41,35 @@ impl BackendEntry {
         Self { name, description, built_in: None }
     }
 
-    /// Whether it is part of this executable.
-    pub fn is_built_in(&self) -> bool {
-        self.built_in.is_some()
-    }
-
-    /// The devices it can compute on here, the default first; or why there are none.
-    pub fn devices(&self) -> Result<Vec<String>, String> {
-        self.require()?.devices()
-    }
-
-    pub(crate) fn compute(&self, job: Job<'_>, dtype: Dtype, device: &str) -> Result<Computed, CliError> {
-        let built_in = self.require().map_err(|reason| CliError::Unusable { name: self.name, reason })?;
-        (built_in.compute)(job, dtype, device)
-    }
-
-    fn require(&self) -> Result<&BuiltIn, String> {
-        self.built_in
-            .as_ref()
-            .ok_or_else(|| format!("this tributary was built without it (cargo feature {})", self.name))
+    pub(crate) fn report(&self) -> Report {
+        if let Some(built_in) = &self.built_in {
+            return (built_in.report)();
+        }
+        let reason = format!("this tributary was built without it (cargo feature {})", self.name);
+        Report::unusable(self.name, self.description, VERSION, reason)
     }
 }
 
-impl BuiltIn {
-    fn devices(&self) -> Result<Vec<String>, String> {
-        (self.devices)()
-    }
+/// A backend of this executable that is to compute, and how.
+pub(crate) struct Selected<'a> {
+    entry: &'a BackendEntry,
+    device: String,
+    dtype: Dtype,
+    args: &'a ComputeArgs,
 }
 
-/// The backend named `name` and the device to use: `device`, or else the backend's first.
-pub(crate) fn choose<'a>(
-    backends: &'a [BackendEntry],
-    name: &str,
-    device: Option<&str>,
-) -> Result<(&'a BackendEntry, String), CliError> {
-    let names = || backends.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
-    let entry = backends.iter().find(|entry| entry.name == name);
-    let entry = entry.ok_or_else(|| CliError::UnknownBackend { name: name.to_owned(), known: names() })?;
-    let devices = entry.devices().map_err(|reason| CliError::Unusable { name: entry.name, reason })?;
-    let chosen = match device {
-        None => devices.first(),
-        Some(device) => devices.iter().find(|known| *known == device),
-    };
-    let unknown = || CliError::UnknownDevice {
-        backend: entry.name,
-        device: device.unwrap_or_default().to_owned(),
-        known: devices.join(", "),
-    };
-    Ok((entry, chosen.ok_or_else(unknown)?.clone()))
+impl<'a> Selected<'a> {
+    /// `device` is one that the entry's report has.
+    pub(crate) fn new(entry: &'a BackendEntry, device: String, dtype: Dtype, args: &'a ComputeArgs) -> Self {
+        Self { entry, device, dtype, args }
+    }
+
+    /// Opens the backend and does the task.
+    pub(crate) fn run(&self, task: Task<'_>) -> Result<ExitCode, CliError> {
+        let Some(built_in) = &self.entry.built_in else { unreachable!("what is left out has no device") };
+        if let Some(threads) = self.args.threads {
+            (built_in.set_threads)(threads.into());
+        }
+        (built_in.run)(task, self.dtype, &OpenOptions { device: &self.device, allow_tf32: self.args.allow_tf32 })
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::BackendEntry;
 #[cfg(any(feature = "ndarray", feature = "flex"))]
-use crate::Provider;
+use crate::{Devices, OpenOptions, Provider};
 #[cfg(any(feature = "ndarray", feature = "flex"))]
 use tributary_backend::BackendError;
 
@@ -32,15 +32,15 @@ macro_rules! cpu_provider {
             type F32 = $package::F32;
             type F64 = $package::F64;
 
-            fn devices() -> Result<Vec<String>, String> {
-                Ok(vec!["cpu".to_owned()])
+            fn devices() -> Result<Devices, String> {
+                Ok(Devices { usable: vec![crate::cpu_device()], note: None })
             }
 
-            fn f32(_device: &str) -> Result<Self::F32, BackendError> {
+            fn f32(_options: &OpenOptions<'_>) -> Result<Self::F32, BackendError> {
                 Ok($package::f32())
             }
 
-            fn f64(_device: &str) -> Result<Self::F64, BackendError> {
+            fn f64(_options: &OpenOptions<'_>) -> Result<Self::F64, BackendError> {
                 Ok($package::f64())
             }
         }

@@ -22,7 +22,9 @@ pub enum CliError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// `--backend` names none.
-    #[error("unknown backend {name:?}; the backends are {known} (see `tributary backends`)")]
+    #[error(
+        "unknown backend {name:?}: the built-in ones are {known}, and there is no executable tributary-backend-NAME for it beside tributary or on PATH (see `tributary backends`)"
+    )]
     UnknownBackend {
         /// What was asked for.
         name: String,
@@ -33,19 +35,53 @@ pub enum CliError {
     #[error("the backend {name} cannot be used: {reason}")]
     Unusable {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// Why.
         reason: String,
     },
-    /// `--device` names none of the backend's.
-    #[error("the backend {backend} has no device {device:?}; its devices are {known}")]
-    UnknownDevice {
-        /// The backend's name.
-        backend: &'static str,
+    /// `--backend auto` found nothing that can compute what is asked for.
+    #[error("no backend can be used:\n  {reasons}")]
+    NoBackend {
+        /// Why not, of each.
+        reasons: String,
+    },
+    /// A plugin, started by itself, is asked for another backend.
+    #[error("this is the backend {own} alone; for the backend {name:?} use tributary")]
+    OtherBackend {
+        /// The plugin's backend.
+        own: String,
         /// What was asked for.
-        device: String,
-        /// The devices there are.
-        known: String,
+        name: String,
+    },
+    /// A plugin that could be described cannot be run.
+    #[error("the backend {name} cannot be run from {path}: {source}")]
+    PluginStart {
+        /// Its name.
+        name: String,
+        /// Its executable.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The result says nothing of where its inputs are.
+    #[error("{result}: it does not say {what} it was computed from; give {flag}")]
+    UnknownInput {
+        /// The result's folder.
+        result: String,
+        /// What is missing.
+        what: &'static str,
+        /// The flag that gives it.
+        flag: &'static str,
+    },
+    /// The run or the sets are not those that a result was computed from.
+    #[error("{result} was not computed from {input}: {difference}")]
+    OtherInput {
+        /// The result's folder.
+        result: String,
+        /// What was read.
+        input: String,
+        /// How it differs, and what to do.
+        difference: String,
     },
     /// `--sets` names none of the file's.
     #[error("--sets: {file} has no set {name:?}; its sets are {known}")]

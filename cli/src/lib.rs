@@ -1,43 +1,56 @@
 //! The command line of tributary, as a library that takes its list of backends.
 //!
-//! [`main`] parses the arguments ([`args`](Args)), and hands over to one module per command: `attribute`, `inspect`,
-//! `list_backends`. Results go to stdout, progress and errors to stderr.
+//! [`main`] parses the arguments ([`args`](Args)), and hands over to one module per command: `attribute`, `verify`,
+//! `inspect`, `list_backends`. What computes is chosen in `backends`: a backend of this executable, or a `plugin`, which
+//! takes over the whole command. Results go to stdout, progress and errors to stderr.
 
 mod args;
 mod attribute;
 mod backend_entry;
+mod backends;
 mod built_in;
 mod console;
 mod error;
 mod inspect;
 mod list_backends;
+mod plugin;
 mod progress;
+mod provider;
+mod report;
 mod summary;
+mod task;
 mod threads;
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 pub use args::Args;
-pub use backend_entry::{BackendEntry, Provider};
+pub use backend_entry::BackendEntry;
 pub use built_in::built_in_backends;
 pub use error::CliError;
+pub use provider::{Devices, OpenOptions, Provider, cpu_device};
 
 use args::Command;
+use backends::{Backends, Chosen};
 
-/// Runs the command that the process was started with. Exit status 0 on success, 2 on wrong usage, 1 on any other
-/// failure.
+/// Runs the command that the process was started with, on these backends or on those of plugins. Exit status 0 on
+/// success, 2 on wrong usage, 1 on any other failure.
 pub fn main(backends: &[BackendEntry]) -> ExitCode {
+    start(&Backends::stock(backends))
+}
+
+/// The same for the executable of one backend, `tributary-backend-NAME`: all that its `main` has to call.
+pub fn plugin_main<P: Provider>() -> ExitCode {
+    start(&Backends::plugin(&[BackendEntry::of::<P>()]))
+}
+
+fn start(backends: &Backends<'_>) -> ExitCode {
     let args = Args::parse();
     let json = args.command.json();
-    let outcome = match &args.command {
-        Command::Attribute(args) => attribute::run(args, backends),
-        Command::Inspect(args) => inspect::run(args),
-        Command::Backends(args) => list_backends::run(args, backends),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&args.command, backends) {
+        Ok(status) => status,
         Err(error) => {
             console::say(&format!("error: {error}"));
             if json {
@@ -47,4 +60,28 @@ pub fn main(backends: &[BackendEntry]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: &Command, backends: &Backends<'_>) -> Result<ExitCode, CliError> {
+    // Threads are set before anything else, such as looking for devices, may start one.
+    match command {
+        Command::Attribute(args) => {
+            threads::set(args.compute.threads)?;
+            match backends.choose(&args.compute, args.dtype.into(), args.quiet)? {
+                Chosen::Own(selected) => return attribute::run(args, &selected),
+                Chosen::Plugin(plugin) => return plugin.take_over(),
+            }
+        }
+        Command::Verify(args) => {
+            threads::set(args.compute.threads)?;
+            match backends.choose(&args.compute, args.dtype.into(), args.quiet)? {
+                Chosen::Own(selected) => return verify::run(args, &selected),
+                Chosen::Plugin(plugin) => return plugin.take_over(),
+            }
+        }
+        Command::Inspect(args) => inspect::run(args)?,
+        Command::Backends(args) => list_backends::run(args, backends)?,
+        Command::DescribeBackend => list_backends::describe(backends)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -42,6 +42,25 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
     text
 }
 
+/// A line for each set with entries that rounding decides over.
+pub(crate) fn borderline(manifest: &Manifest) -> Vec<String> {
+    let line = |set: &SetEntry| {
+        let shown =
+            set.borderline.iter().take(3).map(|entry| {
+                format!("{} ({}, {}) {:.7}", entry.layer, entry.position, entry.component, entry.importance)
+            });
+        let more = if set.borderline.len() > 3 { ", ..." } else { "" };
+        format!(
+            "note: set {}: {} entries are within rounding of a threshold, and another backend may decide otherwise who of \
+             them is alive: {}{more} (all in manifest.json)",
+            console::plain(&set.name),
+            set.borderline.len(),
+            shown.collect::<Vec<_>>().join(", "),
+        )
+    };
+    manifest.sets.iter().filter(|set| !set.borderline.is_empty()).map(line).collect()
+}
+
 /// Shape, entries, nonzero and largest of every pair of a set.
 pub(crate) fn pairs(manifest: &Manifest, set: &SetEntry) -> comfy_table::Table {
     let positions = manifest.prompts[set.prompt].tokens.len();

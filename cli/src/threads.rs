@@ -2,8 +2,11 @@
 
 use crate::CliError;
 
-/// Sets the number of threads of everything that computes in this process. To be called once, before any computation.
-pub(crate) fn set(threads: usize) -> Result<(), CliError> {
+/// Sets the number of threads of everything that computes in this process, if one is asked for. To be called once,
+/// before anything else that may start a thread. Libraries that keep their own take it in
+/// [`Provider::set_threads`](crate::Provider::set_threads).
+pub(crate) fn set(threads: Option<u16>) -> Result<(), CliError> {
+    let Some(threads) = threads.map(usize::from) else { return Ok(()) };
     let failed = |reason: String| CliError::Threads { threads, reason };
     // matrixmultiply, which burn-ndarray multiplies with, keeps threads of its own and takes their number only from the
     // environment, at its first product.

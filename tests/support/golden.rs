@@ -41,17 +41,17 @@ pub struct Distance {
 impl GoldenCase {
     /// The cases kept in this repository.
     pub fn bundled() -> Vec<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = root();
         let runs = |model: &str| match model {
-            "gpt2s-2L" => root.join("../examples/gpt2s-2L"),
-            _ => root.join("models").join(model),
+            "gpt2s-2L" => root.join("examples/gpt2s-2L"),
+            _ => root.join("tests/models").join(model),
         };
-        Self::all_in(&root.join("golden"), runs)
+        Self::all_in(&root.join("tests/golden"), runs)
     }
 
     /// The larger cases, where a folder `shared` with them lies beside the repository; says loudly when it does not.
     pub fn shared() -> Vec<Self> {
-        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+        let shared = root().join("../shared");
         if !shared.join("golden").is_dir() {
             // Not `eprintln!`, which the test harness keeps to itself when a test passes.
             std::io::stderr().write_all(b"SKIPPED: the larger golden cases, because there is no folder ../shared/golden beside the repository\n").unwrap();
@@ -163,6 +163,12 @@ impl Distance {
             edges: self.edges + other.edges,
         }
     }
+}
+
+/// Folder of the repository: where the suites were built, or where `TRIBUTARY_ROOT` says that its data lie now.
+fn root() -> PathBuf {
+    let built_in = || Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::env::var_os("TRIBUTARY_ROOT").map_or_else(built_in, PathBuf::from)
 }
 
 fn entries(alive: &tributary_engine::AliveEntries) -> Vec<(i16, i16)> {

@@ -10,14 +10,16 @@ use tributary_backend::{
     AttributionBackend, BackendError, Binary, Capabilities, DeviceInfo, Element, Reduce, Unary, shape,
 };
 
-use crate::BurnTensor;
-use crate::tensor::TrackedTensor;
+use crate::kernels::{BurnKernels, Kernels};
+use crate::matmul::{take_failure, tracked_matmul};
+use crate::tensor::{BurnTensor, TrackedTensor};
 
-/// The burn backend `B` computing in `E`.
+/// The burn backend `B` computing in `E`, with the kernels of `K`.
 #[derive(Clone, Debug)]
-pub struct BurnBackend<B: Backend, E> {
+pub struct BurnBackend<B: Backend, E, K = BurnKernels> {
     device: B::Device,
     info: DeviceInfo,
+    kernels: K,
     element: PhantomData<E>,
 }
 
@@ -46,12 +48,35 @@ macro_rules! call2 {
 impl<B: Backend, E: Element + burn_backend::Element> BurnBackend<B, E> {
     /// The backend called `backend`, on burn's `device`, which `--device` calls `name`.
     pub fn new(device: B::Device, backend: &'static str, name: &str, capabilities: Capabilities) -> Self {
+        Self::with_kernels(device, backend, name, capabilities, BurnKernels)
+    }
+}
+
+impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> BurnBackend<B, E, K> {
+    /// The same with kernels of the caller's.
+    pub fn with_kernels(
+        device: B::Device,
+        backend: &'static str,
+        name: &str,
+        capabilities: Capabilities,
+        kernels: K,
+    ) -> Self {
         let info = DeviceInfo { backend, device: name.to_owned(), dtype: E::DTYPE, capabilities };
-        Self { device, info, element: PhantomData }
+        Self { device, info, kernels, element: PhantomData }
     }
 
     fn fail(&self, operation: &'static str, message: &impl ToString) -> BackendError {
         BackendError::Device { operation, device: self.info.device.clone(), message: message.to_string() }
+    }
+
+    fn product(&self, lhs: &BurnTensor<B>, rhs: &BurnTensor<B>) -> Result<BurnTensor<B>, BackendError> {
+        let product = match (lhs, rhs) {
+            (BurnTensor::Plain(lhs), BurnTensor::Plain(rhs)) => {
+                self.kernels.matmul(lhs.clone(), rhs.clone()).map(BurnTensor::Plain)
+            }
+            (lhs, rhs) => tracked_matmul(&self.kernels, lhs.lift(), rhs.lift()).map(BurnTensor::Tracked),
+        };
+        product.map_err(|message| self.fail("matmul", &message))
     }
 
     /// `x` with axes of length 1 put in front up to `rank`; burn broadcasts only between equal ranks.
@@ -71,7 +96,7 @@ fn fold_rows(shape: &[usize]) -> [usize; 2] {
     [shape::elements(shape) / k, k]
 }
 
-impl<B: Backend, E: Element + burn_backend::Element> AttributionBackend for BurnBackend<B, E> {
+impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionBackend for BurnBackend<B, E, K> {
     type Element = E;
     type Tensor = BurnTensor<B>;
 
@@ -82,13 +107,19 @@ impl<B: Backend, E: Element + burn_backend::Element> AttributionBackend for Burn
     fn upload(&self, values: &[E], shape: &[usize]) -> Result<BurnTensor<B>, BackendError> {
         shape::upload(values.len(), shape)?;
         let data = TensorData::new(values.to_vec(), shape.to_vec());
-        Ok(BurnTensor::Plain(B::float_from_data(data, &self.device)))
+        let tensor = self.kernels.guard(|| B::float_from_data(data, &self.device));
+        tensor.map(BurnTensor::Plain).map_err(|message| self.fail("upload", &message))
     }
 
     fn download(&self, tensor: &BurnTensor<B>) -> Result<Vec<E>, BackendError> {
-        let data = try_read_sync(B::float_into_data(tensor.primitive()))
+        let read = self.kernels.guard(|| try_read_sync(B::float_into_data(tensor.primitive())));
+        let data = read
+            .map_err(|message| self.fail("download", &message))?
             .ok_or_else(|| self.fail("download", &"the device cannot be read synchronously"))?
             .map_err(|error| self.fail("download", &error))?;
+        if let Some(message) = self.kernels.take_failure() {
+            return Err(self.fail("download", &message));
+        }
         data.into_vec().map_err(|error| self.fail("download", &format!("{error:?}")))
     }
 
@@ -138,7 +169,8 @@ impl<B: Backend, E: Element + burn_backend::Element> AttributionBackend for Burn
         }
         Ok(match operation {
             Reduce::Sum => call!(x, float_sum_dim, axis),
-            Reduce::Max => call!(x, float_max_dim, axis),
+            // No gradient of a maximum is ever asked for.
+            Reduce::Max => BurnTensor::Plain(self.kernels.max(x.primitive(), axis)),
         })
     }
 
@@ -151,10 +183,9 @@ impl<B: Backend, E: Element + burn_backend::Element> AttributionBackend for Burn
         if rhs_shape.len() == 2 && lhs_shape.len() > 2 {
             // One matrix for every batch item, such as a weight: one large product instead of many small ones.
             let rows = self.reshape(lhs, &fold_rows(&lhs_shape))?;
-            return self.reshape(&call2!(&rows, rhs, float_matmul), &shape);
+            return self.reshape(&self.product(&rows, rhs)?, &shape);
         }
-        let (lhs, rhs) = (&Self::pad_rank(lhs, shape.len()), &Self::pad_rank(rhs, shape.len()));
-        Ok(call2!(lhs, rhs, float_matmul))
+        self.product(&Self::pad_rank(lhs, shape.len()), &Self::pad_rank(rhs, shape.len()))
     }
 
     fn reshape(&self, x: &BurnTensor<B>, shape: &[usize]) -> Result<BurnTensor<B>, BackendError> {
@@ -203,6 +234,9 @@ impl<B: Backend, E: Element + burn_backend::Element> AttributionBackend for Burn
             BurnTensor::Tracked(result) => Some(Autodiff::<B>::backward(result)),
             BurnTensor::Plain(_) => None,
         };
+        if let Some(message) = take_failure() {
+            return Err(self.fail("grad", &message));
+        }
         leaves
             .iter()
             .zip(&tracked)

@@ -8,7 +8,10 @@
 //! ```
 
 mod backend;
+mod kernels;
+mod matmul;
 mod tensor;
 
 pub use backend::BurnBackend;
+pub use kernels::{BurnKernels, Kernels};
 pub use tensor::BurnTensor;

@@ -10,12 +10,12 @@ use tributary_results::{ResultFolder, SetEntry};
 use crate::workshop::{PROMPT, Workshop, stderr, stdout};
 
 #[track_caller]
-fn succeed(output: &std::process::Output) -> String {
+pub(crate) fn succeed(output: &std::process::Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
     stdout(output)
 }
 
-fn read(workshop: &Workshop, folder: &str, set: &str) -> SetAttributions<f32> {
+pub(crate) fn read(workshop: &Workshop, folder: &str, set: &str) -> SetAttributions<f32> {
     ResultFolder::open(&workshop.path(folder)).unwrap().read_set(set).unwrap()
 }
 
@@ -43,7 +43,7 @@ fn writes_one_graph_per_set() {
     assert!(timings.forward > 0.0 && timings.forward < timings.attribution);
     assert_eq!(manifest.prompts[0].text, PROMPT);
     assert_eq!(manifest.prompts[0].tokens, [1, 4, 2]);
-    assert_eq!((manifest.run.backend.as_str(), manifest.run.dtype.as_str()), ("ndarray", "f32"));
+    assert_eq!((manifest.run.backend.as_str(), manifest.run.dtype.as_str()), ("flex", "f32"));
     assert_eq!((manifest.settings.method.as_str(), manifest.run.method.as_str()), ("auto", "closed-form"));
 }
 
@@ -63,7 +63,7 @@ fn progress_goes_to_stderr_and_json_to_stdout() {
 
 /// Entries and values of two results within rounding of each other.
 #[track_caller]
-fn assert_same(a: &SetAttributions<f32>, b: &SetAttributions<f32>) {
+pub(crate) fn assert_same(a: &SetAttributions<f32>, b: &SetAttributions<f32>) {
     assert_eq!(a.nodes.len(), b.nodes.len());
     for (layer, nodes) in &a.nodes {
         assert_eq!((&nodes.alive, &nodes.original), (&b.nodes[layer].alive, &b.nodes[layer].original), "{layer}");

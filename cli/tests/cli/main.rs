@@ -2,4 +2,7 @@
 
 mod attribute;
 mod errors;
+mod outside;
+mod plugins;
+mod verify;
 mod workshop;

@@ -75,10 +75,12 @@ impl Workshop {
         self.command(args).output().unwrap()
     }
 
-    /// `tributary attribute` on the run and the CI sets, into `out`.
+    /// `tributary attribute` on the run and the CI sets, into `out`; on flex unless `more` names a backend, so that
+    /// what is tested does not depend on the machine.
     pub(crate) fn attribute(&self, more: &[&str]) -> Output {
         let args = ["attribute", "--model", "run", "--ci-sets", "sets.json", "--out", "out"];
-        self.tributary(&args.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+        let backend: &[&str] = if more.contains(&"--backend") { &[] } else { &["--backend", "flex"] };
+        self.tributary(&[&args, backend, more].concat())
     }
 }
 

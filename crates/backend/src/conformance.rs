@@ -29,6 +29,13 @@ pub mod reduce;
 pub mod transfer;
 mod truth;
 
+/// Says on stderr, past the test harness, that `what` was not tested and why: one line, for a device that may be missing.
+pub fn say_skipped(what: &str, reason: &dyn std::fmt::Display) {
+    use std::io::Write as _;
+    // Nobody reading it is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
+}
+
 /// Checks a backend against the whole [suite](mod@crate::conformance), with one `#[test]` per check.
 ///
 /// Takes an expression that constructs the backend, which must implement

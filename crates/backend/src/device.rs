@@ -21,3 +21,16 @@ pub struct Capabilities {
     /// The same inputs give the same bits on every run with the same number of threads.
     pub deterministic: bool,
 }
+
+/// A device that a backend could compute on, before it is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AvailableDevice {
+    /// As `--device` takes it: `cpu`, `cuda:0`.
+    pub name: String,
+    /// What it is, for people.
+    pub description: String,
+    /// Its memory in bytes, where that is known.
+    pub memory: Option<u64>,
+    /// What it computes in.
+    pub dtypes: Vec<Dtype>,
+}

@@ -7,6 +7,7 @@
 //! A backend proves itself by passing the [conformance suite](mod@conformance), one macro call in a test file.
 //! `docs/backends.md` in the repository walks through adding one.
 
+mod absent;
 mod attribution_backend;
 pub mod conformance;
 mod device;
@@ -15,8 +16,9 @@ mod error;
 mod operation;
 pub mod shape;
 
+pub use absent::Absent;
 pub use attribution_backend::AttributionBackend;
-pub use device::{Capabilities, DeviceInfo};
+pub use device::{AvailableDevice, Capabilities, DeviceInfo};
 pub use element::{Dtype, Element};
 pub use error::BackendError;
 pub use operation::{Binary, Reduce, Unary};

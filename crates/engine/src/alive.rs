@@ -61,6 +61,18 @@ impl AliveEntries {
         self.starts.push(rows);
     }
 
+    /// The entries that are also in `other`, which has as many positions.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut both = Self { starts: vec![0], components: Vec::new() };
+        for position in 0..self.positions() {
+            let theirs = other.components_at(position);
+            let ours = self.components_at(position).iter().filter(|component| theirs.binary_search(component).is_ok());
+            both.push_position(ours.map(|&component| component as usize));
+        }
+        both
+    }
+
     /// Number of positions.
     pub fn positions(&self) -> usize {
         self.starts.len() - 1

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{AliveEntries, CausalImportances, Layer, Pair};
+use crate::{AliveEntries, Borderline, CausalImportances, Layer, Pair};
 
 /// The attribution graph of one CI set.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct SetAttributions<E> {
     pub pairs: Vec<PairAttribution<E>>,
     /// Softmax of the logits of the masked forward pass, `[positions, vocab]` in row-major order.
     pub output_probs: Vec<E>,
+    /// Entries, alive or not, so near a threshold that rounding decides.
+    pub borderline: Vec<Borderline>,
 }
 
 /// The nodes of one layer in one set.
@@ -84,6 +86,20 @@ impl<E: Copy + Default> PairAttribution<E> {
         })
     }
 
+    /// Place among `values` of the edge between two entries, each a position and a component; `None` where there is none.
+    pub fn edge_of(&self, source: (usize, usize), target: (usize, usize)) -> Option<usize> {
+        let source_row = self.source.row_of(source.0, source.1)?;
+        let target_row = self.target.row_of(target.0, target.1)?;
+        let sources_at = |s_out| source_rows(&self.pair, &self.source, s_out);
+        let sources = sources_at(target.0);
+        if !sources.contains(&source_row) {
+            return None;
+        }
+        let before: usize = (0..target.0).map(|s| self.target.rows_at(s).len() * sources_at(s).len()).sum();
+        let at = target_row - self.target.rows_at(target.0).start;
+        Some(before + at * sources.len() + source_row - sources.start)
+    }
+
     /// Components of the source alive at any position, ascending: what the trimmed index `c_in` numbers.
     pub fn trimmed_c_in_idxs(&self) -> Vec<usize> {
         self.source.component_union()
@@ -136,6 +152,32 @@ fn original_alive_mask(original: &AliveEntries, trimmed: &[usize]) -> Vec<bool> 
 }
 
 impl<E: Copy> SetAttributions<E> {
+    /// The same graph with every number converted.
+    #[must_use]
+    pub fn map<F>(&self, convert: impl Fn(E) -> F) -> SetAttributions<F> {
+        let all = |values: &[E]| values.iter().map(|&value| convert(value)).collect::<Vec<F>>();
+        let nodes = self.nodes.iter().map(|(&layer, nodes)| {
+            let (alive, original) = (Arc::clone(&nodes.alive), Arc::clone(&nodes.original));
+            let (importance, activation) = (all(&nodes.importance), all(&nodes.activation));
+            (layer, LayerNodes { alive, original, importance, activation })
+        });
+        let pairs = self.pairs.iter().map(|pair| PairAttribution {
+            pair: pair.pair,
+            source: Arc::clone(&pair.source),
+            target: Arc::clone(&pair.target),
+            original_source: Arc::clone(&pair.original_source),
+            original_target: Arc::clone(&pair.original_target),
+            values: all(&pair.values),
+        });
+        SetAttributions {
+            name: self.name.clone(),
+            nodes: nodes.collect(),
+            pairs: pairs.collect(),
+            output_probs: all(&self.output_probs),
+            borderline: self.borderline.clone(),
+        }
+    }
+
     /// Total number of nodes.
     pub fn node_count(&self) -> usize {
         self.nodes.values().map(|nodes| nodes.alive.len()).sum()

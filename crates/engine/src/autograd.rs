@@ -43,7 +43,7 @@ pub(crate) fn attribute<B: AttributionBackend>(
 /// A target layer with all its pairs, and the passes it takes.
 struct Target<'a> {
     pairs: &'a [Pair],
-    /// Alive entries of the target layer per set, and of each pair's source: `[set]`, `[pair][set]`.
+    /// Wanted entries of the target layer per set, and of each pair's source: `[set]`, `[pair][set]`.
     entries: &'a [Arc<AliveEntries>],
     sources: Vec<&'a [Arc<AliveEntries>]>,
     groups: Vec<PassGroup>,
@@ -59,7 +59,7 @@ struct PassGroup {
 
 impl<'a> Target<'a> {
     fn new(pairs: &'a [Pair], alive: &'a BatchAlive) -> Self {
-        let entries = alive.of(pairs[0].target);
+        let entries = alive.targets(pairs[0].target);
         let positions = entries[0].positions();
         let group = |positions: Range<usize>| {
             let at = positions.clone().flat_map(|s| entries.iter().map(move |set| set.rows_at(s).len()));

@@ -7,11 +7,12 @@ use tributary_backend::{AttributionBackend, BackendError};
 
 use crate::batch::Batch;
 use crate::output::OutputProbs;
-use crate::{AliveEntries, CiSet, Layer, Model, Thresholds, alive_components};
+use crate::{AliveEntries, CiSet, Layer, Model, Targets, Thresholds, alive_components};
 
 /// Alive entries of every layer for every set of a batch.
 pub(crate) struct BatchAlive {
     layers: BTreeMap<Layer, Vec<Arc<AliveEntries>>>,
+    targets: BTreeMap<Layer, Vec<Arc<AliveEntries>>>,
     widths: BTreeMap<Layer, usize>,
 }
 
@@ -33,7 +34,19 @@ impl BatchAlive {
         let output = (0..batch.sets().len()).map(|set| Arc::new(probs.alive(set, thresholds.output_prob)));
         layers.insert(Layer::Output, output.collect());
         widths.insert(Layer::Output, model.architecture.vocab);
-        Self { layers, widths }
+        Self { targets: layers.clone(), layers, widths }
+    }
+
+    /// Leaves of the targets only those that are asked for: `wanted` has one map per set.
+    pub(crate) fn restrict_targets(&mut self, wanted: &[&Targets]) {
+        for (layer, sets) in &mut self.targets {
+            for (entries, wanted) in sets.iter_mut().zip(wanted) {
+                *entries = Arc::new(match wanted.get(layer) {
+                    Some(wanted) => entries.intersection(wanted),
+                    None => AliveEntries::collect(entries.positions(), 0, |_, _| false),
+                });
+            }
+        }
     }
 
     /// The layers that have nodes, in the order data flows.
@@ -46,15 +59,21 @@ impl BatchAlive {
         &self.layers[&layer]
     }
 
-    /// The alive entries' values out of `x`, `[sets, positions, components of layer]`: one vector per set.
+    /// Entries of a layer to which attributions are wanted: one per set.
+    pub(crate) fn targets(&self, layer: Layer) -> &[Arc<AliveEntries>] {
+        &self.targets[&layer]
+    }
+
+    /// The values of `sets`, entries of a layer, out of `x`, `[sets, positions, components of layer]`: one vector per
+    /// set.
     pub(crate) fn gather<B: AttributionBackend>(
         &self,
         b: &B,
         layer: Layer,
+        sets: &[Arc<AliveEntries>],
         x: &B::Tensor,
     ) -> Result<Vec<Vec<B::Element>>, BackendError> {
         let width = self.widths[&layer];
-        let sets = self.of(layer);
         let indices = sets
             .iter()
             .enumerate()

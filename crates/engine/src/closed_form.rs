@@ -11,6 +11,7 @@ mod elementwise;
 mod residual;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use tributary_backend::{AttributionBackend, BackendError};
 
@@ -32,7 +33,10 @@ type PairValues<E> = Vec<Vec<E>>;
 struct Context<'a, B: AttributionBackend> {
     model: &'a Model<B>,
     forward: &'a MaskedForward<B::Tensor>,
-    layers: BTreeMap<Layer, LayerEntries<'a, B::Element>>,
+    /// Of every layer, what is alive.
+    sources: BTreeMap<Layer, Rc<LayerEntries<'a, B::Element>>>,
+    /// Of every layer, what attributions are wanted to; the same thing unless only some are.
+    targets: BTreeMap<Layer, Rc<LayerEntries<'a, B::Element>>>,
 }
 
 /// Values of every pair of the pair table for every set: `[pair][set]`.
@@ -45,8 +49,18 @@ pub(crate) fn attribute<B: AttributionBackend>(
     forward: &MaskedForward<B::Tensor>,
     alive: &BatchAlive,
 ) -> Result<Vec<PairValues<B::Element>>, BackendError> {
-    let layers = alive.layers().map(|layer| Ok((layer, LayerEntries::new(model, forward, alive, layer)?)));
-    let context = Context { model, forward, layers: layers.collect::<Result<_, BackendError>>()? };
+    let (mut sources, mut targets) = (BTreeMap::new(), BTreeMap::new());
+    for layer in alive.layers() {
+        let source = Rc::new(LayerEntries::new(model, forward, alive, layer, alive.of(layer))?);
+        let target = if alive.targets(layer) == alive.of(layer) {
+            Rc::clone(&source)
+        } else {
+            Rc::new(LayerEntries::new(model, forward, alive, layer, alive.targets(layer))?)
+        };
+        sources.insert(layer, source);
+        targets.insert(layer, target);
+    }
+    let context = Context { model, forward, sources, targets };
     let mut found = BTreeMap::new();
     let mut reads = ResidualReads::new(&context)?;
     for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {

@@ -13,6 +13,7 @@ mod attribution;
 mod autograd;
 mod batch;
 mod batch_alive;
+mod borderline;
 mod check;
 mod ci_function;
 mod ci_set;
@@ -36,14 +37,15 @@ pub use architecture::{Architecture, Norm, PositionEncoding};
 pub use attribution::{
     DenseAttribution, LayerNodes, PairAttribution, SetAttributions, alive_components, edge_count, source_rows,
 };
+pub use borderline::Borderline;
 pub use ci_set::{CausalImportances, CiSet, Prompt};
-pub use engine::{Attributions, Timings, attribute};
+pub use engine::{Attributions, Timings, attribute, attribute_to};
 pub use error::EngineError;
 pub use layer::{Layer, Projection, UnknownLayer};
 pub use model::Model;
 pub use model_ci::model_ci;
 pub use pair::{Pair, pair_table};
-pub use request::{Method, Progress, Sets, Thresholds};
+pub use request::{Method, Progress, Sets, Targets, Thresholds};
 pub use weights::{
     Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Sigmoid, Weights,
 };

@@ -1,8 +1,10 @@
 //! What is asked of the engine, and what it says while at work.
 
-use tributary_backend::AttributionBackend;
+use std::collections::BTreeMap;
 
-use crate::{CiSet, Model, Prompt, closed_form};
+use tributary_backend::{AttributionBackend, Dtype};
+
+use crate::{AliveEntries, CiSet, Layer, Model, Prompt, closed_form};
 
 /// Where the CI sets come from.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,20 @@ impl Default for Thresholds {
         Self { ci: 1e-6, output_prob: 0.1 }
     }
 }
+
+impl Thresholds {
+    /// How far causal importances and probabilities that are computed in `dtype` may be off: what lies nearer to its
+    /// threshold is [borderline](crate::Borderline).
+    ///
+    /// Both are numbers from 0 to 1 that come out of sums of some hundred terms of order 1, some ten layers deep, each
+    /// rounded: 256 units in the last place of 1, or 3e-5 in f32. Golden results differ by 6e-7 at most.
+    pub fn margin(dtype: Dtype) -> f64 {
+        256.0 * dtype.epsilon()
+    }
+}
+
+/// Entries of target layers, by layer, to which attributions are wanted; a layer that is not named has none.
+pub type Targets = BTreeMap<Layer, AliveEntries>;
 
 /// How attributions are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ mod writer;
 
 pub use error::ResultError;
 pub use manifest::{
-    FORMAT, FORMAT_VERSION, LayerCounts, MANIFEST_FILE, Manifest, ModelInfo, PairCounts, PairEntry, PromptEntry,
-    RunInfo, SetEntry, Settings, Timings,
+    BorderlineEntry, FORMAT, FORMAT_VERSION, Inputs, LayerCounts, MANIFEST_FILE, Manifest, ModelInfo, PairCounts,
+    PairEntry, PromptEntry, RunInfo, SetEntry, Settings, Timings,
 };
 pub use reader::ResultFolder;
 pub use writer::ResultWriter;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tributary_engine::{Layer, Pair, Prompt};
+use tributary_engine::{Borderline, Layer, Pair, Prompt};
 
 use crate::{ResultError, file_name, layer_names};
 
@@ -50,6 +50,22 @@ pub struct Settings {
     pub output_probs: bool,
     /// Number of threads; `None` when it was left to the backend.
     pub threads: Option<usize>,
+    /// Whether f32 products could be taken in TF32.
+    #[serde(default)]
+    pub allow_tf32: bool,
+}
+
+/// Where the inputs of a run were, as absolute paths; what `tributary verify` goes back to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The trained run.
+    pub model: String,
+    /// The target model's folder, where it was given.
+    pub target: Option<String>,
+    /// The tokenizer, where it was given.
+    pub tokenizer: Option<String>,
+    /// The file of CI sets; `None` for the model's own causal importances.
+    pub ci_sets: Option<String>,
 }
 
 /// The model, what it ran on and how long that took.
@@ -57,6 +73,9 @@ pub struct Settings {
 pub struct RunInfo {
     /// The model.
     pub model: ModelInfo,
+    /// Where the inputs were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Inputs>,
     /// Name of the backend.
     pub backend: String,
     /// Its device.
@@ -179,6 +198,35 @@ pub struct SetEntry {
     pub layers: BTreeMap<Layer, LayerCounts>,
     /// Counts of every pair, in the order of [`Manifest::pairs`].
     pub pairs: Vec<PairCounts>,
+    /// Entries, alive or not, so near a threshold that another backend may decide otherwise.
+    #[serde(default)]
+    pub borderline: Vec<BorderlineEntry>,
+}
+
+/// An entry within rounding of a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BorderlineEntry {
+    /// Its layer.
+    #[serde(with = "layer_names")]
+    pub layer: Layer,
+    /// Its position.
+    pub position: usize,
+    /// Its component; the token for `output`.
+    pub component: usize,
+    /// Its causal importance or probability.
+    pub importance: f64,
+}
+
+impl From<Borderline> for BorderlineEntry {
+    fn from(Borderline { layer, position, component, importance }: Borderline) -> Self {
+        Self { layer, position, component, importance }
+    }
+}
+
+impl From<BorderlineEntry> for Borderline {
+    fn from(BorderlineEntry { layer, position, component, importance }: BorderlineEntry) -> Self {
+        Self { layer, position, component, importance }
+    }
 }
 
 /// Counts of one layer in one set.

@@ -78,7 +78,8 @@ impl SetFile<'_> {
         } else {
             Vec::new()
         };
-        Ok(SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs })
+        let borderline = entry.borderline.iter().copied().map(Into::into).collect();
+        Ok(SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs, borderline })
     }
 
     fn nodes(&self, layer: Layer, components: usize) -> Result<LayerNodes<f32>, ResultError> {

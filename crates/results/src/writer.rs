@@ -120,6 +120,7 @@ impl ResultWriter {
             edges: set.edge_count(),
             layers: set.nodes.iter().map(|(&layer, nodes)| (layer, count_layer(nodes))).collect(),
             pairs: set.pairs.iter().map(count_pair).collect(),
+            borderline: set.borderline.iter().copied().map(Into::into).collect(),
         };
         self.sets.push(WrittenSet { place, prompt: PromptEntry::from(prompt), entry });
         self.writing += started.elapsed();

@@ -18,7 +18,7 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 use super::edges::{self, LayerEntries};
 use super::{Context, PairValues};
 use crate::forward::Heads;
-use crate::{Layer, Projection};
+use crate::{Layer, Pair, Projection};
 
 pub(super) fn attribute<B: AttributionBackend>(
     context: &Context<'_, B>,
@@ -53,14 +53,14 @@ struct Attention<'a, B: AttributionBackend> {
 
 impl<'a, B: AttributionBackend> Attention<'a, B> {
     fn new(context: &'a Context<'a, B>, block: usize) -> Result<Self, BackendError> {
-        let Context { model, forward, layers } = context;
+        let Context { model, forward, targets, .. } = context;
         let (b, architecture) = (&model.backend, &model.architecture);
         let (n_heads, d_head) = (architecture.n_heads, architecture.d_head());
         let output = |projection| &forward.outputs[&Layer::linear(block, projection)];
         let (q, k, v) = (output(Projection::Q), output(Projection::K), output(Projection::V));
         let heads = Heads::new(model, &forward.sequence, q, k, v)?;
         let target = Layer::linear(block, Projection::O);
-        let union = &layers[&target].union;
+        let union = &targets[&target].union;
         let positions = b.shape(q)[1];
         let sets = b.shape(q)[0];
         let readers = b.reshape(&b.select(model.reader(target), 1, union)?, &[n_heads, d_head, union.len()])?;
@@ -88,12 +88,24 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         })
     }
 
-    fn entries(&self, projection: Projection) -> &LayerEntries<'a, B::Element> {
-        &self.context.layers[&Layer::linear(self.block, projection)]
+    /// Entries of a source projection.
+    fn source(&self, projection: Projection) -> &LayerEntries<'a, B::Element> {
+        &self.context.sources[&Layer::linear(self.block, projection)]
+    }
+
+    /// Entries of the output projection.
+    fn target(&self) -> &LayerEntries<'a, B::Element> {
+        &self.context.targets[&Layer::linear(self.block, Projection::O)]
+    }
+
+    /// The pair of a source projection and the output projection.
+    fn pair(&self, source: Projection) -> Pair {
+        let at = |projection| Layer::linear(self.block, projection);
+        Pair { source: at(source), target: at(Projection::O), crosses_positions: source != Projection::Q }
     }
 
     fn sets(&self) -> std::ops::Range<usize> {
-        0..self.entries(Projection::O).alive.len()
+        0..self.target().alive.len()
     }
 
     /// `p[s_out, s_in]` of one set, by head.
@@ -104,7 +116,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
 
     /// One entry by head out of `[sets, positions, union, n_heads]`.
     fn at<'x>(&self, values: &'x [B::Element], set: usize, position: usize, place: usize) -> &'x [B::Element] {
-        let union = self.entries(Projection::O).union.len();
+        let union = self.target().union.len();
         let at = (set * self.positions + position) * union + place;
         &values[at * self.n_heads..][..self.n_heads]
     }
@@ -117,24 +129,38 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         b.reshape(&b.select(u, 0, components)?, &[components.len(), heads, self.d_head])
     }
 
-    /// `[rows, kv heads, d_head]` with every kv head repeated for the query heads that share it:
-    /// `[rows, n_heads, d_head]`.
-    fn repeat_heads(&self, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
+    /// `x` with the kv heads along `axis` repeated for the query heads that share them.
+    fn repeat_heads(&self, x: &B::Tensor, axis: usize) -> Result<B::Tensor, BackendError> {
         let b = &self.context.model.backend;
-        let group = self.n_heads / b.shape(x)[1];
-        b.select(x, 1, &(0..self.n_heads).map(|head| head / group).collect::<Vec<_>>())
+        let group = self.n_heads / b.shape(x)[axis];
+        b.select(x, axis, &(0..self.n_heads).map(|head| head / group).collect::<Vec<_>>())
+    }
+
+    /// `delta[s_out, s_in, c_out]` of one set, by head; `place` is that of `c_out` in the union.
+    fn delta(
+        &self,
+        set: usize,
+        s_out: usize,
+        s_in: usize,
+        place: usize,
+    ) -> impl Iterator<Item = B::Element> + use<'_, 'a, B> {
+        let read = self.at(&self.read, set, s_in, place);
+        let mean_read = self.at(&self.mean_read, set, s_out, place);
+        let by_head = self.probs(set, s_out, s_in).iter().zip(read).zip(mean_read);
+        by_head.map(|((&prob, &read), &mean_read)| prob * (read - mean_read))
     }
 
     fn value_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
         let b = &self.context.model.backend;
-        let (from, to) = (self.entries(Projection::V), self.entries(Projection::O));
+        let (from, to) = (self.source(Projection::V), self.target());
         // <U_v, V_o> by head, of weights alone: [n_heads, source union, target union].
-        let rows = self.repeat_heads(&self.rows(Projection::V, &from.union)?)?;
+        let rows = self.repeat_heads(&self.rows(Projection::V, &from.union)?, 1)?;
         let by_head = b.matmul(&b.permute(&rows, &[1, 0, 2])?, &self.readers)?;
         let virtual_weights = b.download(&b.permute(&by_head, &[2, 1, 0])?)?;
+        let pair = self.pair(Projection::V);
         let of_set = |set: usize| {
             let positions: Vec<usize> = from.alive[set].iter().map(|(position, _)| position).collect();
-            edges::values(true, &from.alive[set], &to.alive[set], |s_out, e, t| {
+            edges::values(&pair, &from.alive[set], &to.alive[set], |s_out, e, t| {
                 let at = (to.places[set][t] * from.union.len() + from.places[set][e]) * self.n_heads;
                 let weights = &virtual_weights[at..at + self.n_heads];
                 from.weight[set][e] * dot(self.probs(set, s_out, positions[e]), weights)
@@ -146,24 +172,21 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
     fn key_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
-        let (from, to) = (self.entries(Projection::K), self.entries(Projection::O));
+        let (from, to) = (self.source(Projection::K), self.target());
         let scale = B::Element::from_f64(1.0 / (self.d_head as f64).sqrt());
         let mut values = Vec::with_capacity(self.sets().len());
         for set in self.sets() {
             let (positions, components): (Vec<usize>, Vec<usize>) = from.alive[set].iter().unzip();
             // <R_(s_in) U_k, q[s_out]> by head: [s_out, source rows, n_heads].
             let rows = self.rows(Projection::K, &components)?;
-            let rows = self.repeat_heads(&forward.sequence.rotate_rows(b, &rows, &positions)?)?;
+            let rows = self.repeat_heads(&forward.sequence.rotate_rows(b, &rows, &positions)?, 1)?;
             let queries = self.of_set(&self.heads.q, set, self.d_head)?;
             let scores = b.matmul(&queries, &b.permute(&rows, &[1, 2, 0])?)?;
             let scores = b.download(&b.permute(&scores, &[1, 2, 0])?)?;
-            values.push(edges::values(true, &from.alive[set], &to.alive[set], |s_out, e, t| {
-                let (s_in, place) = (positions[e], to.places[set][t]);
+            values.push(edges::values(&self.pair(Projection::K), &from.alive[set], &to.alive[set], |s_out, e, t| {
                 let scores = &scores[(s_out * positions.len() + e) * self.n_heads..][..self.n_heads];
-                let probs = self.probs(set, s_out, s_in);
-                let (read, mean) = (self.at(&self.read, set, s_in, place), self.at(&self.mean_read, set, s_out, place));
-                let delta = |head: usize| probs[head] * (read[head] - mean[head]);
-                let sum = (0..self.n_heads).fold(B::Element::default(), |sum, head| sum + delta(head) * scores[head]);
+                let delta = self.delta(set, s_out, positions[e], to.places[set][t]);
+                let sum = delta.zip(scores).fold(B::Element::default(), |sum, (delta, &score)| sum + delta * score);
                 from.weight[set][e] * scale * sum
             }));
         }
@@ -173,7 +196,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
     fn query_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
-        let (from, to) = (self.entries(Projection::Q), self.entries(Projection::O));
+        let (from, to) = (self.source(Projection::Q), self.target());
         let width = self.n_heads * self.d_head;
         let scale = B::Element::from_f64(1.0 / (self.d_head as f64).sqrt());
         let mut values = Vec::with_capacity(self.sets().len());
@@ -181,13 +204,9 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             // delta of every target entry over its past, by head: [n_heads, target rows, s_in].
             let mut delta = vec![B::Element::default(); self.n_heads * to.alive[set].len() * self.positions];
             for (t, (s_out, _)) in to.alive[set].iter().enumerate() {
-                let place = to.places[set][t];
-                let mean = self.at(&self.mean_read, set, s_out, place);
                 for s_in in 0..=s_out {
-                    let (probs, read) = (self.probs(set, s_out, s_in), self.at(&self.read, set, s_in, place));
-                    for head in 0..self.n_heads {
-                        let at = (head * to.alive[set].len() + t) * self.positions + s_in;
-                        delta[at] = probs[head] * (read[head] - mean[head]);
+                    for (head, value) in self.delta(set, s_out, s_in, to.places[set][t]).enumerate() {
+                        delta[(head * to.alive[set].len() + t) * self.positions + s_in] = value;
                     }
                 }
             }
@@ -198,10 +217,9 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             let (positions, components): (Vec<usize>, Vec<usize>) = from.alive[set].iter().unzip();
             let rows = self.rows(Projection::Q, &components)?;
             let rows = b.download(&forward.sequence.rotate_rows(b, &rows, &positions)?)?;
-            values.push(edges::values(false, &from.alive[set], &to.alive[set], |_, e, t| {
-                let row =
-                    |values, row: usize| -> &[B::Element] { &<[B::Element]>::as_ref(values)[row * width..][..width] };
-                from.weight[set][e] * scale * dot(row(&rows, e), row(&pulled, t))
+            values.push(edges::values(&self.pair(Projection::Q), &from.alive[set], &to.alive[set], |_, e, t| {
+                let (row, pulled) = (&rows[e * width..][..width], &pulled[t * width..][..width]);
+                from.weight[set][e] * scale * dot(row, pulled)
             }));
         }
         Ok(values)
@@ -212,9 +230,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let b = &self.context.model.backend;
         let one = b.select(x, 0, &[set])?;
         let heads = b.shape(&one)[1] * b.shape(&one)[2];
-        let one = b.reshape(&one, &[heads, self.positions, width])?;
-        let group = self.n_heads / heads;
-        b.select(&one, 0, &(0..self.n_heads).map(|head| head / group).collect::<Vec<_>>())
+        self.repeat_heads(&b.reshape(&one, &[heads, self.positions, width])?, 0)
     }
 }
 

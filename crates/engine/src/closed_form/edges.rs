@@ -6,9 +6,9 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 
 use crate::batch_alive::BatchAlive;
 use crate::masked::MaskedForward;
-use crate::{AliveEntries, Layer, Model, component_union};
+use crate::{AliveEntries, Layer, Model, Pair, component_union, edge_count, source_rows};
 
-/// Alive entries of one layer for every set.
+/// Entries of one layer for every set.
 pub(super) struct LayerEntries<'a, E> {
     /// `[set]`
     pub(super) alive: &'a [Arc<AliveEntries>],
@@ -16,7 +16,7 @@ pub(super) struct LayerEntries<'a, E> {
     pub(super) union: Vec<usize>,
     /// `[set][row]`: place of the entry's component in the union.
     pub(super) places: Vec<Vec<usize>>,
-    /// `[set][row]`: `post * mask`; 1 for `wte`; unused for `output`.
+    /// `[set][row]`: `post * mask`; empty for `wte` and `output`.
     pub(super) weight: Vec<Vec<E>>,
     /// `[set][row]`: `pre`; the logit for `output`; empty for `wte`.
     pub(super) pre: Vec<Vec<E>>,
@@ -28,25 +28,25 @@ impl<'a, E: Element> LayerEntries<'a, E> {
         forward: &MaskedForward<B::Tensor>,
         alive: &'a BatchAlive,
         layer: Layer,
+        entries: &'a [Arc<AliveEntries>],
     ) -> Result<Self, BackendError> {
         let b = &model.backend;
-        let entries = alive.of(layer);
         let union = component_union(entries.iter().map(AsRef::as_ref));
         let mut place = vec![usize::MAX; union.last().map_or(0, |last| last + 1)];
         for (at, &component) in union.iter().enumerate() {
             place[component] = at;
         }
         let places = entries.iter().map(|set| set.iter().map(|(_, component)| place[component]).collect()).collect();
-        let ones = || entries.iter().map(|set| vec![E::from_f64(1.0); set.len()]).collect();
+        let none = || vec![Vec::new(); entries.len()];
         let (weight, pre) = match forward.activations.get(&layer) {
             Some(post) => {
-                let pre = alive.gather(b, layer, post)?;
-                let masks = alive.gather(b, layer, &forward.masks[&layer])?;
+                let pre = alive.gather(b, layer, entries, post)?;
+                let masks = alive.gather(b, layer, entries, &forward.masks[&layer])?;
                 let weigh = |(post, mask): (&Vec<E>, Vec<E>)| post.iter().zip(mask).map(|(&p, m)| p * m).collect();
                 (pre.iter().zip(masks).map(weigh).collect(), pre)
             }
-            None if layer == Layer::Output => (ones(), alive.gather(b, layer, &forward.logits)?),
-            None => (ones(), vec![Vec::new(); entries.len()]),
+            None if layer == Layer::Output => (none(), alive.gather(b, layer, entries, &forward.logits)?),
+            None => (none(), none()),
         };
         Ok(Self { alive: entries, union, places, weight, pre })
     }
@@ -60,20 +60,15 @@ impl<'a, E: Element> LayerEntries<'a, E> {
 
 /// Values of every edge of a pair, `value(s_out, source row, target row)`, in the order of edges.
 pub(super) fn values<E>(
-    crosses_positions: bool,
+    pair: &Pair,
     source: &AliveEntries,
     target: &AliveEntries,
     mut value: impl FnMut(usize, usize, usize) -> E,
 ) -> Vec<E> {
-    let sources = |s_out: usize| {
-        let at = source.rows_at(s_out);
-        if crosses_positions { 0..at.end } else { at }
-    };
-    let count = (0..source.positions()).map(|s| sources(s).len() * target.rows_at(s).len()).sum();
-    let mut values = Vec::with_capacity(count);
-    for s_out in 0..source.positions() {
+    let mut values = Vec::with_capacity(edge_count(pair, source, target));
+    for s_out in 0..target.positions() {
         for t in target.rows_at(s_out) {
-            values.extend(sources(s_out).map(|e| value(s_out, e, t)));
+            values.extend(source_rows(pair, source, s_out).map(|e| value(s_out, e, t)));
         }
     }
     values

@@ -21,9 +21,9 @@ pub(super) fn attribute<B: AttributionBackend>(
     source: Layer,
     target: Layer,
 ) -> Result<PairValues<B::Element>, BackendError> {
-    let Context { model, forward, layers } = context;
+    let Context { model, forward, sources, targets } = context;
     let b = &model.backend;
-    let (from, to) = (&layers[&source], &layers[&target]);
+    let (from, to) = (&sources[&source], &targets[&target]);
     let (d_mlp, positions) = (model.architecture.d_mlp, from.alive[0].positions());
     let slope = gelu_tanh_slope(b, &forward.outputs[&source])?;
     let slope = b.reshape(&slope, &[from.alive.len() * positions, 1, d_mlp])?;

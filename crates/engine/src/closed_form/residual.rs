@@ -15,7 +15,7 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 
 use super::{Context, PairValues, edges};
 use crate::model::NormTensors;
-use crate::{Layer, Model};
+use crate::{Layer, Pair};
 
 /// The residual stream as it grows, and who wrote to it.
 pub(super) struct ResidualReads<'a, B: AttributionBackend> {
@@ -41,10 +41,10 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
 
     /// Adds the output of `layer` to the stream.
     pub(super) fn write(&mut self, layer: Layer) -> Result<(), BackendError> {
-        let Context { model, forward, layers } = self.context;
+        let Context { model, forward, sources, .. } = self.context;
         let b = &model.backend;
         self.stream = b.add(&self.stream, &forward.outputs[&layer])?;
-        let rows = b.select(&model.components[&layer].u, 0, &layers[&layer].union)?;
+        let rows = b.select(&model.components[&layer].u, 0, &sources[&layer].union)?;
         self.written.push((layer, model.centre(&rows)?));
         Ok(())
     }
@@ -56,7 +56,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
         targets: &[Layer],
         found: &mut BTreeMap<(Layer, Layer), PairValues<B::Element>>,
     ) -> Result<(), BackendError> {
-        let Context { model, layers, .. } = self.context;
+        let model = self.context.model;
         let b = &model.backend;
         let (x, deviation) = model.standardise(&self.stream)?;
         let read = Read {
@@ -65,7 +65,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
             positions: b.shape(&x)[1],
         };
         let targets: Vec<Target<B>> =
-            targets.iter().map(|&layer| Target::new(model, norm, layer, layers)).collect::<Result<_, _>>()?;
+            targets.iter().map(|&layer| Target::new(self.context, norm, layer)).collect::<Result<_, _>>()?;
 
         // wte: one source at every position, whose vector is the embedding there.
         let against_x = b.download(&b.sum(&b.mul(&self.embedding, &x)?, 2)?)?;
@@ -99,14 +99,10 @@ struct Target<B: AttributionBackend> {
 }
 
 impl<B: AttributionBackend> Target<B> {
-    fn new(
-        model: &Model<B>,
-        norm: &NormTensors<B::Tensor>,
-        layer: Layer,
-        layers: &BTreeMap<Layer, edges::LayerEntries<'_, B::Element>>,
-    ) -> Result<Self, BackendError> {
+    fn new(context: &Context<'_, B>, norm: &NormTensors<B::Tensor>, layer: Layer) -> Result<Self, BackendError> {
+        let model = context.model;
         let (b, d) = (&model.backend, model.architecture.d_model);
-        let entries = &layers[&layer];
+        let entries = &context.targets[&layer];
         let selected = b.select(model.reader(layer), 1, &entries.union)?;
         let readers = b.mul(&selected, &b.reshape(&norm.weight, &[d, 1])?)?;
         // `pre` is `<g, x>` and what the norm's bias adds to it.
@@ -137,7 +133,7 @@ impl<B: AttributionBackend> Read<'_, B> {
         virtual_weights: &[B::Element],
         against_x: &[B::Element],
     ) -> PairValues<B::Element> {
-        let entries = &self.context.layers[&target.layer];
+        let entries = &self.context.targets[&target.layer];
         let of_set = |set: usize| {
             entries.map(set, |position, place, row| {
                 let at = set * self.positions + position;
@@ -158,14 +154,15 @@ impl<B: AttributionBackend> Read<'_, B> {
         virtual_weights: &[B::Element],
         against_x: &[B::Element],
     ) -> PairValues<B::Element> {
-        let (from, to) = (&self.context.layers[&source], &self.context.layers[&target.layer]);
+        let (from, to) = (&self.context.sources[&source], &self.context.targets[&target.layer]);
         let width = from.union.len();
+        let pair = Pair { source, target: target.layer, crosses_positions: false };
         let of_set = |set: usize| {
             let at = |position: usize| set * self.positions + position;
             let weight = from
                 .map(set, |position, _, row| from.weight[set][row] * B::Element::from_f64(self.inverse[at(position)]));
             let against_x = from.map(set, |position, place, _| against_x[at(position) * width + place]);
-            edges::values(false, &from.alive[set], &to.alive[set], |_, e, t| {
+            edges::values(&pair, &from.alive[set], &to.alive[set], |_, e, t| {
                 let direct = virtual_weights[to.places[set][t] * width + from.places[set][e]];
                 weight[e] * (direct - against_x[e] * target.against_x[set][t])
             })

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use tributary_backend::Element;
 use tributary_engine::{
-    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Projection, Prompt, SetAttributions, edge_count, pair_table,
+    AliveEntries, Borderline, Layer, LayerNodes, Pair, PairAttribution, Projection, Prompt, SetAttributions,
+    edge_count, pair_table,
 };
 use tributary_results::{Manifest, ModelInfo, ResultError, ResultWriter, RunInfo, Settings, Timings};
 
@@ -46,12 +46,14 @@ impl Results {
             method: "auto".to_owned(),
             output_probs: self.output_probs,
             threads: None,
+            allow_tf32: false,
         }
     }
 
     pub(crate) fn run_info(&self) -> RunInfo {
         RunInfo {
             model: self.model.clone(),
+            inputs: None,
             backend: "naive".to_owned(),
             device: "cpu".to_owned(),
             dtype: "f32".to_owned(),
@@ -67,36 +69,6 @@ impl Results {
             writer.write_set(place, set, prompt, None)?;
         }
         writer.finish(self.run_info())
-    }
-}
-
-/// A set with every number passed through `convert`.
-pub(crate) fn converted<A, B: Element>(set: &SetAttributions<A>, convert: impl Fn(&A) -> B) -> SetAttributions<B> {
-    let all = |values: &[A]| values.iter().map(&convert).collect::<Vec<B>>();
-    SetAttributions {
-        name: set.name.clone(),
-        nodes: set
-            .nodes
-            .iter()
-            .map(|(&layer, nodes)| {
-                let (alive, original) = (Arc::clone(&nodes.alive), Arc::clone(&nodes.original));
-                let (importance, activation) = (all(&nodes.importance), all(&nodes.activation));
-                (layer, LayerNodes { alive, original, importance, activation })
-            })
-            .collect(),
-        pairs: set
-            .pairs
-            .iter()
-            .map(|pair| PairAttribution {
-                pair: pair.pair,
-                source: Arc::clone(&pair.source),
-                target: Arc::clone(&pair.target),
-                original_source: Arc::clone(&pair.original_source),
-                original_target: Arc::clone(&pair.original_target),
-                values: all(&pair.values),
-            })
-            .collect(),
-        output_probs: all(&set.output_probs),
     }
 }
 
@@ -162,6 +134,8 @@ impl Random {
                 }
             })
             .collect();
-        SetAttributions { name, nodes, pairs, output_probs: self.numbers(positions * model.vocab) }
+        let near = |layer, component| Borderline { layer, position: 0, component, importance: 0.1 };
+        let borderline = (0..self.below(3)).map(|token| near(Layer::Output, token)).collect();
+        SetAttributions { name, nodes, pairs, output_probs: self.numbers(positions * model.vocab), borderline }
     }
 }

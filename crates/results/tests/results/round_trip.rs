@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tributary_results::{ResultFolder, ResultWriter};
 
-use crate::random::{Results, converted};
+use crate::random::Results;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -51,8 +51,8 @@ proptest! {
         let results = Results::random(seed);
         let (set, prompt) = &results.sets[0];
         // Three times a number with few digits, off by less than half a float32 step.
-        let wide = converted(set, |&value| f64::from(value) * 3.0 * (1.0 + 1e-9));
-        let narrow = converted(set, |&value| value * 3.0);
+        let wide = set.map(|value| f64::from(value) * 3.0 * (1.0 + 1e-9));
+        let narrow = set.map(|value| value * 3.0);
         let files = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let mut writer = ResultWriter::create(files[0].path(), false, results.settings()).unwrap();
         writer.write_set(0, &wide, prompt, None).unwrap();

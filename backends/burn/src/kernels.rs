@@ -1,0 +1,38 @@
+//! What a backend package may decide over a burn backend.
+
+use std::fmt;
+
+use burn_backend::Backend;
+use burn_backend::tensor::FloatTensor;
+
+/// How a burn backend does what burn leaves open.
+pub trait Kernels<B: Backend>: Clone + fmt::Debug + Send + 'static {
+    /// `[.., m, k] x [.., k, n] -> [.., m, n]` for two tensors of equal rank, neither empty, whose leading axes are equal
+    /// or 1. `Err` is what the device said.
+    fn matmul(&self, lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> Result<FloatTensor<B>, String>;
+
+    /// Largest element along `axis`, which stays with length 1, of a tensor that is not empty.
+    fn max(&self, x: FloatTensor<B>, axis: usize) -> FloatTensor<B> {
+        B::float_max_dim(x, axis)
+    }
+
+    /// Calls what panics where the device has failed; `Err` says how.
+    fn guard<T>(&self, call: impl FnOnce() -> T) -> Result<T, String> {
+        Ok(call())
+    }
+
+    /// What has failed on the device without an error coming back, since the last call. Asked after every download.
+    fn take_failure(&self) -> Option<String> {
+        None
+    }
+}
+
+/// burn's own choices.
+#[derive(Clone, Copy, Debug)]
+pub struct BurnKernels;
+
+impl<B: Backend> Kernels<B> for BurnKernels {
+    fn matmul(&self, lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> Result<FloatTensor<B>, String> {
+        Ok(B::float_matmul(lhs, rhs))
+    }
+}

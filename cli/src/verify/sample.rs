@@ -1,0 +1,127 @@
+//! Drawing edges out of a result, and the targets they lead to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fastrand::Rng;
+use tributary_engine::{
+    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Targets, Thresholds, alive_components,
+};
+use tributary_results::ResultFolder;
+
+use crate::CliError;
+
+/// What is kept of a stored set.
+pub(crate) struct StoredSet {
+    pub(crate) name: String,
+    pub(crate) nodes: BTreeMap<Layer, LayerNodes<f32>>,
+    pub(crate) edges: Vec<SampledEdge>,
+}
+
+/// An edge drawn from a result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SampledEdge {
+    /// Place in the pair table.
+    pub(crate) pair: usize,
+    /// Position and component.
+    pub(crate) source: (usize, usize),
+    /// Position and component.
+    pub(crate) target: (usize, usize),
+    pub(crate) value: f32,
+}
+
+/// Draws `samples` edges, spread evenly over all pairs of all sets that have any; all edges when there are no more.
+pub(crate) fn draw(folder: &ResultFolder, samples: u64, seed: u64) -> Result<Vec<StoredSet>, CliError> {
+    let mut rng = Rng::with_seed(seed);
+    let sizes: Vec<Vec<usize>> =
+        folder.manifest().sets.iter().map(|set| set.pairs.iter().map(|pair| pair.edges).collect()).collect();
+    let quotas = quotas(&sizes, samples, &mut rng);
+    let mut stored = Vec::with_capacity(sizes.len());
+    for ((set, sizes), quotas) in folder.manifest().sets.iter().zip(&sizes).zip(&quotas) {
+        let read = folder.read_set(&set.name)?;
+        let mut edges = Vec::new();
+        for (pair, attribution) in read.pairs.iter().enumerate() {
+            // The manifest is not trusted to count right.
+            let size = sizes[pair].min(attribution.values.len());
+            let places = places(size, quotas[pair].min(size), &mut rng);
+            edges.extend(edges_at(pair, attribution, &places));
+        }
+        stored.push(StoredSet { name: read.name, nodes: read.nodes, edges });
+    }
+    Ok(stored)
+}
+
+/// How many edges to draw of each, `[set][pair]`, of which there are `sizes`: one more of each in turn, in an order drawn
+/// once, until there are enough.
+fn quotas(sizes: &[Vec<usize>], samples: u64, rng: &mut Rng) -> Vec<Vec<usize>> {
+    let mut quotas: Vec<Vec<usize>> = sizes.iter().map(|pairs| vec![0; pairs.len()]).collect();
+    let all = sizes.iter().enumerate().flat_map(|(set, pairs)| (0..pairs.len()).map(move |pair| (set, pair)));
+    let mut open: Vec<(usize, usize)> = all.filter(|&(set, pair)| sizes[set][pair] > 0).collect();
+    rng.shuffle(&mut open);
+    let mut left = samples;
+    while left > 0 && !open.is_empty() {
+        let each = usize::try_from(left / open.len() as u64).unwrap_or(usize::MAX).max(1);
+        for &(set, pair) in &open {
+            let more = each.min(sizes[set][pair] - quotas[set][pair]).min(usize::try_from(left).unwrap_or(usize::MAX));
+            quotas[set][pair] += more;
+            left -= more as u64;
+        }
+        open.retain(|&(set, pair)| quotas[set][pair] < sizes[set][pair]);
+    }
+    quotas
+}
+
+/// `count` different numbers below `size`, ascending.
+fn places(size: usize, count: usize, rng: &mut Rng) -> Vec<usize> {
+    if count == size {
+        return (0..size).collect();
+    }
+    // Of the smaller part, those to take or those to leave, so that drawing an old number again stays rare.
+    let leave = count > size / 2;
+    let wanted = if leave { size - count } else { count };
+    let mut drawn = BTreeSet::new();
+    while drawn.len() < wanted {
+        drawn.insert(rng.usize(0..size));
+    }
+    if leave { (0..size).filter(|place| !drawn.contains(place)).collect() } else { drawn.into_iter().collect() }
+}
+
+fn edges_at(pair: usize, attribution: &PairAttribution<f32>, places: &[usize]) -> Vec<SampledEdge> {
+    let entries = |alive: &AliveEntries| alive.iter().collect::<Vec<_>>();
+    let (sources, targets) = (entries(&attribution.source), entries(&attribution.target));
+    let mut rows = attribution.edges().enumerate();
+    let edge = |&place: &usize| {
+        let (_, (source, target)) = rows.find(|(at, _)| *at == place)?;
+        Some(SampledEdge { pair, source: sources[source], target: targets[target], value: attribution.values[place] })
+    };
+    places.iter().filter_map(edge).collect()
+}
+
+impl StoredSet {
+    /// The entries that the sampled edges lead to.
+    pub(crate) fn targets(&self, pairs: &[tributary_results::PairEntry]) -> Targets {
+        let mut rows: BTreeMap<Layer, BTreeSet<[u32; 2]>> = BTreeMap::new();
+        for edge in &self.edges {
+            let (position, component) = edge.target;
+            rows.entry(pairs[edge.pair].target).or_default().insert([position as u32, component as u32]);
+        }
+        let positions = self.positions();
+        let entries =
+            |rows: BTreeSet<[u32; 2]>| AliveEntries::from_rows(positions, &rows.into_iter().collect::<Vec<_>>());
+        rows.into_iter().filter_map(|(layer, rows)| Some((layer, entries(rows)?))).collect()
+    }
+
+    fn positions(&self) -> usize {
+        self.nodes[&Layer::Wte].alive.positions()
+    }
+
+    /// The first layer at which `read`, a set of the same name, is not what the result was computed from.
+    pub(crate) fn differs_from(&self, read: &CiSet, thresholds: Thresholds) -> Option<Layer> {
+        let same = |(layer, nodes): (&Layer, &LayerNodes<f32>)| {
+            let Some(ci) = read.layers.get(layer) else { return !matches!(layer, Layer::Linear { .. }) };
+            let alive = alive_components(ci, thresholds.ci);
+            let value = |(position, component): (usize, usize)| ci.values[position * ci.components + component];
+            alive == *nodes.alive && alive.iter().map(value).eq(nodes.importance.iter().copied())
+        };
+        self.nodes.iter().find(|&nodes| !same(nodes)).map(|(layer, _)| *layer)
+    }
+}

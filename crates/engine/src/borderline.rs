@@ -1,0 +1,60 @@
+//! Entries that rounding decides over.
+//!
+//! Who is alive follows from comparisons with thresholds. Causal importances that come in a file are compared as they
+//! are, the same on every backend. What a backend computes itself, output probabilities and the model's own causal
+//! importances, is rounded, and a value within rounding of its threshold may pass on one backend and not on another. Every
+//! backend compares plainly, and says which entries were that near; whoever compares results of two backends allows for
+//! those alone.
+
+use tributary_backend::Element;
+
+use crate::{CiSet, Layer, SetAttributions, Thresholds};
+
+/// An entry, alive or not, whose importance lies within [`Thresholds::margin`] of its threshold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Borderline {
+    /// Its layer.
+    pub layer: Layer,
+    /// Its position.
+    pub position: usize,
+    /// Its component; the token for `output`.
+    pub component: usize,
+    /// Its causal importance or probability.
+    pub importance: f64,
+}
+
+/// The borderline entries of a set, in the order of layers, positions and components. `computed` is the set whose causal
+/// importances the backend computed, if it did.
+pub(crate) fn borderline<E: Element>(
+    graph: &SetAttributions<E>,
+    computed: Option<&CiSet>,
+    thresholds: Thresholds,
+    vocab: usize,
+) -> Vec<Borderline> {
+    let margin = Thresholds::margin(E::DTYPE);
+    let mut found = Vec::new();
+    for (&layer, ci) in computed.iter().flat_map(|set| &set.layers) {
+        let importances = ci.values.iter().map(|&value| f64::from(value));
+        found.extend(near(layer, importances, ci.components, thresholds.ci, margin));
+    }
+    let probs = graph.output_probs.iter().map(|prob| prob.to_f64());
+    found.extend(near(Layer::Output, probs, vocab, thresholds.output_prob, margin));
+    found
+}
+
+/// Entries of `importances`, `[positions, components]`, within `margin` of `threshold`.
+///
+/// Not those of exactly 0, to which causal-importance functions clamp nearly everything. Where another backend has such an
+/// entry alive, it is borderline there: a comparison takes what either side names.
+fn near(
+    layer: Layer,
+    importances: impl Iterator<Item = f64>,
+    components: usize,
+    threshold: f64,
+    margin: f64,
+) -> impl Iterator<Item = Borderline> {
+    let entry =
+        move |(at, importance)| Borderline { layer, position: at / components, component: at % components, importance };
+    let is_near = move |&(_, importance): &(usize, f64)| importance != 0.0 && (importance - threshold).abs() <= margin;
+    importances.enumerate().filter(is_near).map(entry)
+}

@@ -1,0 +1,8 @@
+//! Lets the suites find libtorch, where they are built with it.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    if let Ok(libraries) = std::env::var("DEP_TRIBUTARY_TCH_LIBRARIES") {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{libraries}");
+    }
+}

@@ -1,0 +1,79 @@
+#!/bin/sh
+# Checks tributary's GPU backends on this machine: conformance, golden cases, equivalence with the CPU backends, and the
+# command itself. Needs an NVIDIA driver and, for the backend cuda, NVRTC and CUDA's headers; for the backend tch, PyTorch
+# 2.11.0 with CUDA. No Rust, no network. Writes report.txt (or $1) and exits 1 if anything that ran failed.
+cd "$(dirname "$0")" || exit 1
+here=$(pwd)
+report=${1:-$here/report.txt}
+export TRIBUTARY_ROOT="$here" INSTA_WORKSPACE_ROOT="$here" INSTA_UPDATE=no CI=true
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+
+# Where pip puts what the toolkit would have brought. A toolkit that is installed comes first.
+site=$(python3 -c 'import nvidia; print(list(nvidia.__path__)[0])' 2>/dev/null)
+for cuda in "$site"/cu13 "$site"/cu12; do
+    [ -d "$cuda/lib" ] && LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$cuda/lib"
+    if [ -z "$CUDA_PATH" ] && [ ! -d /usr/local/cuda ] && [ -f "$cuda/include/cuda_runtime.h" ]; then
+        export CUDA_PATH="$cuda"
+    fi
+done
+torch=$(python3 -c 'import torch; print(torch.__path__[0]) if torch.__version__.startswith("2.11.0") else None' 2>/dev/null)
+[ -n "$torch" ] && LD_LIBRARY_PATH="$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export LD_LIBRARY_PATH
+
+failed=
+# Runs a step into the report; remembers which failed.
+step() {
+    name=$1
+    shift
+    printf '\n== %s\n$ %s\n' "$name" "$*"
+    start=$(date +%s)
+    "$@" 2>&1
+    status=$?
+    printf '== %s: exit %s after %s s\n' "$name" "$status" "$(($(date +%s) - start))"
+    [ $status -eq 0 ] || failed="$failed $name"
+}
+
+# A step that has to fail.
+step_fails() {
+    name=$1
+    shift
+    printf '\n== %s (has to fail)\n$ %s\n' "$name" "$*"
+    "$@" 2>&1 && failed="$failed $name"
+}
+
+everything() {
+    date -u
+    uname -srm
+    nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv 2>&1 || echo "no nvidia-smi"
+    echo "CUDA_PATH=$CUDA_PATH LD_LIBRARY_PATH=$LD_LIBRARY_PATH"
+    step backends bin/tributary backends
+    for suite in conformance golden equivalence; do
+        step "cuda-$suite" "tests/cuda/$suite" --nocapture
+    done
+    if [ -n "$torch" ]; then
+        for suite in conformance golden equivalence; do
+            step "tch-$suite" "tests/tch/$suite" --nocapture
+        done
+    else
+        echo "SKIPPED: tch: python3 has no PyTorch 2.11.0"
+    fi
+    for backend in cuda ${torch:+tch}; do
+        for example in "gpt2s-2L walked"; do
+            set -- $example
+            out="$work/$backend-$1"
+            step "attribute-$backend" bin/tributary attribute --backend "$backend" --device cuda \
+                --model "examples/$1" --ci-sets "examples/$2.ci_sets.json" --out "$out"
+            step "verify-$backend-by-flex" bin/tributary verify "$out" --backend flex --samples 100000
+        done
+    done
+    # That the default is full precision shows in that TF32 is not good enough.
+    step attribute-cuda-tf32 bin/tributary attribute --backend cuda --allow-tf32 \
+        --model examples/gpt2s-2L --ci-sets examples/walked.ci_sets.json --out "$work/tf32"
+    step_fails verify-cuda-tf32 bin/tributary verify "$work/tf32" --backend flex --samples 100000 --tolerance 1e-5
+    printf '\n'
+    if [ -z "$failed" ]; then echo "ALL PASSED"; else echo "FAILED:$failed"; fi
+}
+
+everything | tee "$report"
+tail -n 1 "$report" | grep -q '^ALL PASSED$'

@@ -66,8 +66,9 @@ struct Sensitivity(Vec<Vec<f64>>);
 
 impl Sensitivity {
     /// The largest of a few random movements of the weights, each weight by up to 2^-23 of itself, on the naive float64
-    /// backend; and 2^-23 of the largest pair to the same target, for pairs that are zero whatever the weights, as from a
-    /// query at the first position.
+    /// backend. And 2^-23 of the target's activations and of the largest pair that leads to it: some attributions are the
+    /// difference of terms of that size that are equal whatever the weights, as from a query at the first position, or
+    /// through a norm from the only thing it normalises.
     fn new(weights: &Weights, sets: &[CiSet], thresholds: Thresholds, seed: u64) -> Self {
         let run = |weights: &Weights| {
             let model = Model::upload(NaiveBackend, weights).unwrap();
@@ -87,7 +88,8 @@ impl Sensitivity {
             }
         }
         for (largest, exact) in largest.iter_mut().zip(&exact) {
-            let mut of_target: BTreeMap<Layer, f64> = BTreeMap::new();
+            let mut of_target: BTreeMap<Layer, f64> =
+                exact.nodes.iter().map(|(&layer, nodes)| (layer, norm(&nodes.activation))).collect();
             for pair in &exact.pairs {
                 let of_target = of_target.entry(pair.pair.target).or_default();
                 *of_target = of_target.max(norm(&pair.values));
@@ -210,10 +212,11 @@ proptest! {
         let output_prob = f64::from(probs[pick.index(probs.len())]);
         let thresholds = Thresholds { output_prob, ..THRESHOLDS };
         let outcomes = run_all(&weights, Sets::Given(&sets), thresholds);
-        for outcome in &outcomes {
+        // The threshold is off by a rounding in f32, which is more than one in f64.
+        for outcome in outcomes.iter().filter(|outcome| outcome.dtype == Dtype::F32) {
             prop_assert!(
                 !outcome.sets[0].borderline.is_empty(),
-                "{} does not name the entry at {output_prob}", outcome.by
+                "{} does not name the entry at {}", outcome.by, output_prob
             );
         }
         let sensitivity = Sensitivity::new(&weights, &sets, thresholds, shape.seed);
@@ -280,7 +283,7 @@ on_every_backend!([a_set_alone_is_what_it_is_in_a_batch, runs_are_the_same]);
 
 /// A bundled trained run and its CI sets.
 fn bundled() -> (Weights, Vec<CiSet>) {
-    let case = GoldenCase::bundled().into_iter().find(|case| case.name.starts_with("gpt2s")).expect("the GPT2 case");
+    let case = GoldenCase::bundled().into_iter().find(|case| case.name == "gpt2s-2L/walked").expect("the case");
     let run = TrainedRun::load(&case.run, &RunOptions::default()).unwrap();
     let sets = run.ci_sets(&case.ci_sets, &[]).unwrap().sets;
     (run.weights, sets)

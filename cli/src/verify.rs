@@ -44,7 +44,7 @@ pub(crate) fn run(args: &VerifyArgs, backend: &Selected<'_>) -> Result<ExitCode,
         let difference = format!("its weights have the fingerprint {found}, the result's {expected}; give --model");
         return Err(other_input(args, &model, difference));
     }
-    reporter.step(&format!("drawing {} edges of {}", args.samples, args.result.display()));
+    reporter.step(&format!("drawing edges of {}", args.result.display()));
     let stored = sample::draw(&folder, args.samples, args.seed)?;
     let manifest = folder.manifest().clone();
     backend.run(Task::Verify(Box::new(Job { args, manifest, stored, run, ci_sets, reporter })))
@@ -134,7 +134,7 @@ impl Job<'_> {
     }
 }
 
-/// How far apart two correct computations may be, as a part of the largest attribution of a pair.
+/// How far apart two correct computations may be, as a part of the largest value of a pair.
 ///
 /// An attribution is a sum of some hundred to thousand rounded terms of about that size, some ten layers deep. In f32
 /// that leaves a few times 2^-24 = 6e-8 in the mean, and in the worst of many edges some ten times more. Between two float64 computations, it

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use tributary_backend::Element;
-use tributary_engine::{Layer, SetAttributions};
-use tributary_results::{BorderlineEntry, Manifest};
+use tributary_engine::{Layer, LayerNodes, SetAttributions};
+use tributary_results::{BorderlineEntry, Manifest, PairEntry};
 
 use super::sample::{SampledEdge, StoredSet};
 use crate::console;
@@ -33,24 +33,30 @@ struct Difference {
     set: usize,
     edge: SampledEdge,
     recomputed: f64,
-    /// Absolute difference over the [scale](Scales) of the edge.
+    /// Absolute difference over the [scale](Scales) of the edge's pair.
     relative: f64,
 }
 
-/// What the differences of each pair of a set are measured by: its largest absolute attribution, and at least a tenth of
-/// the largest of all pairs to the same target. A pair may be nothing but the rounding of a sum that is exactly zero, as
-/// from a query at the first position, which has one key to attend to; the sum's terms are as large as those of the others.
+/// What the differences of each pair of a set are measured by: the pair's largest absolute attribution, and at least the
+/// target's largest activation and a tenth of the largest attribution of all pairs to the target. A pair may be nothing but
+/// rounding, the difference of terms of that size that are equal: as from a query at the first position, which has one key
+/// to attend to, or through a norm from the only thing it normalises.
 struct Scales(Vec<f64>);
 
 impl Scales {
-    fn new(manifest: &Manifest, set: usize) -> Self {
+    fn new(manifest: &Manifest, set: usize, nodes: &BTreeMap<Layer, LayerNodes<f32>>) -> Self {
         let largest = |pair: usize| manifest.sets[set].pairs[pair].largest.map_or(0.0, f64::from);
+        let activation = |nodes: &LayerNodes<f32>| -> f64 {
+            f64::from(nodes.activation.iter().fold(0.0_f32, |a, b| a.max(b.abs())))
+        };
         let mut of_target: BTreeMap<Layer, f64> = BTreeMap::new();
         for (at, pair) in manifest.pairs.iter().enumerate() {
             let of_target = of_target.entry(pair.target).or_default();
             *of_target = of_target.max(largest(at));
         }
-        let scale = |(at, pair): (usize, &tributary_results::PairEntry)| largest(at).max(0.1 * of_target[&pair.target]);
+        let scale = |(at, pair): (usize, &PairEntry)| {
+            largest(at).max(0.1 * of_target[&pair.target]).max(activation(&nodes[&pair.target]))
+        };
         Self(manifest.pairs.iter().enumerate().map(scale).collect())
     }
 }
@@ -124,7 +130,7 @@ impl Comparison {
         recomputed: &SetAttributions<E>,
         undecided: &BTreeSet<(Layer, usize, usize)>,
     ) {
-        let Scales(scales) = Scales::new(manifest, set);
+        let Scales(scales) = Scales::new(manifest, set, &stored.nodes);
         for &edge in &stored.edges {
             let pair = &recomputed.pairs[edge.pair];
             let Some(at) = pair.edge_of(edge.source, edge.target) else {
@@ -146,9 +152,11 @@ impl Comparison {
         }
     }
 
-    /// Whether nodes are the same and no edge differs by more than `tolerance`.
+    /// Whether nodes are the same and neither one edge nor all together differ by more than `tolerance`.
     pub(crate) fn passes(&self, tolerance: f64) -> bool {
-        self.other_nodes.is_empty() && self.largest.is_none_or(|largest| largest.relative <= tolerance)
+        self.other_nodes.is_empty()
+            && self.relative_l2() <= tolerance
+            && self.largest.is_none_or(|largest| largest.relative <= tolerance)
     }
 
     /// Relative L2 error over all compared edges.
@@ -162,19 +170,18 @@ impl Comparison {
             "{} edges computed by {} on {} {}, {}, computed again by {how}\n",
             self.edges, run.method, run.backend, run.device, run.dtype
         );
-        let _ = match self.other_nodes.len() {
-            0 => writeln!(
-                text,
-                "nodes: all {} the same, but for {} within rounding of a threshold",
-                self.nodes, self.borderline
-            ),
-            count => writeln!(text, "nodes: {count} differ\n  {}", self.other_nodes[..count.min(10)].join("\n  ")),
+        let _ = match (self.other_nodes.len(), self.borderline) {
+            (0, 0) => writeln!(text, "nodes: all {} the same", self.nodes),
+            (0, near) => {
+                writeln!(text, "nodes: all {} the same, but for {near} within rounding of a threshold", self.nodes)
+            }
+            (count, _) => writeln!(text, "nodes: {count} differ\n  {}", self.other_nodes[..count.min(10)].join("\n  ")),
         };
         if let Some(Difference { set, edge, recomputed, relative }) = self.largest {
             let pair = &manifest.pairs[edge.pair];
             let _ = writeln!(
                 text,
-                "largest difference: {relative:.2e} of its pair's largest attribution, at set {}, {} {:?} -> {} {:?}: \
+                "largest difference: {relative:.2e} of the largest value of its pair, at set {}, {} {:?} -> {} {:?}: \
                  {:e} stored, {recomputed:e} computed again",
                 console::plain(&manifest.sets[set].name),
                 pair.source,

@@ -106,12 +106,19 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
 
     fn upload(&self, values: &[E], shape: &[usize]) -> Result<BurnTensor<B>, BackendError> {
         shape::upload(values.len(), shape)?;
+        // Some devices have no copy of nothing.
+        if values.is_empty() {
+            return Ok(BurnTensor::Plain(B::float_empty(Shape::from(shape), &self.device, E::dtype().into())));
+        }
         let data = TensorData::new(values.to_vec(), shape.to_vec());
         let tensor = self.kernels.guard(|| B::float_from_data(data, &self.device));
         tensor.map(BurnTensor::Plain).map_err(|message| self.fail("upload", &message))
     }
 
     fn download(&self, tensor: &BurnTensor<B>) -> Result<Vec<E>, BackendError> {
+        if shape::elements(&tensor.shape()) == 0 {
+            return Ok(Vec::new());
+        }
         let read = self.kernels.guard(|| try_read_sync(B::float_into_data(tensor.primitive())));
         let data = read
             .map_err(|message| self.fail("download", &message))?

@@ -1,7 +1,10 @@
 //! Finding and opening GPUs.
 
+use std::sync::Once;
+
 use burn_backend::{Backend, DType};
 use burn_cuda::CudaDevice;
+use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use tributary_backend::{AvailableDevice, BackendError, Capabilities, Dtype};
 use tributary_burn::BurnBackend;
 
@@ -22,12 +25,25 @@ const CAPABILITIES: Capabilities = Capabilities { deterministic: false };
 pub fn devices() -> Result<Vec<AvailableDevice>, String> {
     let mut devices = tributary_nvidia::driver()?.devices();
     toolkit::check()?;
+    configure();
     for (index, device) in devices.iter_mut().enumerate() {
         let index = CudaDevice::new(index);
         let has_f64 = failure::catch(move || burn_cuda::Cuda::<f64, i32>::supports_dtype(&index, DType::F64))?;
         device.dtypes = if has_f64 { vec![Dtype::F32, Dtype::F64] } else { vec![Dtype::F32] };
     }
     Ok(devices)
+}
+
+/// Sets cubecl up, before it is first used.
+fn configure() {
+    static CONFIGURED: Once = Once::new();
+    CONFIGURED.call_once(|| {
+        let mut config = CubeClRuntimeConfig::default();
+        // An error is kept with the stream it happened in, and a download reports those of its own stream alone; streams
+        // go by threads. With one stream for all, no download misses an error.
+        config.streaming.max_streams = 1;
+        CubeClRuntimeConfig::set(config);
+    });
 }
 
 /// The backend in `f32` on `cuda` or `cuda:N`.

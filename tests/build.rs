@@ -3,6 +3,6 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if let Ok(libraries) = std::env::var("DEP_TRIBUTARY_TCH_LIBRARIES") {
-        println!("cargo::rustc-link-arg=-Wl,-rpath,{libraries}");
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{libraries},--disable-new-dtags");
     }
 }

@@ -159,7 +159,7 @@ fn borderline(set: &SetAttributions<f64>) -> BTreeSet<Entry> {
     set.borderline.iter().map(|entry| (entry.layer, entry.position, entry.component)).collect()
 }
 
-/// Every pair of outcomes: nodes the same but for borderline ones, and values of every pair of layers that has the same
+/// Every pair of outcomes: gives how many values were compared within a finite bound. Nodes the same but for borderline ones, and values of every pair of layers that has the same
 /// nodes within `bound`.
 fn compare_all(
     outcomes: &[Outcome],
@@ -181,6 +181,9 @@ fn compare_all(
                 for (pair, (ours, theirs)) in ours.pairs.iter().zip(&theirs.pairs).enumerate() {
                     let Some(distance) = distance(ours, theirs) else { continue };
                     let bound = bound(index, pair, ours, [a.dtype, b.dtype]);
+                    if bound == f64::INFINITY {
+                        continue;
+                    }
                     prop_assert!(
                         distance <= bound,
                         "{}, {:?}: {:e} apart, at most {:e}",
@@ -207,7 +210,9 @@ proptest! {
         let sets = shape.ci_sets(&weights);
         let outcomes = run_all(&weights, Sets::Given(&sets), THRESHOLDS);
         let sensitivity = Sensitivity::new(&weights, &sets, THRESHOLDS, shape.seed);
-        compare_all(&outcomes, |set, pair, found, dtypes| sensitivity.bound(set, pair, found, dtypes))?;
+        let compared = compare_all(&outcomes, |set, pair, found, dtypes| sensitivity.bound(set, pair, found, dtypes))?;
+        // Of too many cases in which nothing is compared, proptest complains.
+        prop_assume!(compared > 0);
     }
 
     /// A threshold set at a probability that one backend found: others find it a rounding higher or lower and disagree on

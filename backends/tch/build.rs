@@ -8,6 +8,7 @@ fn main() {
     // The folder itself rather than a link to it: the loader looks for libtorch's own libraries relative to it.
     let libraries = std::fs::canonicalize(&libraries).unwrap_or_else(|_| libraries.into());
     let libraries = libraries.display();
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{libraries}");
+    // As RPATH rather than RUNPATH: another PyTorch on LD_LIBRARY_PATH must not come first.
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{libraries},--disable-new-dtags");
     println!("cargo::metadata=LIBRARIES={libraries}");
 }

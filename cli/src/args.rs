@@ -149,15 +149,15 @@ pub(crate) struct VerifyArgs {
     /// How attributions are computed; `auto` is the other method than the result's where the model allows
     #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
     pub(crate) method: MethodArg,
-    /// How many edges to recompute, drawn from all sets and pairs alike; with as many as there are, all
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) samples: u64,
+    /// How many edges to recompute, drawn evenly from the pairs of all sets; with as many as there are, all [default: one
+    /// of each pair of each set, and at least 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) samples: Option<u64>,
     /// Which edges are drawn: the same ones for the same seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Largest difference that passes, as a part of the largest value of the edge's pair, attribution or target
-    /// activation; also the largest relative L2 error of all [default: 1e-5; 1e-6 between two float64 computations;
-    /// 1e-2 with TF32]
+    /// Largest difference that passes, as a part of the largest value at the edge's target: its activation and all
+    /// attributions to it [default: 1e-5; 1e-6 between two float64 computations; 1e-2 with TF32]
     #[arg(long, value_name = "X", value_parser = threshold)]
     pub(crate) tolerance: Option<f64>,
     /// No progress

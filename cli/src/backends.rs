@@ -44,11 +44,19 @@ impl<'a> Backends<'a> {
         Self { own, is_plugin: true }
     }
 
-    /// The backend and the device that the flags ask for. Says on stderr what `auto` took and why, unless `quiet`.
-    pub(crate) fn choose(&self, args: &'a ComputeArgs, dtype: Dtype, quiet: bool) -> Result<Chosen<'a>, CliError> {
+    /// The backend and the device that the flags ask for. Says on stderr what `auto` took and why, unless `quiet`. With
+    /// `on_cpu`, `auto` without a device is the CPU.
+    pub(crate) fn choose(
+        &self,
+        args: &'a ComputeArgs,
+        dtype: Dtype,
+        on_cpu: bool,
+        quiet: bool,
+    ) -> Result<Chosen<'a>, CliError> {
+        let cpu = on_cpu.then_some("cpu");
         match args.backend.as_str() {
             AUTO if self.is_plugin => Self::take(&self.own[0], args, dtype),
-            AUTO => self.choose_best(args, dtype, quiet),
+            AUTO => self.choose_best(args, args.device.as_deref().or(cpu), dtype, quiet),
             name => self.named(name, args, dtype),
         }
     }
@@ -83,8 +91,13 @@ impl<'a> Backends<'a> {
         Ok(Chosen::Own(Selected::new(entry, device.name.clone(), dtype, args)))
     }
 
-    fn choose_best(&self, args: &'a ComputeArgs, dtype: Dtype, quiet: bool) -> Result<Chosen<'a>, CliError> {
-        let device = args.device.as_deref();
+    fn choose_best(
+        &self,
+        args: &'a ComputeArgs,
+        device: Option<&str>,
+        dtype: Dtype,
+        quiet: bool,
+    ) -> Result<Chosen<'a>, CliError> {
         let mut passed_over = Vec::new();
         for (name, wanted) in AUTO_ORDER {
             let own = self.own.iter().find(|entry| entry.name == name);
@@ -122,7 +135,7 @@ impl<'a> Backends<'a> {
     /// The plugin to ask when a GPU is looked for; or why there is no need to ask. Starting one costs up to a second.
     fn plugin_for_auto(name: &str, device: Option<&str>) -> Result<Plugin, String> {
         if device.is_some_and(|device| !device.starts_with("cuda")) {
-            return Err("it is taken for GPUs alone".to_owned());
+            return Err("it is taken for devices named cuda alone".to_owned());
         }
         let plugin = Plugin::find(name).ok_or_else(|| "not installed".to_owned())?;
         if cfg!(target_os = "linux") && !GPU_FILES.iter().any(|file| Path::new(file).exists()) {
@@ -131,9 +144,9 @@ impl<'a> Backends<'a> {
         Ok(plugin)
     }
 
-    /// What this executable is, for whoever found it as a plugin.
-    pub(crate) fn own_report(&self) -> Report {
-        self.own[0].report()
+    /// What this executable is, for whoever found it as a plugin; `None` when it is none.
+    pub(crate) fn own_report(&self) -> Option<Report> {
+        self.is_plugin.then(|| self.own[0].report())
     }
 
     /// Everything there is to know of every backend, with the path of those in other executables.

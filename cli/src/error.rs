@@ -53,6 +53,9 @@ pub enum CliError {
         /// What was asked for.
         name: String,
     },
+    /// The stock command is taken for a plugin.
+    #[error("this is tributary itself and not the plugin of one backend")]
+    NotAPlugin,
     /// A plugin that could be described cannot be run.
     #[error("the backend {name} cannot be run from {path}: {source}")]
     PluginStart {

@@ -37,11 +37,15 @@ use backends::{Backends, Chosen};
 
 /// Runs the command that the process was started with, on these backends or on those of plugins. Exit status 0 on
 /// success, 2 on wrong usage, 1 on any other failure.
+///
+/// To be called from `main`, before the program starts a thread: `--threads` goes to one of the libraries through the
+/// environment, which must not be read at the same time.
 pub fn main(backends: &[BackendEntry]) -> ExitCode {
     start(&Backends::stock(backends))
 }
 
-/// The same for the executable of one backend, `tributary-backend-NAME`: all that its `main` has to call.
+/// The same, with the same condition, for the executable of one backend, `tributary-backend-NAME`: all that its `main`
+/// has to call.
 pub fn plugin_main<P: Provider>() -> ExitCode {
     start(&Backends::plugin(&[BackendEntry::of::<P>()]))
 }
@@ -67,14 +71,14 @@ fn run(command: &Command, backends: &Backends<'_>) -> Result<ExitCode, CliError>
     match command {
         Command::Attribute(args) => {
             threads::set(args.compute.threads)?;
-            match backends.choose(&args.compute, args.dtype.into(), args.quiet)? {
+            match backends.choose(&args.compute, args.dtype.into(), false, args.quiet)? {
                 Chosen::Own(selected) => return attribute::run(args, &selected),
                 Chosen::Plugin(plugin) => return plugin.take_over(),
             }
         }
         Command::Verify(args) => {
             threads::set(args.compute.threads)?;
-            match backends.choose(&args.compute, args.dtype.into(), args.quiet)? {
+            match backends.choose(&args.compute, args.dtype.into(), true, args.quiet)? {
                 Chosen::Own(selected) => return verify::run(args, &selected),
                 Chosen::Plugin(plugin) => return plugin.take_over(),
             }

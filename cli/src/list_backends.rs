@@ -32,7 +32,7 @@ pub(crate) fn run(args: &BackendsArgs, backends: &Backends<'_>) -> Result<(), Cl
 
 /// Answers whoever found this executable as a plugin.
 pub(crate) fn describe(backends: &Backends<'_>) -> Result<(), CliError> {
-    let own = backends.own_report();
+    let own = backends.own_report().ok_or(CliError::NotAPlugin)?;
     console::print(&format!("{}\n", json!(own)))
 }
 

@@ -9,12 +9,13 @@ use std::env::consts::EXE_SUFFIX;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::CliError;
 use crate::report::{Report, VERSION};
+use crate::{CliError, console};
 
 /// What the name of every plugin's executable begins with.
 pub(crate) const PREFIX: &str = "tributary-backend-";
@@ -60,10 +61,12 @@ impl Plugin {
 
     /// Asks the plugin what it is. Whatever goes wrong makes it unusable, with the reason.
     pub(crate) fn describe(&self) -> Report {
-        self.ask().unwrap_or_else(|(version, reason)| {
+        let report = self.ask().unwrap_or_else(|(version, reason)| {
             let reason = format!("{}: {reason}", self.path.display());
             Report::unusable(&self.name, "a plugin", &version, reason)
-        })
+        });
+        // Whatever it says is shown on a terminal.
+        report.map_text(console::plain)
     }
 
     fn ask(&self) -> Result<Report, (String, String)> {
@@ -80,6 +83,9 @@ impl Plugin {
         }
         let report: Report =
             serde_json::from_value(answer).map_err(|error| (version.clone(), format!("{not_a_plugin} ({error})")))?;
+        if report.devices.is_empty() && report.unusable_because.is_none() {
+            return Err((version, "it names neither a device nor a reason why it has none".to_owned()));
+        }
         if report.name != self.name {
             let reason = format!("it calls itself {:?}; name the executable {PREFIX}{}", report.name, report.name);
             return Err((version, reason));
@@ -91,10 +97,16 @@ impl Plugin {
         let mut command = Command::new(&self.path);
         command.arg("describe-backend").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+        let deadline = Instant::now() + PATIENCE;
         // Read while it runs: a full pipe would keep it from ending.
         let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
-        let status = wait(&mut child)?;
-        let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+        let status = wait(&mut child, deadline)?;
+        // A process it has left behind may hold the pipes open for longer.
+        let rest = |pipe: &Receiver<String>| {
+            let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
+            pipe.recv_timeout(left).unwrap_or_default()
+        };
+        let (stdout, stderr) = (rest(&stdout), rest(&stderr));
         if status.success() {
             return Ok(stdout);
         }
@@ -124,11 +136,12 @@ impl Plugin {
 /// Where plugins are looked for, in order.
 fn folders() -> Vec<PathBuf> {
     let own = std::env::current_exe().ok();
-    // Beside the name it was started by and, where that is a link, beside what it leads to.
+    // Where the system gives the name it was started by, and that is a link, also beside what it leads to.
     let beside = own.iter().cloned().chain(own.as_ref().and_then(|path| path.canonicalize().ok()));
     let beside = beside.filter_map(|path| path.parent().map(Path::to_owned));
-    let on_path =
-        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+    let on_path = std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).filter(|folder| !folder.as_os_str().is_empty()).collect::<Vec<_>>())
+        .unwrap_or_default();
     beside.chain(on_path).collect()
 }
 
@@ -149,22 +162,26 @@ fn is_executable(path: &Path) -> bool {
     }
 }
 
-fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+/// Gives what the pipe holds, up to what a description can need, once the pipe is closed.
+fn reader(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
+    const LONGEST: u64 = 1 << 20;
+    let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
+        if let Some(pipe) = pipe {
+            let _ = pipe.take(LONGEST).read_to_end(&mut bytes);
         }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+        // Nobody may be waiting any more.
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
 }
 
-fn wait(child: &mut Child) -> Result<std::process::ExitStatus, String> {
-    let started = Instant::now();
+fn wait(child: &mut Child, deadline: Instant) -> Result<std::process::ExitStatus, String> {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
-            Ok(None) if started.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();

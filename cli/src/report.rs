@@ -73,6 +73,20 @@ impl Report {
         }
     }
 
+    /// The same report with its texts for people passed through `convert`.
+    pub(crate) fn map_text(mut self, convert: impl Fn(&str) -> String) -> Self {
+        for text in [&mut self.description, &mut self.version] {
+            *text = convert(text);
+        }
+        for text in [&mut self.note, &mut self.unusable_because] {
+            *text = text.as_deref().map(&convert);
+        }
+        for device in &mut self.devices {
+            (device.name, device.description) = (convert(&device.name), convert(&device.description));
+        }
+        self
+    }
+
     /// Why the backend cannot compute what is asked for, or the device it would take.
     pub(crate) fn device_for(
         &self,

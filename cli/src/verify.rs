@@ -1,7 +1,7 @@
 //! `tributary verify`: some edges of a result, computed again in another way.
 //!
-//! Edges are [drawn](sample) from every set and pair, only what leads to their targets is computed, and everything is
-//! [compared](comparison) with what the files hold.
+//! Edges are [drawn](sample) evenly from the pairs of all sets, what leads to their targets is computed, and they and
+//! all nodes are [compared](comparison) with what the files hold.
 
 mod comparison;
 mod sample;
@@ -41,7 +41,10 @@ pub(crate) fn run(args: &VerifyArgs, backend: &Selected<'_>) -> Result<ExitCode,
     let run = load(&model, &run_args)?;
     let (found, expected) = (run.fingerprint.to_string(), &folder.manifest().run.model.fingerprint);
     if found != *expected {
-        let difference = format!("its weights have the fingerprint {found}, the result's {expected}; give --model");
+        let difference = format!(
+            "its files (weights, configurations, tokenizer) have the fingerprint {found}, the result's {expected}; give the \
+             right one with --model, --target or --tokenizer"
+        );
         return Err(other_input(args, &model, difference));
     }
     reporter.step(&format!("drawing edges of {}", args.result.display()));
@@ -94,12 +97,24 @@ impl Job<'_> {
             let mut sets = Vec::with_capacity(stored.len());
             for set in &stored {
                 let Some(at) = read.iter().position(|read| read.name == set.name) else {
-                    return Err(other_input(args, file, format!("it has no set {:?}; give --ci-sets", set.name)));
+                    return Err(other_input(
+                        args,
+                        file,
+                        format!("it has no set {:?}; give the right file with --ci-sets", set.name),
+                    ));
                 };
                 let read = read.swap_remove(at);
                 if let Some(layer) = set.differs_from(&read, thresholds) {
                     let difference = format!(
-                        "the causal importances of set {:?} at {layer} are not the result's; give --ci-sets",
+                        "the causal importances of set {:?} at {layer} are not the result's; give the right file with \
+                         --ci-sets",
+                        set.name
+                    );
+                    return Err(other_input(args, file, difference));
+                }
+                if read.prompt.tokens != manifest.prompts[manifest.sets[sets.len()].prompt].tokens {
+                    let difference = format!(
+                        "the prompt of set {:?} is not the result's; give the right file with --ci-sets",
                         set.name
                     );
                     return Err(other_input(args, file, difference));
@@ -113,8 +128,8 @@ impl Job<'_> {
             if let Some(at) =
                 (0..prompts.len()).find(|&at| prompts[at].tokens != manifest.prompts[manifest.sets[at].prompt].tokens)
             {
-                let difference = format!("its tokenizer splits prompt {at} into other tokens; give --tokenizer");
-                return Err(other_input(args, &args.result, difference));
+                let difference = format!("it splits the prompt of set {:?} into other tokens", manifest.sets[at].name);
+                return Err(other_input(args, Path::new(&manifest.run.model.class), difference));
             }
             attribute_to(&model, Sets::ModelCi(&prompts), thresholds, method, &targets, &mut progress)?
         };
@@ -134,11 +149,11 @@ impl Job<'_> {
     }
 }
 
-/// How far apart two correct computations may be, as a part of the largest value of a pair.
+/// How far apart two correct computations may be, as a part of the largest value at an edge's target.
 ///
 /// An attribution is a sum of some hundred to thousand rounded terms of about that size, some ten layers deep. In f32
-/// that leaves a few times 2^-24 = 6e-8 in the mean, and in the worst of many edges some ten times more. Between two float64 computations, it
-/// is the float32 of the files that counts. TF32 keeps 10 bits of each factor.
+/// that leaves a few times 2^-24 = 6e-8 in the mean, and in the worst of many edges some ten times more. Between two
+/// float64 computations, it is the float32 of the files that counts. TF32 keeps 10 bits of each factor.
 fn tolerance(manifest: &Manifest, dtype: Dtype, allow_tf32: bool) -> f64 {
     if allow_tf32 || manifest.settings.allow_tf32 {
         1e-2

@@ -34,12 +34,14 @@ step() {
     [ $status -eq 0 ] || failed="$failed $name"
 }
 
-# A step that has to fail.
-step_fails() {
+# A verification that has to find a difference, and nothing else amiss.
+step_differs() {
     name=$1
     shift
-    printf '\n== %s (has to fail)\n$ %s\n' "$name" "$*"
-    "$@" 2>&1 && failed="$failed $name"
+    printf '\n== %s (has to find a difference)\n$ %s\n' "$name" "$*"
+    "$@" >"$work/differs" 2>&1
+    cat "$work/differs"
+    grep -q '^FAILED: .*an edge differs' "$work/differs" || failed="$failed $name"
 }
 
 everything() {
@@ -59,21 +61,26 @@ everything() {
         echo "SKIPPED: tch: python3 has no PyTorch 2.11.0"
     fi
     for backend in cuda ${torch:+tch}; do
-        for example in "gpt2s-2L walked"; do
-            set -- $example
-            out="$work/$backend-$1"
-            step "attribute-$backend" bin/tributary attribute --backend "$backend" --device cuda \
-                --model "examples/$1" --ci-sets "examples/$2.ci_sets.json" --out "$out"
-            step "verify-$backend-by-flex" bin/tributary verify "$out" --backend flex --samples 100000
-        done
+        step "attribute-$backend" bin/tributary attribute --backend "$backend" --device cuda \
+            --model examples/gpt2s-2L --ci-sets examples/walked.ci_sets.json --out "$work/$backend"
+        step "verify-$backend-by-flex" bin/tributary verify "$work/$backend" --backend flex --samples 100000
     done
-    # That the default is full precision shows in that TF32 is not good enough.
+    # That the default is full precision shows in that TF32 is not good enough. GPUs before Ampere have no TF32, and fail
+    # this step alone.
     step attribute-cuda-tf32 bin/tributary attribute --backend cuda --allow-tf32 \
         --model examples/gpt2s-2L --ci-sets examples/walked.ci_sets.json --out "$work/tf32"
-    step_fails verify-cuda-tf32 bin/tributary verify "$work/tf32" --backend flex --samples 100000 --tolerance 1e-5
+    step_differs verify-cuda-tf32 bin/tributary verify "$work/tf32" --backend flex --samples 100000 --tolerance 1e-5
     printf '\n'
-    if [ -z "$failed" ]; then echo "ALL PASSED"; else echo "FAILED:$failed"; fi
+    echo "failed:$failed"
 }
 
 everything | tee "$report"
-tail -n 1 "$report" | grep -q '^ALL PASSED$'
+skipped=$(grep -c 'SKIPPED' "$report")
+if ! grep -q '^failed:$' "$report"; then
+    echo "FAILED" | tee -a "$report"
+    exit 1
+elif [ "$skipped" -gt 0 ]; then
+    echo "PASSED, but $skipped lines say SKIPPED" | tee -a "$report"
+else
+    echo "ALL PASSED" | tee -a "$report"
+fi

@@ -91,7 +91,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
 
 fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
     let entries = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
-    for entry in entries.flatten() {
+    for entry in entries {
+        let entry = entry.map_err(|error| format!("{}: {error}", from.display()))?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if from.is_dir() { copy_all(&from, &to)? } else { copy(&from, &to)? }
     }

@@ -43,8 +43,13 @@ fn test(more: &[&str]) -> Result<(), String> {
     run(cargo().args(["test", "--workspace", "--all-features", "--locked"]).args(more))
 }
 
+const BACKENDS: [&str; 4] = ["ndarray", "flex", "tch", "cuda"];
+
 /// Tests of one backend begin with its name; the suites that hold them are the same for all.
 fn test_backend(name: &str, more: &[&str]) -> Result<(), String> {
+    if !BACKENDS.contains(&name) {
+        return Err(format!("no backend {name:?} here; there are {}", BACKENDS.join(", ")));
+    }
     libtorch::prepare()?;
     let suites = ["--test", "conformance", "--test", "golden", "--test", "equivalence", "--test", "plugin"];
     let filter = if more.contains(&"--") { vec![] } else { vec!["--"] };

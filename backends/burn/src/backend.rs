@@ -217,7 +217,9 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
             return self.zeros(&shape);
         }
         let indices: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
-        let indices = B::int_from_data(TensorData::new(indices, [shape[axis]]), &self.device);
+        let indices = TensorData::new(indices, [shape[axis]]);
+        let indices = self.kernels.guard(|| B::int_from_data(indices, &self.device));
+        let indices = indices.map_err(|message| self.fail("select", &message))?;
         Ok(call!(x, float_select, axis, indices))
     }
 
@@ -238,7 +240,10 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
         let result = function(&arguments)?;
         shape::scalar(&result.shape())?;
         let mut gradients = match result {
-            BurnTensor::Tracked(result) => Some(Autodiff::<B>::backward(result)),
+            BurnTensor::Tracked(result) => {
+                let gradients = self.kernels.guard(|| Autodiff::<B>::backward(result));
+                Some(gradients.map_err(|message| self.fail("grad", &message))?)
+            }
             BurnTensor::Plain(_) => None,
         };
         if let Some(message) = take_failure() {

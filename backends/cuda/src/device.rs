@@ -1,6 +1,6 @@
 //! Finding and opening GPUs.
 
-use std::sync::Once;
+use std::sync::OnceLock;
 
 use burn_backend::{Backend, DType};
 use burn_cuda::CudaDevice;
@@ -25,7 +25,7 @@ const CAPABILITIES: Capabilities = Capabilities { deterministic: false };
 pub fn devices() -> Result<Vec<AvailableDevice>, String> {
     let mut devices = tributary_nvidia::driver()?.devices();
     toolkit::check()?;
-    configure();
+    configure()?;
     for (index, device) in devices.iter_mut().enumerate() {
         let index = CudaDevice::new(index);
         let has_f64 = failure::catch(move || burn_cuda::Cuda::<f64, i32>::supports_dtype(&index, DType::F64))?;
@@ -35,15 +35,17 @@ pub fn devices() -> Result<Vec<AvailableDevice>, String> {
 }
 
 /// Sets cubecl up, before it is first used.
-fn configure() {
-    static CONFIGURED: Once = Once::new();
-    CONFIGURED.call_once(|| {
+fn configure() -> Result<(), String> {
+    static CONFIGURED: OnceLock<Result<(), String>> = OnceLock::new();
+    let configure = || {
         let mut config = CubeClRuntimeConfig::default();
         // An error is kept with the stream it happened in, and a download reports those of its own stream alone; streams
         // go by threads. With one stream for all, no download misses an error.
         config.streaming.max_streams = 1;
-        CubeClRuntimeConfig::set(config);
-    });
+        // Panics where cubecl is in use already, in a program that computes with it itself.
+        failure::catch(|| CubeClRuntimeConfig::set(config))
+    };
+    CONFIGURED.get_or_init(configure).clone()
 }
 
 /// The backend in `f32` on `cuda` or `cuda:N`.

@@ -34,7 +34,7 @@ pub struct CubeKernels {
 impl<R: CubeRuntime, B: Backend<FloatTensorPrimitive = CubeTensor<R>>> Kernels<B> for CubeKernels {
     fn matmul(&self, lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> Result<FloatTensor<B>, String> {
         match self.precision {
-            Precision::Full => full_precision_matmul(lhs, rhs),
+            Precision::Full => failure::catch(|| full_precision_matmul(lhs, rhs))?,
             Precision::Tf32 => failure::catch(|| B::float_matmul(lhs, rhs)),
         }
     }

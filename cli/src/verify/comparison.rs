@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use tributary_backend::Element;
-use tributary_engine::{Layer, LayerNodes, SetAttributions};
+use tributary_engine::{Layer, PairAttribution, SetAttributions};
 use tributary_results::{BorderlineEntry, Manifest, PairEntry};
 
 use super::sample::{SampledEdge, StoredSet};
@@ -13,14 +13,18 @@ use crate::console;
 
 /// The outcome of a verification.
 pub(crate) struct Comparison {
-    /// Edges compared.
+    /// Edges compared, and edges that only one side has.
     edges: usize,
-    /// The edge that differs most, as a part of the size of its pair.
+    skipped: usize,
+    /// Pairs, counted in every set, of which an edge was compared, and those that have edges.
+    pairs: (usize, usize),
+    /// The edge that differs most, by the scale of its target.
     largest: Option<Difference>,
     squared_error: f64,
     squared_norm: f64,
-    /// Nodes of all sets.
+    /// Nodes of all sets, and the largest difference of an importance or activation.
     nodes: usize,
+    node_values: f64,
     /// Nodes that only one side has, though no threshold is near.
     other_nodes: Vec<String>,
     /// Nodes that only one side has, by rounding.
@@ -33,31 +37,39 @@ struct Difference {
     set: usize,
     edge: SampledEdge,
     recomputed: f64,
-    /// Absolute difference over the [scale](Scales) of the edge's pair.
+    /// Absolute difference over the [scale](TargetScales) of the edge's target.
     relative: f64,
 }
 
-/// What the differences of each pair of a set are measured by: the pair's largest absolute attribution, and at least the
-/// target's largest activation and a tenth of the largest attribution of all pairs to the target. A pair may be nothing but
-/// rounding, the difference of terms of that size that are equal: as from a query at the first position, which has one key
-/// to attend to, or through a norm from the only thing it normalises.
-struct Scales(Vec<f64>);
+/// What the differences of the edges to a target entry are measured by: the largest of all attributions to it, from
+/// whatever source, and of its activation, as they were computed again.
+///
+/// An attribution may be nothing but rounding, the difference of terms of that size that are equal: as from a query at the
+/// first position, which has one key to attend to, or through a norm from the only thing it normalises.
+struct TargetScales(BTreeMap<(Layer, usize, usize), f64>);
 
-impl Scales {
-    fn new(manifest: &Manifest, set: usize, nodes: &BTreeMap<Layer, LayerNodes<f32>>) -> Self {
-        let largest = |pair: usize| manifest.sets[set].pairs[pair].largest.map_or(0.0, f64::from);
-        let activation = |nodes: &LayerNodes<f32>| -> f64 {
-            f64::from(nodes.activation.iter().fold(0.0_f32, |a, b| a.max(b.abs())))
-        };
-        let mut of_target: BTreeMap<Layer, f64> = BTreeMap::new();
-        for (at, pair) in manifest.pairs.iter().enumerate() {
-            let of_target = of_target.entry(pair.target).or_default();
-            *of_target = of_target.max(largest(at));
+impl TargetScales {
+    fn new<E: Element>(recomputed: &SetAttributions<E>) -> Self {
+        let mut scales = BTreeMap::new();
+        for (&layer, nodes) in &recomputed.nodes {
+            for ((position, component), activation) in nodes.alive.iter().zip(&nodes.activation) {
+                scales.insert((layer, position, component), activation.to_f64().abs());
+            }
         }
-        let scale = |(at, pair): (usize, &PairEntry)| {
-            largest(at).max(0.1 * of_target[&pair.target]).max(activation(&nodes[&pair.target]))
-        };
-        Self(manifest.pairs.iter().enumerate().map(scale).collect())
+        for pair in &recomputed.pairs {
+            let targets: Vec<(usize, usize)> = pair.target.iter().collect();
+            for ((_, row), value) in pair.edges().zip(&pair.values) {
+                let (position, component) = targets[row];
+                let scale = scales.entry((pair.pair.target, position, component)).or_insert(0.0);
+                *scale = scale.max(value.to_f64().abs());
+            }
+        }
+        Self(scales)
+    }
+
+    fn relative(&self, layer: Layer, (position, component): (usize, usize), error: f64) -> f64 {
+        let scale = self.0.get(&(layer, position, component)).copied().unwrap_or(0.0);
+        if error == 0.0 { 0.0 } else { error / scale }
     }
 }
 
@@ -70,33 +82,36 @@ impl Comparison {
     ) -> Self {
         let mut comparison = Self {
             edges: 0,
+            skipped: 0,
+            pairs: (0, 0),
             largest: None,
             squared_error: 0.0,
             squared_norm: 0.0,
             nodes: 0,
+            node_values: 0.0,
             other_nodes: Vec::new(),
             borderline: 0,
         };
         for (at, (stored, recomputed)) in stored.iter().zip(recomputed).enumerate() {
-            let undecided = comparison.compare_nodes(manifest, at, stored, recomputed);
-            comparison.compare_edges(manifest, at, stored, recomputed, &undecided);
+            comparison.compare_nodes(manifest, at, stored, recomputed);
+            comparison.compare_values(stored, recomputed);
+            comparison.compare_edges(manifest, at, stored, recomputed);
         }
         comparison
     }
 
-    /// Gives the entries that only one side has, by rounding.
+    /// Who is alive.
     fn compare_nodes<E: Element>(
         &mut self,
         manifest: &Manifest,
         at: usize,
         stored: &StoredSet,
         recomputed: &SetAttributions<E>,
-    ) -> BTreeSet<(Layer, usize, usize)> {
+    ) {
         let entry = |entry: BorderlineEntry| (entry.layer, entry.position, entry.component);
         let near = manifest.sets[at].borderline.iter().copied();
         let near: BTreeSet<_> =
             near.chain(recomputed.borderline.iter().map(|&entry| entry.into())).map(entry).collect();
-        let mut undecided = BTreeSet::new();
         for (&layer, nodes) in &stored.nodes {
             let (ours, theirs) = (&nodes.alive, &recomputed.nodes[&layer].alive);
             self.nodes += ours.len();
@@ -109,7 +124,7 @@ impl Comparison {
                 sides.into_iter().flat_map(|(entries, side)| entries.into_iter().map(move |e| (e, side)))
             {
                 if near.contains(&entry) {
-                    undecided.insert(entry);
+                    self.borderline += 1;
                 } else {
                     let (layer, position, component) = entry;
                     let name = console::plain(&stored.name);
@@ -118,8 +133,30 @@ impl Comparison {
                 }
             }
         }
-        self.borderline += undecided.len();
-        undecided
+    }
+
+    /// The causal importances or probabilities, and the activations, of nodes that both sides have.
+    fn compare_values<E: Element>(&mut self, stored: &StoredSet, recomputed: &SetAttributions<E>) {
+        for (layer, nodes) in &stored.nodes {
+            let other = &recomputed.nodes[layer];
+            let largest = other.activation.iter().map(|value| value.to_f64().abs()).fold(0.0, f64::max);
+            let values = nodes.importance.iter().zip(&nodes.activation);
+            for ((position, component), (importance, activation)) in nodes.alive.iter().zip(values) {
+                let Some(row) = other.alive.row_of(position, component) else { continue };
+                let off = |stored: f32, recomputed: E, scale: f64| {
+                    let error = (f64::from(stored) - recomputed.to_f64()).abs();
+                    if error == 0.0 { 0.0 } else { error / scale }
+                };
+                // Importances are numbers up to 1; activations are sums whose terms are as large as the largest of a layer.
+                let found =
+                    [off(*importance, other.importance[row], 1.0), off(*activation, other.activation[row], largest)];
+                for relative in found {
+                    if relative > self.node_values || relative.is_nan() {
+                        self.node_values = relative;
+                    }
+                }
+            }
+        }
     }
 
     fn compare_edges<E: Element>(
@@ -128,35 +165,58 @@ impl Comparison {
         set: usize,
         stored: &StoredSet,
         recomputed: &SetAttributions<E>,
-        undecided: &BTreeSet<(Layer, usize, usize)>,
     ) {
-        let Scales(scales) = Scales::new(manifest, set, &stored.nodes);
+        let pairs: BTreeMap<(Layer, Layer), &PairAttribution<E>> =
+            recomputed.pairs.iter().map(|pair| ((pair.pair.source, pair.pair.target), pair)).collect();
+        let scales = TargetScales::new(recomputed);
+        let mut covered = BTreeSet::new();
         for &edge in &stored.edges {
-            let pair = &recomputed.pairs[edge.pair];
-            let Some(at) = pair.edge_of(edge.source, edge.target) else {
-                let entry = |layer, (position, component)| (layer, position, component);
-                let ends = [entry(pair.pair.source, edge.source), entry(pair.pair.target, edge.target)];
-                debug_assert!(ends.iter().any(|end| undecided.contains(end)) || !self.other_nodes.is_empty());
+            let PairEntry { source, target, .. } = manifest.pairs[edge.pair];
+            let found =
+                pairs.get(&(source, target)).and_then(|pair| Some((pair, pair.edge_of(edge.source, edge.target)?)));
+            let Some((pair, at)) = found else {
+                // One of its ends is alive on one side alone, which was said of the node.
+                self.skipped += 1;
                 continue;
             };
+            covered.insert(edge.pair);
             let recomputed = pair.values[at].to_f64();
             let error = (recomputed - f64::from(edge.value)).abs();
             self.edges += 1;
             self.squared_error += error * error;
             self.squared_norm += recomputed * recomputed;
-            let relative = if error == 0.0 { 0.0 } else { error / scales[edge.pair] };
+            let relative = scales.relative(target, edge.target, error);
             // Not a number where a stored value is none.
             if self.largest.is_none_or(|largest| relative > largest.relative || relative.is_nan()) {
                 self.largest = Some(Difference { set, edge, recomputed, relative });
             }
         }
+        self.pairs.0 += covered.len();
+        self.pairs.1 += manifest.sets[set].pairs.iter().filter(|pair| pair.edges > 0).count();
     }
 
-    /// Whether nodes are the same and neither one edge nor all together differ by more than `tolerance`.
+    /// What differs by more than `tolerance`; nothing when the result passes.
+    fn failures(&self, tolerance: f64) -> Vec<&'static str> {
+        let exceeds = |value: f64| value > tolerance || value.is_nan();
+        let mut failures = Vec::new();
+        if !self.other_nodes.is_empty() {
+            failures.push("other nodes are alive");
+        }
+        if exceeds(self.node_values) {
+            failures.push("an importance or activation differs");
+        }
+        if self.largest.is_some_and(|largest| exceeds(largest.relative)) {
+            failures.push("an edge differs");
+        }
+        if self.edges == 0 && self.pairs.1 > 0 {
+            failures.push("no edge could be compared");
+        }
+        failures
+    }
+
+    /// Whether nodes are the same and no value differs by more than `tolerance`.
     pub(crate) fn passes(&self, tolerance: f64) -> bool {
-        self.other_nodes.is_empty()
-            && self.relative_l2() <= tolerance
-            && self.largest.is_none_or(|largest| largest.relative <= tolerance)
+        self.failures(tolerance).is_empty()
     }
 
     /// Relative L2 error over all compared edges.
@@ -166,9 +226,15 @@ impl Comparison {
 
     pub(crate) fn text(&self, manifest: &Manifest, how: &str, tolerance: f64) -> String {
         let run = &manifest.run;
+        let (covered, all) = self.pairs;
         let mut text = format!(
-            "{} edges computed by {} on {} {}, {}, computed again by {how}\n",
-            self.edges, run.method, run.backend, run.device, run.dtype
+            "{} edges, of {covered} of {all} pairs in {} sets, computed by {} on {} {}, {}, and again by {how}\n",
+            self.edges,
+            manifest.sets.len(),
+            run.method,
+            run.backend,
+            run.device,
+            run.dtype
         );
         let _ = match (self.other_nodes.len(), self.borderline) {
             (0, 0) => writeln!(text, "nodes: all {} the same", self.nodes),
@@ -177,12 +243,16 @@ impl Comparison {
             }
             (count, _) => writeln!(text, "nodes: {count} differ\n  {}", self.other_nodes[..count.min(10)].join("\n  ")),
         };
+        let _ = writeln!(text, "their importances and activations: {:.2e} apart at most", self.node_values);
+        if self.skipped > 0 {
+            let _ = writeln!(text, "{} more edges belong to nodes that differ", self.skipped);
+        }
         if let Some(Difference { set, edge, recomputed, relative }) = self.largest {
             let pair = &manifest.pairs[edge.pair];
             let _ = writeln!(
                 text,
-                "largest difference: {relative:.2e} of the largest value of its pair, at set {}, {} {:?} -> {} {:?}: \
-                 {:e} stored, {recomputed:e} computed again",
+                "largest difference of an edge: {relative:.2e} of the largest value at its target, at set {}, {} {:?} -> {} \
+                 {:?}: {:e} stored, {recomputed:e} computed again",
                 console::plain(&manifest.sets[set].name),
                 pair.source,
                 edge.source,
@@ -192,8 +262,12 @@ impl Comparison {
             );
         }
         let _ = writeln!(text, "relative L2 error of all compared edges: {:.2e}", self.relative_l2());
-        let outcome = if self.passes(tolerance) { "passed" } else { "FAILED" };
-        let _ = writeln!(text, "{outcome}: a difference of {tolerance:e} is allowed");
+        let failures = self.failures(tolerance);
+        let _ = if failures.is_empty() {
+            writeln!(text, "passed: differences up to {tolerance:e} are allowed")
+        } else {
+            writeln!(text, "FAILED: {}; differences up to {tolerance:e} are allowed", failures.join(", "))
+        };
         text
     }
 
@@ -213,9 +287,14 @@ impl Comparison {
         });
         let value: Value = json!({
             "passed": self.passes(tolerance),
+            "failures": self.failures(tolerance),
             "tolerance": tolerance,
             "recomputed_by": how,
             "edges": self.edges,
+            "skipped_edges": self.skipped,
+            "pairs": self.pairs.0,
+            "pairs_with_edges": self.pairs.1,
+            "largest_node_difference": self.node_values,
             "largest_difference": largest,
             "relative_l2_error": self.relative_l2(),
             "nodes": self.nodes,

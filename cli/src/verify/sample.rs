@@ -30,19 +30,20 @@ pub(crate) struct SampledEdge {
 }
 
 /// Draws `samples` edges, spread evenly over all pairs of all sets that have any; all edges when there are no more.
-pub(crate) fn draw(folder: &ResultFolder, samples: u64, seed: u64) -> Result<Vec<StoredSet>, CliError> {
+/// Without a number, one of each and at least 200.
+pub(crate) fn draw(folder: &ResultFolder, samples: Option<u64>, seed: u64) -> Result<Vec<StoredSet>, CliError> {
     let mut rng = Rng::with_seed(seed);
     let sizes: Vec<Vec<usize>> =
         folder.manifest().sets.iter().map(|set| set.pairs.iter().map(|pair| pair.edges).collect()).collect();
+    let pairs = sizes.iter().flatten().filter(|&&size| size > 0).count();
+    let samples = samples.unwrap_or_else(|| (pairs as u64).max(200));
     let quotas = quotas(&sizes, samples, &mut rng);
     let mut stored = Vec::with_capacity(sizes.len());
     for ((set, sizes), quotas) in folder.manifest().sets.iter().zip(&sizes).zip(&quotas) {
         let read = folder.read_set(&set.name)?;
         let mut edges = Vec::new();
         for (pair, attribution) in read.pairs.iter().enumerate() {
-            // The manifest is not trusted to count right.
-            let size = sizes[pair].min(attribution.values.len());
-            let places = places(size, quotas[pair].min(size), &mut rng);
+            let places = places(sizes[pair], quotas[pair], &mut rng);
             edges.extend(edges_at(pair, attribution, &places));
         }
         stored.push(StoredSet { name: read.name, nodes: read.nodes, edges });

@@ -77,6 +77,12 @@ fn broken_plugins_are_explained_and_touch_nothing_else() {
         ("renamed", report("original", VERSION), "it calls itself \"original\""),
         ("crashing", "kill -SEGV $$".to_owned(), "it does not start: it says nothing (signal: 11"),
     ];
+    let nothing = r#"echo '{"name":"blank","description":"","version":"VERSION","tf32":false,"devices":[],"note":null,"unusable_because":null}'; exit 0"#;
+    let nothing = nothing.replace("VERSION", VERSION);
+    let cases: Vec<_> = cases
+        .into_iter()
+        .chain([("blank", nothing, "neither a device nor a reason"), ("flood", "exec yes".to_owned(), "does not")])
+        .collect();
     for (name, report, _) in &cases {
         script(&workshop, name, report, "echo started");
     }

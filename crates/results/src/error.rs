@@ -84,6 +84,16 @@ pub enum ResultError {
         /// The names there are, for showing.
         known: String,
     },
+    /// The manifest counts what the file does not hold.
+    #[error(
+        "{path:?}: what manifest.json says of {what} is not what the file holds: one of them was changed; run again"
+    )]
+    Counts {
+        /// The set's file.
+        path: PathBuf,
+        /// What is counted.
+        what: String,
+    },
     /// A set's file is not the one that was written.
     #[error("{path:?} has SHA-256 {found}, but the manifest says {expected}: it is damaged or was changed; run again")]
     Changed {

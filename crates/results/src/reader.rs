@@ -10,6 +10,7 @@ use tributary_engine::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, S
 
 use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
 use crate::tensors::{OUTPUT_PROBS, edge_tensor, importance_name, node_tensor};
+use crate::writer::{count_layer, count_pair};
 use crate::{ResultError, sha256};
 
 /// A folder of results. Nothing in it is trusted: whatever is read is checked first.
@@ -78,8 +79,37 @@ impl SetFile<'_> {
         } else {
             Vec::new()
         };
+        self.check_counts(entry, &nodes, &pairs)?;
         let borderline = entry.borderline.iter().copied().map(Into::into).collect();
         Ok(SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs, borderline })
+    }
+
+    /// Whether the manifest counts what is in the file.
+    fn check_counts(
+        &self,
+        entry: &SetEntry,
+        nodes: &BTreeMap<Layer, LayerNodes<f32>>,
+        pairs: &[PairAttribution<f32>],
+    ) -> Result<(), ResultError> {
+        let differs = |what: String| ResultError::Counts { path: self.path.to_owned(), what };
+        for (&layer, nodes) in nodes {
+            if entry.layers.get(&layer) != Some(&count_layer(nodes)) {
+                return Err(differs(format!("nodes and ghosts of {layer}")));
+            }
+        }
+        for (counts, pair) in entry.pairs.iter().zip(pairs) {
+            if *counts != count_pair(pair) {
+                return Err(differs(format!("the edges {} -> {}", pair.pair.source, pair.pair.target)));
+            }
+        }
+        let totals = (
+            nodes.values().map(|nodes| nodes.alive.len()).sum::<usize>(),
+            pairs.iter().map(|pair| pair.values.len()).sum::<usize>(),
+        );
+        if totals != (entry.nodes, entry.edges) {
+            return Err(differs("all nodes and edges".to_owned()));
+        }
+        Ok(())
     }
 
     fn nodes(&self, layer: Layer, components: usize) -> Result<LayerNodes<f32>, ResultError> {

@@ -174,12 +174,12 @@ fn assert_fits<E: Element>(set: &SetAttributions<E>) {
     }
 }
 
-fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
+pub(crate) fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
     let is_ghost = |&(position, component): &(usize, usize)| nodes.alive.row_of(position, component).is_none();
     LayerCounts { nodes: nodes.alive.len(), ghosts: nodes.original.iter().filter(is_ghost).count() }
 }
 
-fn count_pair<E: Element>(pair: &PairAttribution<E>) -> PairCounts {
+pub(crate) fn count_pair<E: Element>(pair: &PairAttribution<E>) -> PairCounts {
     let values = || pair.values.iter().map(|value| value.to_f32());
     // In the total order a NaN is the largest.
     let largest = values().map(f32::abs).max_by(f32::total_cmp);

@@ -27,7 +27,9 @@ pub(crate) fn build() -> Result<(), String> {
         copy_all(&root().join(data), &kit.join(data))?;
     }
     // One backend at a time: what is linked with libtorch starts only where libtorch is.
-    for (name, features) in [("cuda", "tributary-tests/cuda"), ("tch", "tributary-tests/tch,tributary-tch/libtorch")] {
+    for (name, features) in
+        [("cuda", "tributary-tests/cuda,tributary-tch/libtorch"), ("tch", "tributary-tests/tch,tributary-tch/libtorch")]
+    {
         for Executable { package, target, is_test, path } in executables(features)? {
             let place = match (target.as_str(), is_test) {
                 ("conformance", true) if package != name => continue,
@@ -61,10 +63,12 @@ struct Executable {
     path: PathBuf,
 }
 
-/// Builds all tests with these features and gives every executable of the build.
+/// Builds the suites and the programs with these features and gives every executable of the build.
 fn executables(features: &str) -> Result<Vec<Executable>, String> {
     let mut build = cargo();
     build.args(["test", "--workspace", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
+    // A program is built for the tests of its package; `cli` stands for the stock command.
+    build.args(SUITES.iter().chain(&["cli"]).flat_map(|suite| ["--test", suite]));
     build.args(["--features", features]).stderr(std::process::Stdio::inherit());
     let output = build.output().map_err(|error| format!("cargo cannot be started: {error}"))?;
     if !output.status.success() {

@@ -75,7 +75,8 @@ everything() {
 }
 
 everything | tee "$report"
-skipped=$(grep -c 'SKIPPED' "$report")
+# The larger golden cases do not fit into the kit.
+skipped=$(grep 'SKIPPED' "$report" | grep -vc 'larger golden cases')
 if ! grep -q '^failed:$' "$report"; then
     echo "FAILED" | tee -a "$report"
     exit 1

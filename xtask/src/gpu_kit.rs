@@ -1,4 +1,4 @@
-//! Packs everything that checks the GPU backends, for a machine with a GPU and nothing else: `target/gpu-kit.tar.gz`.
+//! Packs everything that checks the GPU backends, for a machine with a GPU and nothing else: `target/gpu-kit.tar.xz`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,8 +43,8 @@ pub(crate) fn build() -> Result<(), String> {
         }
     }
     copy(&root().join("xtask/gpu-kit/run.sh"), &kit.join("run.sh"))?;
-    let archive = root().join("target/gpu-kit.tar.gz");
-    run(Command::new("tar").arg("-C").arg(root().join("target")).arg("-czf").arg(&archive).arg("gpu-kit"))?;
+    let archive = root().join("target/gpu-kit.tar.xz");
+    run(Command::new("tar").arg("-C").arg(root().join("target")).arg("-cJf").arg(&archive).arg("gpu-kit"))?;
     let size = fs::metadata(&archive).map_err(|error| format!("{}: {error}", archive.display()))?.len();
     println!(
         "{}: {:.1} MiB; unpack it on a machine with a GPU and start run.sh",

@@ -68,9 +68,13 @@ impl TargetScales {
     }
 
     fn relative(&self, layer: Layer, (position, component): (usize, usize), error: f64) -> f64 {
-        let scale = self.0.get(&(layer, position, component)).copied().unwrap_or(0.0);
-        if error == 0.0 { 0.0 } else { error / scale }
+        part_of(error, self.0.get(&(layer, position, component)).copied().unwrap_or(0.0))
     }
+}
+
+/// `error` by `scale`; equal numbers are equal by any scale, also by 0.
+fn part_of(error: f64, scale: f64) -> f64 {
+    if error == 0.0 { 0.0 } else { error / scale }
 }
 
 impl Comparison {
@@ -144,8 +148,7 @@ impl Comparison {
             for ((position, component), (importance, activation)) in nodes.alive.iter().zip(values) {
                 let Some(row) = other.alive.row_of(position, component) else { continue };
                 let off = |stored: f32, recomputed: E, scale: f64| {
-                    let error = (f64::from(stored) - recomputed.to_f64()).abs();
-                    if error == 0.0 { 0.0 } else { error / scale }
+                    part_of((f64::from(stored) - recomputed.to_f64()).abs(), scale)
                 };
                 // Importances are numbers up to 1; activations are sums whose terms are as large as the largest of a layer.
                 let found =

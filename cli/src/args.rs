@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use tributary_backend::{AttributionBackend, Dtype};
 use tributary_engine::{Method, Model, Thresholds};
@@ -83,8 +84,8 @@ pub(crate) struct AttributeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) ci_sets: Option<PathBuf>,
     /// Folder to write to
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    pub(crate) out: Option<PathBuf>,
     /// Without --ci-sets: use the model's own causal importances on this text, as a set named `prompt_0` (`prompt_1` for
     /// a second --prompt, and so on). With --ci-sets: insist that this is the file's prompt
     #[arg(long, value_name = "TEXT")]
@@ -111,6 +112,16 @@ pub(crate) struct AttributeArgs {
     /// Leave the output probabilities out of the result files
     #[arg(long)]
     pub(crate) no_output_probs: bool,
+    /// Leave the index of edges out of the result files, a good half of them: it follows from the nodes
+    #[arg(long)]
+    pub(crate) implied_index: bool,
+    /// Memory to take beside the model, such as `500MB` or `2GB`; sets that do not fit together are computed one after the
+    /// other [default: half of what is free]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_memory: Option<ByteSize>,
+    /// Say how many nodes, edges and bytes there would be and what memory it takes, and compute no attributions
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Replace results that are already in the folder
     #[arg(long)]
     pub(crate) force: bool,

@@ -17,7 +17,7 @@ pub enum CliError {
     Result(#[from] ResultError),
     /// The computation.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(EngineError),
     /// The backend, outside the computation.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -113,4 +113,17 @@ pub enum CliError {
     /// Stdout could not be written to.
     #[error("cannot write to standard output: {0}")]
     Stdout(std::io::Error),
+}
+
+impl From<EngineError> for CliError {
+    fn from(error: EngineError) -> Self {
+        // What the engine hands its results to is a writer of results here.
+        match error {
+            EngineError::Sink(error) => match error.downcast::<ResultError>() {
+                Ok(error) => Self::Result(*error),
+                Err(error) => Self::Engine(EngineError::Sink(error)),
+            },
+            error => Self::Engine(error),
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod console;
 mod error;
 mod inspect;
 mod list_backends;
+mod memory;
 mod plugin;
 mod progress;
 mod provider;
@@ -23,6 +24,10 @@ mod threads;
 mod verify;
 
 use std::process::ExitCode;
+
+/// Tensors come and go by the thousand, and most allocators hand large ones back to the system each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use clap::Parser;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tributary_backend::{AttributionBackend, Dtype, Element};
-use tributary_engine::{Method, Model, Sets, Thresholds, attribute_to};
+use tributary_engine::{Method, Model, Request, Sets, Thresholds, attribute_to};
 use tributary_inputs::TrainedRun;
 use tributary_results::{Manifest, ResultFolder};
 
@@ -21,7 +21,7 @@ use crate::attribute::load;
 use crate::backend_entry::Selected;
 use crate::progress::Reporter;
 use crate::task::Task;
-use crate::{CliError, console};
+use crate::{CliError, console, memory};
 
 /// A verification, ready but for its backend.
 pub(crate) struct Job<'a> {
@@ -92,6 +92,8 @@ impl Job<'_> {
         let thresholds = Thresholds { ci: settings.ci_threshold, output_prob: settings.output_prob_threshold };
         let targets: Vec<_> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
         let mut progress = |progress| reporter.engine(progress);
+        let max_memory = memory::default_limit();
+        let request = |sets| Request { sets, thresholds, method, max_memory };
         let recomputed = if let Some(file) = &ci_sets {
             let mut read = run.ci_sets(file, &[])?.sets;
             let mut sets = Vec::with_capacity(stored.len());
@@ -121,7 +123,7 @@ impl Job<'_> {
                 }
                 sets.push(read);
             }
-            attribute_to(&model, Sets::Given(&sets), thresholds, method, &targets, &mut progress)?
+            attribute_to(&model, &request(Sets::Given(&sets)), &targets, &mut progress)?
         } else {
             let prompts = manifest.sets.iter().map(|set| run.prompt(&manifest.prompts[set.prompt].text));
             let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
@@ -131,7 +133,7 @@ impl Job<'_> {
                 let difference = format!("it splits the prompt of set {:?} into other tokens", manifest.sets[at].name);
                 return Err(other_input(args, Path::new(&manifest.run.model.class), difference));
             }
-            attribute_to(&model, Sets::ModelCi(&prompts), thresholds, method, &targets, &mut progress)?
+            attribute_to(&model, &request(Sets::ModelCi(&prompts)), &targets, &mut progress)?
         };
         reporter.finish();
         let comparison = Comparison::new(&manifest, &stored, &recomputed.sets);

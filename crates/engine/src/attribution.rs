@@ -53,7 +53,7 @@ pub struct PairAttribution<E> {
     pub original_source: Arc<AliveEntries>,
     /// Originally alive entries of the target layer.
     pub original_target: Arc<AliveEntries>,
-    /// The attributions.
+    /// The attributions. Empty at the [beginning](crate::Sink::begin) of a set.
     pub values: Vec<E>,
 }
 
@@ -75,6 +75,13 @@ pub fn source_rows(pair: &Pair, source: &AliveEntries, s_out: usize) -> Range<us
 /// Number of edges of a pair with these alive entries.
 pub fn edge_count(pair: &Pair, source: &AliveEntries, target: &AliveEntries) -> usize {
     (0..target.positions()).map(|s| target.rows_at(s).len() * source_rows(pair, source, s).len()).sum()
+}
+
+impl<E> PairAttribution<E> {
+    /// Number of edges, whether or not their values are there.
+    pub fn edge_count(&self) -> usize {
+        edge_count(&self.pair, &self.source, &self.target)
+    }
 }
 
 impl<E: Copy + Default> PairAttribution<E> {

@@ -14,30 +14,38 @@ use crate::batch::Batch;
 use crate::batch_alive::BatchAlive;
 use crate::masked::MaskedForward;
 use crate::segment::Segment;
-use crate::{AliveEntries, Layer, Model, Pair, Progress, component_union, edge_count, source_rows};
+use crate::sink::Emit;
+use crate::support::Places;
+use crate::{AliveEntries, EngineError, Layer, Model, Pair, Progress, component_union, edge_count, source_rows};
 
-/// Values of every pair of the pair table for every set: `[pair][set]`, in the order of
-/// [`PairAttribution`](crate::PairAttribution).
+/// Emits the values of every pair for every set, in the order of the pair table.
 pub(crate) fn attribute<B: AttributionBackend>(
     model: &Model<B>,
     batch: &Batch<'_>,
     forward: &MaskedForward<B::Tensor>,
     alive: &BatchAlive,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Vec<Vec<B::Element>>>, BackendError> {
+    emit: &mut Emit<'_, B::Element>,
+) -> Result<(), EngineError> {
     // The pair table is ordered by target.
     let targets: Vec<Target<'_>> =
         model.pairs.chunk_by(|a, b| a.target == b.target).map(|pairs| Target::new(pairs, alive)).collect();
     let passes = targets.iter().flat_map(|target| &target.groups).map(|group| group.slots).sum();
     let mut done = 0;
-    let mut values = Vec::with_capacity(model.pairs.len());
+    let mut first_pair = 0;
     for target in &targets {
-        values.extend(target.attribute(model, batch, forward, &mut || {
+        let values = target.attribute(model, batch, forward, &mut || {
             done += 1;
             progress(Progress::Backward { done, passes });
-        })?);
+        })?;
+        for (pair, sets) in values.iter().enumerate() {
+            for (set, values) in sets.iter().enumerate() {
+                emit(first_pair + pair, set, values)?;
+            }
+        }
+        first_pair += values.len();
     }
-    Ok(values)
+    Ok(())
 }
 
 /// A target layer with all its pairs, and the passes it takes.
@@ -97,7 +105,7 @@ impl<'a> Target<'a> {
             let segment = Segment::new(model, forward, sources, self.pairs[0].target, &union)?;
             let leaves = segment.leaves();
             for group in &self.groups {
-                let gathers = self.gathers(group, model, batch.positions());
+                let gathers = self.gathers(group, forward, batch.positions());
                 for slot in 0..group.slots {
                     let cotangent = self.cotangent(b, group, slot, &union)?;
                     let gradients = b.vjp(&leaves, &cotangent, |leaves| segment.evaluate(leaves))?;
@@ -117,16 +125,17 @@ impl<'a> Target<'a> {
     }
 
     /// For each pair, the source entries that the passes of `group` reach.
-    fn gathers<B: AttributionBackend>(&self, group: &PassGroup, model: &Model<B>, positions: usize) -> Vec<Gather> {
+    fn gathers<T: Clone>(&self, group: &PassGroup, forward: &MaskedForward<T>, positions: usize) -> Vec<Gather> {
         let gather = |(pair, sources): (&Pair, &&[Arc<AliveEntries>])| {
-            let components = model.component_counts.get(&pair.source).copied().unwrap_or(1);
+            let components = forward.layers.get(&pair.source).map_or([0].as_slice(), |layer| &layer.components);
+            let places = Places::new(components);
             let mut gather = Gather { entries: Vec::new(), rows: Vec::new() };
             for (set, source) in sources.iter().enumerate() {
                 let first = source_rows(pair, source, group.positions.start).start;
                 let rows = first..source_rows(pair, source, group.positions.end - 1).end;
                 let entries = source.iter().skip(rows.start).take(rows.len());
                 let starts_at = gather.entries.len();
-                gather.entries.extend(entries.map(|(s, c)| (set * positions + s) * components + c));
+                gather.entries.extend(entries.map(|(s, c)| (set * positions + s) * components.len() + places.of(c)));
                 gather.rows.push((rows.start, starts_at));
             }
             gather
@@ -181,7 +190,7 @@ impl<'a> Target<'a> {
 
 /// Source entries of one pair, of all sets one after the other.
 struct Gather {
-    /// Index of each in the flattened `[sets, positions, components]`.
+    /// Index of each in the flattened `[sets, positions, support]`.
     entries: Vec<usize>,
     /// For each set, its first row and where that row is in `entries`.
     rows: Vec<(usize, usize)>,

@@ -4,11 +4,58 @@ use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
 
-use crate::{CiSet, Layer, Model};
+use crate::support::{SetSupports, Supports};
+use crate::{CiSet, EngineError, Layer, Model};
 
 /// CI sets whose prompts have the same number of tokens, to be computed in one pass.
 pub(crate) struct Batch<'a> {
     sets: Vec<&'a CiSet>,
+}
+
+/// A batch to be.
+pub(crate) struct Planned {
+    /// Indices of its sets.
+    pub(crate) sets: Vec<usize>,
+    pub(crate) supports: Supports,
+    /// Estimated bytes of memory.
+    pub(crate) memory: u64,
+}
+
+/// Divides sets into batches: sets of one length together, in their order, as many as fit into `max_memory` by
+/// `estimate(supports, number of sets, positions)`.
+pub(crate) fn plan(
+    sets: &[CiSet],
+    supports: Vec<SetSupports>,
+    max_memory: u64,
+    estimate: impl Fn(&SetSupports, usize, usize) -> u64,
+) -> Result<Vec<Planned>, EngineError> {
+    let mut groups: BTreeMap<usize, Vec<(usize, SetSupports)>> = BTreeMap::new();
+    for (index, (set, supports)) in sets.iter().zip(supports).enumerate() {
+        groups.entry(set.prompt.tokens.len()).or_default().push((index, supports));
+    }
+    let mut batches = Vec::new();
+    for (positions, group) in groups {
+        let mut open: Option<(Vec<usize>, SetSupports, u64)> = None;
+        for (index, own) in group {
+            if let Some((members, supports, memory)) = &mut open {
+                let together = supports.union(&own);
+                let needed = estimate(&together, members.len() + 1, positions);
+                if needed <= max_memory {
+                    members.push(index);
+                    (*supports, *memory) = (together, needed);
+                    continue;
+                }
+            }
+            let needed = estimate(&own, 1, positions);
+            if needed > max_memory {
+                return Err(EngineError::Memory { set: sets[index].name.clone(), needed, allowed: max_memory });
+            }
+            batches.extend(open.replace((vec![index], own, needed)));
+        }
+        batches.extend(open);
+    }
+    let planned = |(sets, supports, memory): (_, SetSupports, _)| Planned { sets, supports: supports.components(), memory };
+    Ok(batches.into_iter().map(planned).collect())
 }
 
 impl<'a> Batch<'a> {
@@ -19,15 +66,6 @@ impl<'a> Batch<'a> {
         let lengths = sets.iter().map(|set| set.prompt.tokens.len());
         assert!(!sets.is_empty() && lengths.clone().all(|length| length == sets[0].prompt.tokens.len()));
         Self { sets: sets.to_vec() }
-    }
-
-    /// Indices into `sets` of the sets of each batch: one batch per length, sets in their order.
-    pub(crate) fn group_by_length(sets: &[CiSet]) -> Vec<Vec<usize>> {
-        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (index, set) in sets.iter().enumerate() {
-            groups.entry(set.prompt.tokens.len()).or_default().push(index);
-        }
-        groups.into_values().collect()
     }
 
     pub(crate) fn sets(&self) -> &[&'a CiSet] {
@@ -42,16 +80,19 @@ impl<'a> Batch<'a> {
         self.sets.iter().map(|set| set.prompt.tokens.as_slice()).collect()
     }
 
-    /// Causal importances of every decomposed layer, stacked to `[sets, positions, components]`.
-    pub(crate) fn masks<B: AttributionBackend>(
+    /// Causal importances of some components of a layer, stacked to `[sets, positions, components]`.
+    pub(crate) fn mask<B: AttributionBackend>(
         &self,
         model: &Model<B>,
-    ) -> Result<BTreeMap<Layer, B::Tensor>, BackendError> {
-        let stack = |layer: &Layer, components: usize| {
-            let values = self.sets.iter().flat_map(|set| &set.layers[layer].values);
-            let values: Vec<B::Element> = values.map(|&value| B::Element::from_f32(value)).collect();
-            model.backend.upload(&values, &[self.sets.len(), self.positions(), components])
-        };
-        model.component_counts.iter().map(|(&layer, &components)| Ok((layer, stack(&layer, components)?))).collect()
+        layer: Layer,
+        components: &[usize],
+    ) -> Result<B::Tensor, BackendError> {
+        let mut values = Vec::with_capacity(self.sets.len() * self.positions() * components.len());
+        for ci in self.sets.iter().map(|set| &set.layers[&layer]) {
+            for row in ci.values.chunks_exact(ci.components.max(1)) {
+                values.extend(components.iter().map(|&component| B::Element::from_f32(row[component])));
+            }
+        }
+        model.backend.upload(&values, &[self.sets.len(), self.positions(), components.len()])
     }
 }

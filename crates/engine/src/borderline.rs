@@ -8,7 +8,7 @@
 
 use tributary_backend::Element;
 
-use crate::{CiSet, Layer, SetAttributions, Thresholds};
+use crate::{CiSet, Layer, Thresholds};
 
 /// An entry, alive or not, whose importance lies within [`Thresholds::margin`] of its threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,10 +23,10 @@ pub struct Borderline {
     pub importance: f64,
 }
 
-/// The borderline entries of a set, in the order of layers, positions and components. `computed` is the set whose causal
-/// importances the backend computed, if it did.
+/// The borderline entries of a set, in the order of layers, positions and components. `probs` are its output
+/// probabilities, `[positions, vocab]`; `computed` is the set, if the backend computed its causal importances.
 pub(crate) fn borderline<E: Element>(
-    graph: &SetAttributions<E>,
+    probs: &[E],
     computed: Option<&CiSet>,
     thresholds: Thresholds,
     vocab: usize,
@@ -37,7 +37,7 @@ pub(crate) fn borderline<E: Element>(
         let importances = ci.values.iter().map(|&value| f64::from(value));
         found.extend(near(layer, importances, ci.components, thresholds.ci, margin));
     }
-    let probs = graph.output_probs.iter().map(|prob| prob.to_f64());
+    let probs = probs.iter().map(|prob| prob.to_f64());
     found.extend(near(Layer::Output, probs, vocab, thresholds.output_prob, margin));
     found
 }

@@ -2,7 +2,7 @@
 
 use tributary_backend::{AttributionBackend, Element};
 
-use crate::{CiSet, EngineError, Model, Prompt, SetAttributions};
+use crate::{CiSet, EngineError, Model, Pair, Prompt};
 
 /// Whether a set fits the model and its prompt.
 pub(crate) fn check_set<B: AttributionBackend>(model: &Model<B>, set: &CiSet) -> Result<(), EngineError> {
@@ -24,16 +24,26 @@ pub(crate) fn check_set<B: AttributionBackend>(model: &Model<B>, set: &CiSet) ->
     Ok(())
 }
 
-/// Whether every number of a graph is finite.
-pub(crate) fn check_finite<E: Element>(graph: &SetAttributions<E>) -> Result<(), EngineError> {
-    let finite = |values: &[E]| values.iter().all(|value| value.to_f64().is_finite());
-    let pair = graph.pairs.iter().find(|pair| !finite(&pair.values));
-    let place = match pair {
-        _ if !finite(&graph.output_probs) => "an output probability".to_owned(),
-        Some(pair) => format!("an attribution of {} to {}", pair.pair.source, pair.pair.target),
-        None => return Ok(()),
-    };
-    Err(EngineError::NotFinite { set: graph.name.clone(), place, dtype: E::DTYPE })
+/// Whether output probabilities of a set are finite.
+pub(crate) fn check_probs<E: Element>(set: &str, probs: &[E]) -> Result<(), EngineError> {
+    if all_finite(probs) { Ok(()) } else { Err(not_finite::<E>(set, "an output probability".to_owned())) }
+}
+
+/// Whether attributions of a pair in a set are finite.
+pub(crate) fn check_finite<E: Element>(set: &str, pair: &Pair, values: &[E]) -> Result<(), EngineError> {
+    if all_finite(values) {
+        return Ok(());
+    }
+    Err(not_finite::<E>(set, format!("an attribution of {} to {}", pair.source, pair.target)))
+}
+
+/// Looks at every value, so that the loop has no branch.
+fn all_finite<E: Element>(values: &[E]) -> bool {
+    values.iter().fold(true, |finite, value| finite & value.to_f64().is_finite())
+}
+
+fn not_finite<E: Element>(set: &str, place: String) -> EngineError {
+    EngineError::NotFinite { set: set.to_owned(), place, dtype: E::DTYPE }
 }
 
 /// Whether the model can run a prompt; `Err` says why not.

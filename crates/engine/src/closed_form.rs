@@ -2,8 +2,9 @@
 //!
 //! When every linear layer is decomposed, only three kinds of segment lie between a leaf and the next detach, and each
 //! has a gradient that can be written down: a read of the residual stream ([`residual`]), the nonlinearity of an MLP
-//! ([`elementwise`]) and an attention ([`attention`]). What depends on weights alone is computed once for the alive
-//! union; the backend multiplies matrices, and every edge is then a few operations on the host, written in its place.
+//! ([`elementwise`]) and an attention ([`attention`]). The backend multiplies matrices, those of weights alone once for
+//! the support of the batch; every edge is then a few operations on the host, written in its place. What comes back from
+//! the device are these factors, which are fewer than the edges.
 
 mod attention;
 mod edges;
@@ -12,22 +13,25 @@ mod residual;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use tributary_backend::{AttributionBackend, BackendError};
+use tributary_backend::AttributionBackend;
 
-use self::edges::LayerEntries;
+pub(crate) use self::edges::CHUNK;
+use self::edges::{Edges, LayerEntries};
+pub(crate) use self::elementwise::PRODUCTS_AT_ONCE;
 use self::residual::ResidualReads;
+use crate::batch::Batch;
 use crate::batch_alive::BatchAlive;
+use crate::engine::Activations;
 use crate::masked::MaskedForward;
-use crate::{Layer, Model, Projection};
+use crate::sink::Emit;
+use crate::{AliveEntries, EngineError, Layer, Model, Projection};
 
 /// A layer for which the closed form does not cover a model: one that is not decomposed. `None` when it covers it.
 pub(crate) fn uncovered<B: AttributionBackend>(model: &Model<B>) -> Option<Layer> {
     model.architecture.linear_layers().find(|layer| !model.component_counts.contains_key(layer))
 }
-
-/// Values of one pair for every set: `[set]`, in the order of [`PairAttribution`](crate::PairAttribution).
-type PairValues<E> = Vec<Vec<E>>;
 
 /// What every segment's computation starts from.
 struct Context<'a, B: AttributionBackend> {
@@ -39,41 +43,53 @@ struct Context<'a, B: AttributionBackend> {
     targets: BTreeMap<Layer, Rc<LayerEntries<'a, B::Element>>>,
 }
 
-/// Values of every pair of the pair table for every set: `[pair][set]`.
+/// Emits the values of every pair of the pair table for every set, in the order of the pair table.
 ///
 /// # Panics
 ///
 /// When a layer of the model is [not covered](uncovered).
 pub(crate) fn attribute<B: AttributionBackend>(
     model: &Model<B>,
+    batch: &Batch<'_>,
     forward: &MaskedForward<B::Tensor>,
     alive: &BatchAlive,
-) -> Result<Vec<PairValues<B::Element>>, BackendError> {
+    activations: &Activations<B::Element>,
+    emit: &mut Emit<'_, B::Element>,
+) -> Result<(), EngineError> {
     let (mut sources, mut targets) = (BTreeMap::new(), BTreeMap::new());
     for layer in alive.layers() {
-        let source = Rc::new(LayerEntries::new(model, forward, alive, layer, alive.of(layer))?);
-        let target = if alive.targets(layer) == alive.of(layer) {
+        let (all, wanted) = (alive.of(layer), alive.targets(layer));
+        let none = vec![Vec::new(); all.len()];
+        let known = activations.get(&layer).unwrap_or(&none);
+        let source = Rc::new(LayerEntries::new(batch, forward, layer, all, known.clone()));
+        let target = if wanted == all {
             Rc::clone(&source)
         } else {
-            Rc::new(LayerEntries::new(model, forward, alive, layer, alive.targets(layer))?)
+            let known = all.iter().zip(wanted).zip(known).map(|((all, wanted), known)| of_some(all, wanted, known));
+            Rc::new(LayerEntries::new(batch, forward, layer, wanted, known.collect()))
         };
         sources.insert(layer, source);
         targets.insert(layer, target);
     }
     let context = Context { model, forward, sources, targets };
-    let mut found = BTreeMap::new();
+    let mut edges = Edges::new(model, emit);
     let mut reads = ResidualReads::new(&context)?;
     for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {
         let at = |projection| Layer::linear(block, projection);
-        reads.read(attention_norm, &[at(Projection::Q), at(Projection::K), at(Projection::V)], &mut found)?;
-        attention::attribute(&context, block, &mut found)?;
+        reads.read(attention_norm, &[at(Projection::Q), at(Projection::K), at(Projection::V)], &mut edges)?;
+        attention::attribute(&context, block, &mut edges)?;
         reads.write(at(Projection::O))?;
-        reads.read(mlp_norm, &[at(Projection::CFc)], &mut found)?;
-        let (source, target) = (at(Projection::CFc), at(Projection::DownProj));
-        found.insert((source, target), elementwise::attribute(&context, source, target)?);
+        reads.read(mlp_norm, &[at(Projection::CFc)], &mut edges)?;
+        elementwise::attribute(&context, at(Projection::CFc), at(Projection::DownProj), &mut edges)?;
         reads.write(at(Projection::DownProj))?;
     }
-    reads.read(&model.ln_f, &[Layer::Output], &mut found)?;
-    let take = |pair: &crate::Pair| found.remove(&(pair.source, pair.target));
-    Ok(model.pairs.iter().map(take).map(|values| values.expect("every pair is one of three kinds")).collect())
+    reads.read(&model.ln_f, &[Layer::Output], &mut edges)
+}
+
+/// Of values of all entries, those of some.
+fn of_some<E: Copy>(all: &Arc<AliveEntries>, some: &Arc<AliveEntries>, values: &[E]) -> Vec<E> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    some.iter().filter_map(|(position, component)| Some(values[all.row_of(position, component)?])).collect()
 }

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
-use crate::check::{check_finite, check_set, check_tokens};
+use crate::check::{check_finite, check_probs, check_set, check_tokens};
 use crate::masked::MaskedForward;
 use crate::model_ci::{OriginalAlive, model_ci, original_alive};
-use crate::output::OutputProbs;
+use crate::output::SetOutput;
+use crate::sink::Collect;
+use crate::support::{Places, SetSupports};
 use crate::{
-    AliveEntries, CiSet, EngineError, Layer, LayerNodes, Method, Model, PairAttribution, Progress, Prompt,
-    SetAttributions, Sets, Targets, Thresholds, autograd, closed_form,
+    AliveEntries, CiSet, EngineError, Layer, LayerNodes, Method, Model, PairAttribution, Progress, Prompt, Request,
+    SetAttributions, Sets, Sink, Targets, Thresholds, autograd, closed_form, memory,
 };
 
 /// Wall-clock seconds of each stage, summed over batches.
@@ -23,10 +26,23 @@ use crate::{
 pub struct Timings {
     /// The model's own causal importances, for original-alive entries.
     pub model_ci: f64,
-    /// The masked forward pass.
+    /// The masked forward pass, up to the logits.
     pub forward: f64,
-    /// From inputs ready to trimmed values on the host: `forward` included, `model_ci` not.
+    /// From inputs ready to trimmed values on the host: `forward` included, `model_ci` and what the sink takes not.
     pub attribution: f64,
+    /// What the sink took.
+    pub sink: f64,
+}
+
+/// What a run took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Time.
+    pub timings: Timings,
+    /// Estimated bytes of memory at the worst moment, beside the model and what the sink keeps.
+    pub memory: u64,
+    /// Number of batches.
+    pub batches: usize,
 }
 
 /// Attribution graphs of several sets.
@@ -38,7 +54,7 @@ pub struct Attributions<E> {
     pub timings: Timings,
 }
 
-/// Computes the attribution graph of every set.
+/// Computes the attribution graph of every set and holds all of them.
 ///
 /// Sets whose prompts have the same number of tokens are stacked into one batch. The model's own causal importances are
 /// computed once for each prompt; what is originally alive under them is shared by the prompt's sets.
@@ -53,7 +69,7 @@ pub fn attribute<B: AttributionBackend>(
     method: Method,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Attributions<B::Element>, EngineError> {
-    run(model, sets, thresholds, method, None, progress)
+    collect(model, &Request { sets, thresholds, method, max_memory: None }, None, progress)
 }
 
 /// The same with edges to some target entries alone, at a cost that shrinks with their number.
@@ -70,173 +86,289 @@ pub fn attribute<B: AttributionBackend>(
 /// When there are not as many `targets` as sets, or entries have another number of positions than their set.
 pub fn attribute_to<B: AttributionBackend>(
     model: &Model<B>,
-    sets: Sets<'_>,
-    thresholds: Thresholds,
-    method: Method,
+    request: &Request<'_>,
     targets: &[Targets],
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Attributions<B::Element>, EngineError> {
-    run(model, sets, thresholds, method, Some(targets), progress)
+    collect(model, request, Some(targets), progress)
 }
 
-fn run<B: AttributionBackend>(
+/// Computes the attribution graph of every set and hands it out while it is computed: what is held at once is bounded by
+/// [`Request::max_memory`], whatever the size of the graphs.
+///
+/// # Errors
+///
+/// As [`attribute`]; [`EngineError::Memory`] when not even one set can be computed in the memory allowed;
+/// [`EngineError::Sink`] when the sink fails.
+pub fn stream<B: AttributionBackend>(
     model: &Model<B>,
-    sets: Sets<'_>,
-    thresholds: Thresholds,
-    method: Method,
+    request: &Request<'_>,
+    sink: &mut dyn Sink<B::Element>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Cost, EngineError> {
+    Run { model, request, targets: None, values: true }.run(sink, progress)
+}
+
+/// Does what [`stream`] does up to the attributions: every set begins and ends, and no values come. So the sink learns
+/// all nodes, and with them the number of edges.
+///
+/// # Errors
+///
+/// As [`stream`].
+pub fn outline<B: AttributionBackend>(
+    model: &Model<B>,
+    request: &Request<'_>,
+    sink: &mut dyn Sink<B::Element>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Cost, EngineError> {
+    Run { model, request, targets: None, values: false }.run(sink, progress)
+}
+
+fn collect<B: AttributionBackend>(
+    model: &Model<B>,
+    request: &Request<'_>,
     targets: Option<&[Targets]>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Attributions<B::Element>, EngineError> {
-    let ci_is_computed = matches!(sets, Sets::ModelCi(_));
-    let prompts: Vec<&Prompt> = match sets {
-        Sets::Given(sets) => {
-            sets.iter().try_for_each(|set| check_set(model, set))?;
-            sets.iter().map(|set| &set.prompt).collect()
-        }
-        Sets::ModelCi(prompts) => {
-            let checked = prompts.iter().enumerate().try_for_each(|(index, prompt)| {
-                check_tokens(model, prompt).map_err(|problem| EngineError::Set { set: own_name(index), problem })
-            });
-            checked.map(|()| prompts.iter().collect())?
-        }
-    };
-    if let (Method::ClosedForm, Some(layer)) = (method, closed_form::uncovered(model)) {
-        return Err(EngineError::NotCovered { layer });
-    }
-    let mut timings = Timings::default();
-    let own = time(&mut timings.model_ci, || own_importances(model, &prompts, progress))?;
-    let own_sets;
-    let sets = match sets {
-        Sets::Given(sets) => sets,
-        Sets::ModelCi(prompts) => {
-            let named = |(index, prompt): (usize, &Prompt)| CiSet {
-                name: own_name(index),
-                prompt: prompt.clone(),
-                layers: own[prompt.tokens.as_slice()].layers.clone(),
-            };
-            own_sets = prompts.iter().enumerate().map(named).collect::<Vec<_>>();
-            &own_sets
-        }
-    };
-    let originals = time(&mut timings.model_ci, || {
-        own.iter()
-            .map(|(&tokens, own)| Ok((tokens, original_alive(model, own, thresholds)?)))
-            .collect::<Result<BTreeMap<&[u32], OriginalAlive>, BackendError>>()
-    })?;
-
-    let groups = Batch::group_by_length(sets);
-    let mut results: Vec<Option<SetAttributions<B::Element>>> = vec![None; sets.len()];
-    for (done, group) in groups.iter().enumerate() {
-        progress(Progress::Forward { done, batches: groups.len() });
-        let batch = Batch::new(&group.iter().map(|&index| &sets[index]).collect::<Vec<_>>());
-        let original: Vec<&OriginalAlive> =
-            group.iter().map(|&index| &originals[sets[index].prompt.tokens.as_slice()]).collect();
-        let wanted = targets.map(|targets| group.iter().map(|&index| &targets[index]).collect::<Vec<_>>());
-        let started = Instant::now();
-        let task = BatchTask { model, batch: &batch, originals: &original, thresholds, method, wanted };
-        let graphs = task.run(&mut timings.forward, progress)?;
-        timings.attribution += started.elapsed().as_secs_f64();
-        for (&index, mut graph) in group.iter().zip(graphs) {
-            check_finite(&graph)?;
-            let computed = ci_is_computed.then_some(&sets[index]);
-            graph.borderline = borderline(&graph, computed, thresholds, model.architecture.vocab);
-            results[index] = Some(graph);
-        }
-    }
-    Ok(Attributions { sets: results.into_iter().flatten().collect(), timings })
+    let mut sink = Collect::new(request.sets.len());
+    let Cost { timings, .. } = Run { model, request, targets, values: true }.run(&mut sink, progress)?;
+    Ok(Attributions { sets: sink.into_sets(), timings })
 }
+
+/// What is to be computed.
+struct Run<'a, B: AttributionBackend> {
+    model: &'a Model<B>,
+    request: &'a Request<'a>,
+    /// `[set]`; `None` for all.
+    targets: Option<&'a [Targets]>,
+    /// Whether attributions are wanted at all.
+    values: bool,
+}
+
+impl<B: AttributionBackend> Run<'_, B> {
+    fn run(
+        &self,
+        sink: &mut dyn Sink<B::Element>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Cost, EngineError> {
+        let Self { model, request, .. } = self;
+        let Request { sets, thresholds, method, max_memory } = **request;
+        let prompts = self.check()?;
+        let mut cost = Cost::default();
+        let own_sets;
+        let (sets, originals) = match sets {
+            Sets::Given(sets) => {
+                let originals = time(&mut cost.timings.model_ci, || originals(model, &prompts, thresholds, progress))?;
+                (sets, originals)
+            }
+            Sets::ModelCi(_) => {
+                let found = time(&mut cost.timings.model_ci, || own_sets_of(model, &prompts, thresholds, progress))?;
+                own_sets = found.0;
+                (own_sets.as_slice(), found.1)
+            }
+        };
+        let started = Instant::now();
+        let supports: Vec<SetSupports> = sets.par_iter().map(|set| SetSupports::new(set, thresholds)).collect();
+        let estimate = |supports: &SetSupports, count, positions| {
+            memory::inputs(sets) + memory::working_set(model, supports, count, positions, method)
+        };
+        let planned = plan(sets, supports, max_memory.unwrap_or(u64::MAX), estimate)?;
+        cost.timings.attribution += started.elapsed().as_secs_f64();
+        cost.batches = planned.len();
+        cost.memory = planned.iter().map(|planned| planned.memory).max().unwrap_or(0);
+        for (done, planned) in planned.into_iter().enumerate() {
+            progress(Progress::Forward { done, batches: cost.batches });
+            let started = Instant::now();
+            let spent = cost.timings.sink;
+            self.batch(sets, planned, &originals, &mut cost.timings, sink, progress)?;
+            cost.timings.attribution += started.elapsed().as_secs_f64() - (cost.timings.sink - spent);
+        }
+        Ok(cost)
+    }
+
+    /// Whether everything fits the model; gives the prompts of the sets.
+    fn check(&self) -> Result<Vec<&Prompt>, EngineError> {
+        let (model, request) = (self.model, self.request);
+        if let (Method::ClosedForm, Some(layer)) = (request.method, closed_form::uncovered(model)) {
+            return Err(EngineError::NotCovered { layer });
+        }
+        match request.sets {
+            Sets::Given(sets) => {
+                sets.iter().try_for_each(|set| check_set(model, set))?;
+                Ok(sets.iter().map(|set| &set.prompt).collect())
+            }
+            Sets::ModelCi(prompts) => {
+                for (index, prompt) in prompts.iter().enumerate() {
+                    check_tokens(model, prompt)
+                        .map_err(|problem| EngineError::Set { set: own_name(index), problem })?;
+                }
+                Ok(prompts.iter().collect())
+            }
+        }
+    }
+
+    fn batch(
+        &self,
+        sets: &[CiSet],
+        planned: Planned,
+        originals: &Originals<'_>,
+        timings: &mut Timings,
+        sink: &mut dyn Sink<B::Element>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), EngineError> {
+        let (model, thresholds) = (self.model, self.request.thresholds);
+        let Planned { sets: members, supports, .. } = planned;
+        let batch = Batch::new(&members.iter().map(|&index| &sets[index]).collect::<Vec<_>>());
+        let forward = time(&mut timings.forward, || MaskedForward::run(model, &batch, supports))?;
+
+        let wanted = self.targets.map(|targets| members.iter().map(|&index| &targets[index]).collect::<Vec<_>>());
+        let mut alive = BatchAlive::new(&batch, thresholds, wanted.as_deref());
+        let mut activations = self.activations(&forward, &alive)?;
+        for (at, set) in batch.sets().iter().enumerate() {
+            let vocab = model.architecture.vocab;
+            let output = time(&mut timings.forward, || SetOutput::logits(model, &forward, at))?.normalise(vocab);
+            check_probs(&set.name, &output.probs)?;
+            let entries = output.alive(vocab, thresholds.output_prob);
+            let logits = pick(&entries, &output.logits, vocab, |logit| logit);
+            activations.entry(Layer::Output).or_default().push(logits);
+            alive.push_output(entries, wanted.as_ref().map(|wanted| wanted[at]));
+            let original = &originals[set.prompt.tokens.as_slice()];
+            let graph = self.begin(set, at, output.probs, &alive, &activations, original);
+            time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
+        }
+        if self.values {
+            let mut emit = |pair: usize, set: usize, values: &[B::Element]| {
+                check_finite(&batch.sets()[set].name, &model.pairs[pair], values)?;
+                time(&mut timings.sink, || sink.values(members[set], pair, values)).map_err(EngineError::Sink)
+            };
+            match self.request.method {
+                Method::Autograd => autograd::attribute(model, &batch, &forward, &alive, progress, &mut emit)?,
+                Method::ClosedForm => {
+                    closed_form::attribute(model, &batch, &forward, &alive, &activations, &mut emit)?;
+                }
+            }
+        }
+        for &set in &members {
+            time(&mut timings.sink, || sink.end(set)).map_err(EngineError::Sink)?;
+        }
+        Ok(())
+    }
+
+    /// Activations of the alive components of every decomposed layer, by set and row.
+    fn activations(
+        &self,
+        forward: &MaskedForward<B::Tensor>,
+        alive: &BatchAlive,
+    ) -> Result<Activations<B::Element>, BackendError> {
+        let b = &self.model.backend;
+        let mut activations = BTreeMap::new();
+        for (&layer, recorded) in &forward.layers {
+            let (places, width) = (Places::new(&recorded.components), recorded.components.len());
+            let mut indices = Vec::new();
+            for (set, entries) in alive.of(layer).iter().enumerate() {
+                let row = |position| (set * entries.positions() + position) * width;
+                indices.extend(entries.iter().map(|(position, component)| row(position) + places.of(component)));
+            }
+            let gathered = b.download(&b.gather(&recorded.post, &indices)?)?;
+            let mut rest = gathered.as_slice();
+            let split = |entries: &Arc<AliveEntries>| rest.split_off(..entries.len()).unwrap_or_default().to_vec();
+            activations.insert(layer, alive.of(layer).iter().map(split).collect());
+        }
+        Ok(activations)
+    }
+
+    /// The graph of set number `at` of a batch but for the values of its pairs.
+    fn begin(
+        &self,
+        set: &CiSet,
+        at: usize,
+        probs: Vec<B::Element>,
+        alive: &BatchAlive,
+        activations: &Activations<B::Element>,
+        original: &OriginalAlive,
+    ) -> SetAttributions<B::Element> {
+        let (vocab, thresholds) = (self.model.architecture.vocab, self.request.thresholds);
+        let computed = matches!(self.request.sets, Sets::ModelCi(_)).then_some(set);
+        let borderline = borderline(&probs, computed, thresholds, vocab);
+        let entries = |layer| Arc::clone(&alive.of(layer)[at]);
+        let original = |layer| Arc::clone(&original[&layer]);
+        let pairs = self.model.pairs.iter().map(|pair| PairAttribution {
+            pair: *pair,
+            source: entries(pair.source),
+            target: Arc::clone(&alive.targets(pair.target)[at]),
+            original_source: original(pair.source),
+            original_target: original(pair.target),
+            values: Vec::new(),
+        });
+        let nodes = alive.layers().map(|layer| {
+            let entries = entries(layer);
+            let importance = match layer {
+                Layer::Wte => Vec::new(),
+                Layer::Output => pick(&entries, &probs, vocab, |prob| prob),
+                Layer::Linear { .. } => {
+                    let ci = &set.layers[&layer];
+                    pick(&entries, &ci.values, ci.components, B::Element::from_f32)
+                }
+            };
+            let activation = activations.get(&layer).map_or_else(Vec::new, |sets| sets[at].clone());
+            (layer, LayerNodes { alive: entries, original: original(layer), importance, activation })
+        });
+        let nodes = nodes.collect();
+        SetAttributions { name: set.name.clone(), nodes, pairs: pairs.collect(), output_probs: probs, borderline }
+    }
+}
+
+/// Activations of alive entries by layer, set and row.
+pub(crate) type Activations<E> = BTreeMap<Layer, Vec<Vec<E>>>;
+
+/// What is originally alive on each distinct prompt, by its tokens.
+type Originals<'a> = BTreeMap<&'a [u32], OriginalAlive>;
 
 fn own_name(index: usize) -> String {
     format!("prompt_{index}")
 }
 
-/// The model's own causal importances on each distinct prompt, by its tokens.
-fn own_importances<'a, B: AttributionBackend>(
+fn distinct<'a>(prompts: &[&'a Prompt]) -> BTreeMap<&'a [u32], &'a Prompt> {
+    prompts.iter().map(|prompt| (prompt.tokens.as_slice(), *prompt)).collect()
+}
+
+fn originals<'a, B: AttributionBackend>(
     model: &Model<B>,
     prompts: &[&'a Prompt],
+    thresholds: Thresholds,
     progress: &mut dyn FnMut(Progress),
-) -> Result<BTreeMap<&'a [u32], CiSet>, BackendError> {
-    let distinct: BTreeMap<&[u32], &Prompt> =
-        prompts.iter().map(|prompt| (prompt.tokens.as_slice(), *prompt)).collect();
+) -> Result<Originals<'a>, BackendError> {
+    let distinct = distinct(prompts);
     let count = distinct.len();
     let compute = |(done, (tokens, prompt))| {
         progress(Progress::ModelCi { done, prompts: count });
-        Ok((tokens, model_ci(model, "model", prompt)?))
+        Ok((tokens, original_alive(model, &model_ci(model, "model", prompt)?, thresholds)?))
     };
     distinct.into_iter().enumerate().map(compute).collect()
 }
 
-/// What is to be computed of one batch.
-struct BatchTask<'a, B: AttributionBackend> {
-    model: &'a Model<B>,
-    batch: &'a Batch<'a>,
-    /// `[set]`
-    originals: &'a [&'a OriginalAlive],
+/// The model's own causal importances on every prompt, as sets, and what is alive under them.
+fn own_sets_of<'a, B: AttributionBackend>(
+    model: &Model<B>,
+    prompts: &[&'a Prompt],
     thresholds: Thresholds,
-    method: Method,
-    /// `[set]`; `None` for all.
-    wanted: Option<Vec<&'a Targets>>,
-}
-
-impl<B: AttributionBackend> BatchTask<'_, B> {
-    fn run(
-        &self,
-        forward_seconds: &mut f64,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Vec<SetAttributions<B::Element>>, BackendError> {
-        let Self { model, batch, originals, thresholds, method, wanted } = self;
-        let forward = time(forward_seconds, || MaskedForward::run(model, batch))?;
-        let probs = OutputProbs::compute(model, &forward)?;
-        let mut alive = BatchAlive::new(model, batch, &probs, *thresholds);
-        if let Some(wanted) = wanted {
-            alive.restrict_targets(wanted);
-        }
-        let mut values = match method {
-            Method::Autograd => autograd::attribute(model, batch, &forward, &alive, progress)?,
-            Method::ClosedForm => closed_form::attribute(model, &forward, &alive)?,
-        };
-        let mut activations = BTreeMap::new();
-        for (&layer, pre) in forward.activations.iter().chain([(&Layer::Output, &forward.logits)]) {
-            activations.insert(layer, alive.gather(&model.backend, layer, alive.of(layer), pre)?);
-        }
-        let mut graphs = Vec::with_capacity(batch.sets().len());
-        for (index, set) in batch.sets().iter().enumerate() {
-            let original = |layer| Arc::clone(&originals[index][&layer]);
-            let entries = |layer| Arc::clone(&alive.of(layer)[index]);
-            let pairs = model.pairs.iter().zip(&mut values).map(|(pair, values)| PairAttribution {
-                pair: *pair,
-                source: entries(pair.source),
-                target: Arc::clone(&alive.targets(pair.target)[index]),
-                original_source: original(pair.source),
-                original_target: original(pair.target),
-                values: std::mem::take(&mut values[index]),
-            });
-            let pairs = pairs.collect();
-            let nodes = alive.layers().map(|layer| {
-                let entries = entries(layer);
-                let importance = match layer {
-                    Layer::Wte => Vec::new(),
-                    Layer::Output => pick(&entries, probs.of_set(index), model.architecture.vocab, |prob| prob),
-                    Layer::Linear { .. } => {
-                        let ci = &set.layers[&layer];
-                        pick(&entries, &ci.values, ci.components, B::Element::from_f32)
-                    }
-                };
-                let activation =
-                    activations.get_mut(&layer).map(|sets| std::mem::take(&mut sets[index])).unwrap_or_default();
-                (layer, LayerNodes { alive: entries, original: original(layer), importance, activation })
-            });
-            let nodes = nodes.collect();
-            graphs.push(SetAttributions {
-                name: set.name.clone(),
-                nodes,
-                pairs,
-                output_probs: probs.of_set(index).to_vec(),
-                borderline: Vec::new(),
-            });
-        }
-        Ok(graphs)
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Vec<CiSet>, Originals<'a>), BackendError> {
+    let distinct = distinct(prompts);
+    let count = distinct.len();
+    let (mut own, mut originals) = (BTreeMap::new(), Originals::new());
+    for (done, (tokens, prompt)) in distinct.into_iter().enumerate() {
+        progress(Progress::ModelCi { done, prompts: count });
+        let set = model_ci(model, "model", prompt)?;
+        originals.insert(tokens, original_alive(model, &set, thresholds)?);
+        own.insert(tokens, set.layers);
     }
+    let named = |(index, prompt): (usize, &&Prompt)| CiSet {
+        name: own_name(index),
+        prompt: (*prompt).clone(),
+        layers: own[prompt.tokens.as_slice()].clone(),
+    };
+    Ok((prompts.iter().enumerate().map(named).collect(), originals))
 }
 
 /// Values of `entries` out of `values`, `[positions, components]`.

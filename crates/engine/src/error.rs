@@ -2,10 +2,10 @@
 
 use tributary_backend::{BackendError, Dtype};
 
-use crate::Layer;
+use crate::{Layer, SinkError};
 
 /// Why attributions could not be computed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The backend failed.
     #[error(transparent)]
@@ -26,6 +26,22 @@ pub enum EngineError {
         /// A layer that is not decomposed.
         layer: Layer,
     },
+    /// One set alone takes more memory than is allowed.
+    #[error(
+        "CI set {set:?} takes about {} MB of memory beside the model, and only {} MB are allowed; allow more (--max-memory)",
+        needed.div_ceil(1_000_000), allowed / 1_000_000
+    )]
+    Memory {
+        /// Name of the set.
+        set: String,
+        /// Estimated bytes it takes.
+        needed: u64,
+        /// Bytes that may be taken.
+        allowed: u64,
+    },
+    /// What takes the graphs has failed.
+    #[error(transparent)]
+    Sink(SinkError),
     /// A number came out infinite or not a number.
     #[error(
         "CI set {set:?}: {place} is not finite: the numbers overflow {dtype}; look for causal importances far from 0 to 1, or compute in f64"

@@ -23,6 +23,7 @@ mod error;
 mod forward;
 mod layer;
 mod masked;
+mod memory;
 mod model;
 mod model_ci;
 mod output;
@@ -30,6 +31,8 @@ mod pair;
 mod request;
 mod segment;
 mod sequence;
+mod sink;
+mod support;
 mod weights;
 
 pub use alive::{AliveEntries, component_union};
@@ -39,13 +42,14 @@ pub use attribution::{
 };
 pub use borderline::Borderline;
 pub use ci_set::{CausalImportances, CiSet, Prompt};
-pub use engine::{Attributions, Timings, attribute, attribute_to};
+pub use engine::{Attributions, Cost, Timings, attribute, attribute_to, outline, stream};
 pub use error::EngineError;
 pub use layer::{Layer, Projection, UnknownLayer};
 pub use model::Model;
 pub use model_ci::model_ci;
 pub use pair::{Pair, pair_table};
-pub use request::{Method, Progress, Sets, Targets, Thresholds};
+pub use request::{Method, Progress, Request, Sets, Targets, Thresholds};
+pub use sink::{Sink, SinkError};
 pub use weights::{
     Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Sigmoid, Weights,
 };

@@ -7,6 +7,7 @@ use tributary_backend::{AttributionBackend, BackendError};
 use crate::batch::Batch;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::sequence::Sequence;
+use crate::support::Supports;
 use crate::{Layer, Model};
 
 /// Everything the masked forward pass of a batch computed that attributions need. All tensors are detached.
@@ -14,48 +15,56 @@ pub(crate) struct MaskedForward<T> {
     pub(crate) sequence: Sequence<T>,
     /// Token embeddings, `[sets, positions, d_model]`.
     pub(crate) embedding: T,
-    /// Causal importances of every decomposed layer, `[sets, positions, components]`.
-    pub(crate) masks: BTreeMap<Layer, T>,
-    /// Component activations of every decomposed layer, `[sets, positions, components]`: `pre` and, the detach being
-    /// the identity on values, `post`.
-    pub(crate) activations: BTreeMap<Layer, T>,
-    /// Output of every decomposed layer, `[sets, positions, d_out]`.
-    pub(crate) outputs: BTreeMap<Layer, T>,
-    /// `[sets, positions, vocab]`
-    pub(crate) logits: T,
+    /// Every decomposed layer.
+    pub(crate) layers: BTreeMap<Layer, MaskedLayer<T>>,
+    /// What is unembedded: the last residual stream, normalised, `[sets, positions, d_model]`.
+    pub(crate) last: T,
+}
+
+/// A decomposed layer, cut to the [support](crate::support) of the batch.
+pub(crate) struct MaskedLayer<T> {
+    /// The support, ascending: what the axis of components numbers.
+    pub(crate) components: Vec<usize>,
+    /// `[d_in, support]`
+    pub(crate) v: T,
+    /// `[support, d_out]`
+    pub(crate) u: T,
+    /// Causal importances, `[sets, positions, support]`.
+    pub(crate) mask: T,
+    /// Component activations, `[sets, positions, support]`: `pre` and, the detach being the identity on values, `post`.
+    pub(crate) post: T,
+    /// Output, `[sets, positions, d_out]`.
+    pub(crate) output: T,
 }
 
 impl<T: Clone> MaskedForward<T> {
-    /// Runs the batch through the decomposed model, every component scaled by its causal importance.
+    /// Runs the batch through the decomposed model up to the unembedding, every component scaled by its causal
+    /// importance.
     pub(crate) fn run<B: AttributionBackend<Tensor = T>>(
         model: &Model<B>,
         batch: &Batch<'_>,
+        supports: Supports,
     ) -> Result<Self, BackendError> {
         let sequence = Sequence::new(model, batch.positions())?;
-        let mut recorder = Recorder {
-            model,
-            embedding: model.embed(&batch.tokens())?,
-            masks: batch.masks(model)?,
-            activations: BTreeMap::new(),
-            outputs: BTreeMap::new(),
-        };
+        let embedding = model.embed(&batch.tokens())?;
+        let mut recorder = Recorder { model, batch, embedding, supports, layers: BTreeMap::new() };
         match forward(model, &sequence, &mut recorder) {
-            Ok(logits) => {
-                let Recorder { embedding, masks, activations, outputs, .. } = recorder;
-                Ok(Self { sequence, embedding, masks, activations, outputs, logits })
+            Err(Halt::Reached(last)) => {
+                let Recorder { embedding, layers, .. } = recorder;
+                Ok(Self { sequence, embedding, layers, last })
             }
             Err(Halt::Failed(error)) => Err(error),
-            Err(Halt::Reached(_)) => unreachable!("the recorder runs to the logits"),
+            Ok(_) => unreachable!("the recorder halts before the logits"),
         }
     }
 }
 
 struct Recorder<'a, B: AttributionBackend> {
     model: &'a Model<B>,
+    batch: &'a Batch<'a>,
     embedding: B::Tensor,
-    masks: BTreeMap<Layer, B::Tensor>,
-    activations: BTreeMap<Layer, B::Tensor>,
-    outputs: BTreeMap<Layer, B::Tensor>,
+    supports: Supports,
+    layers: BTreeMap<Layer, MaskedLayer<B::Tensor>>,
 }
 
 impl<B: AttributionBackend> Visitor<B> for Recorder<'_, B> {
@@ -65,13 +74,19 @@ impl<B: AttributionBackend> Visitor<B> for Recorder<'_, B> {
 
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {
         let x = input(self)?;
-        let Some(mask) = self.masks.get(&layer) else { return Ok(self.model.apply_linear(layer, &x)?) };
-        let b = &self.model.backend;
-        let pre = b.matmul(&x, self.model.reader(layer))?;
-        let post = b.detach(&pre);
-        let output = self.model.write(layer, &post, mask)?;
-        self.activations.insert(layer, post);
-        self.outputs.insert(layer, output.clone());
+        if layer == Layer::Output {
+            return Err(Halt::Reached(x));
+        }
+        let model = self.model;
+        let Some(components) = self.supports.remove(&layer) else { return Ok(model.apply_linear(layer, &x)?) };
+        let b = &model.backend;
+        let weights = &model.components[&layer];
+        let v = b.select(&weights.v, 1, &components)?;
+        let u = b.select(&weights.u, 0, &components)?;
+        let mask = self.batch.mask(model, layer, &components)?;
+        let post = b.detach(&b.matmul(&x, &v)?);
+        let output = model.write(layer, &u, &post, &mask)?;
+        self.layers.insert(layer, MaskedLayer { components, v, u, mask, post, output: output.clone() });
         Ok(output)
     }
 }

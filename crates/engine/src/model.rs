@@ -26,8 +26,10 @@ pub struct Model<B: AttributionBackend> {
     pub(crate) linear: BTreeMap<Layer, LinearTensors<B::Tensor>>,
     pub(crate) components: BTreeMap<Layer, ComponentTensors<B::Tensor>>,
     pub(crate) ci_networks: BTreeMap<Layer, CiNetwork<B::Tensor>>,
-    /// `[d_model, vocab]`
-    pub(crate) unembedding: B::Tensor,
+    /// `[vocab, d_model]`; the token embedding itself where they are tied.
+    lm_head: B::Tensor,
+    /// Its transpose in pieces of some rows each, `[rows, vocab]`: see [`Model::unembed`].
+    unembedding: Vec<B::Tensor>,
 }
 
 pub(crate) struct NormTensors<T> {
@@ -64,18 +66,21 @@ impl<B: AttributionBackend> Model<B> {
         };
         let norms = weights.norms.iter().map(|block| Ok([norm(&block.attention)?, norm(&block.mlp)?]));
         let decomposed = weights.decomposed.keys().copied().collect();
+        let wte = up(&weights.wte)?;
+        let head = weights.lm_head.as_ref().unwrap_or(&weights.wte);
         Ok(Self {
             architecture: weights.architecture.clone(),
             component_counts: weights.component_counts(),
             pairs: pair_table(weights.architecture.n_blocks, &decomposed),
-            wte: up(&weights.wte)?,
+            lm_head: weights.lm_head.as_ref().map_or_else(|| Ok(wte.clone()), up)?,
+            wte,
             wpe: weights.wpe.as_ref().map(up).transpose()?,
             norms: norms.collect::<Result<_, BackendError>>()?,
             ln_f: norm(&weights.ln_f)?,
             linear: try_map(&weights.linear, linear)?,
             components: try_map(&weights.decomposed, |layer| components(&layer.components))?,
             ci_networks: try_map(&weights.decomposed, |layer| CiNetwork::upload(&backend, &layer.ci_function))?,
-            unembedding: up(&transpose(weights.lm_head.as_ref().unwrap_or(&weights.wte)))?,
+            unembedding: column_pieces(head).iter().map(up).collect::<Result<_, _>>()?,
             backend,
         })
     }
@@ -147,12 +152,15 @@ impl<B: AttributionBackend> Model<B> {
     ///
     /// The product is summed in pieces. Logits are large sums of many terms, and libraries add the terms one by one: in
     /// f32 that loses some 4e-6 of a logit of 14, which is more than a probability may be off.
-    fn unembed(&self, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
+    pub(crate) fn unembed(&self, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
         let b = &self.backend;
         let mut logits = None;
-        for start in (0..self.architecture.d_model).step_by(UNEMBEDDING_PIECE) {
-            let piece: Vec<usize> = (start..self.architecture.d_model.min(start + UNEMBEDDING_PIECE)).collect();
-            let product = b.matmul(&b.select(x, 2, &piece)?, &b.select(&self.unembedding, 0, &piece)?)?;
+        let mut start = 0;
+        for rows in &self.unembedding {
+            let end = start + b.shape(rows)[0];
+            let piece: Vec<usize> = (start..end).collect();
+            start = end;
+            let product = b.matmul(&b.select(x, 2, &piece)?, rows)?;
             logits = Some(match logits {
                 None => product,
                 Some(sum) => b.add(&sum, &product)?,
@@ -161,17 +169,28 @@ impl<B: AttributionBackend> Model<B> {
         Ok(logits.unwrap_or_else(|| unreachable!("the residual stream has a width")))
     }
 
-    /// What a decomposed layer gives for its component activations: `(post * mask) U + bias`.
-    pub(crate) fn write(&self, layer: Layer, post: &B::Tensor, mask: &B::Tensor) -> Result<B::Tensor, BackendError> {
+    /// What a decomposed layer gives for the activations of some of its components, with `U` cut to these:
+    /// `(post * mask) U + bias`.
+    pub(crate) fn write(
+        &self,
+        layer: Layer,
+        u: &B::Tensor,
+        post: &B::Tensor,
+        mask: &B::Tensor,
+    ) -> Result<B::Tensor, BackendError> {
         let b = &self.backend;
-        let sum = b.matmul(&b.mul(post, mask)?, &self.components[&layer].u)?;
+        let sum = b.matmul(&b.mul(post, mask)?, u)?;
         self.add_bias(&sum, &self.linear[&layer])
     }
 
-    /// What turns the input of a target layer into its component activations (`V`), or into logits:
-    /// `[d_in, components]`.
-    pub(crate) fn reader(&self, target: Layer) -> &B::Tensor {
-        self.components.get(&target).map_or(&self.unembedding, |components| &components.v)
+    /// What turns the input of a target layer into the activations of some of its components (`V`), or into the logits
+    /// of some tokens: `[d_in, components]`.
+    pub(crate) fn reader(&self, target: Layer, components: &[usize]) -> Result<B::Tensor, BackendError> {
+        let b = &self.backend;
+        match self.components.get(&target) {
+            Some(layer) => b.select(&layer.v, 1, components),
+            None => b.permute(&b.select(&self.lm_head, 0, components)?, &[1, 0]),
+        }
     }
 
     fn add_bias(&self, x: &B::Tensor, linear: &LinearTensors<B::Tensor>) -> Result<B::Tensor, BackendError> {
@@ -190,6 +209,15 @@ fn transpose(matrix: &Array) -> Array {
     let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes, not {:?}", matrix.shape) };
     let at = |i| matrix.values[i % rows * columns + i / rows];
     Array::new([columns, rows], (0..rows * columns).map(at).collect())
+}
+
+/// The columns of a matrix in pieces, each transposed: `[columns, rows]`.
+fn column_pieces(matrix: &Array) -> Vec<Array> {
+    let transposed = transpose(matrix);
+    let (columns, rows) = (transposed.shape[0], transposed.shape[1]);
+    let pieces = transposed.values.chunks(UNEMBEDDING_PIECE * rows.max(1));
+    debug_assert!(columns > 0 && rows > 0, "a vocabulary and a residual stream");
+    pieces.map(|values| Array::new([values.len() / rows, rows], values.to_vec())).collect()
 }
 
 fn try_map<V, T>(

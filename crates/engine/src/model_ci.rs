@@ -8,8 +8,9 @@ use tributary_backend::{AttributionBackend, BackendError};
 use crate::batch::Batch;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::masked::MaskedForward;
-use crate::output::OutputProbs;
+use crate::output::SetOutput;
 use crate::sequence::Sequence;
+use crate::support::SetSupports;
 use crate::{AliveEntries, CausalImportances, CiSet, Layer, Model, Prompt, Thresholds, alive_components};
 
 /// The model's own causal importances on a prompt, as a set of the given name.
@@ -36,11 +37,13 @@ pub(crate) fn original_alive<B: AttributionBackend>(
     thresholds: Thresholds,
 ) -> Result<OriginalAlive, BackendError> {
     let batch = Batch::new(&[own]);
-    let probs = OutputProbs::compute(model, &MaskedForward::run(model, &batch)?)?;
+    let vocab = model.architecture.vocab;
+    let forward = MaskedForward::run(model, &batch, SetSupports::new(own, thresholds).components())?;
+    let output = SetOutput::logits(model, &forward, 0)?.normalise(vocab);
     let mut alive: OriginalAlive =
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds.ci)))).collect();
     alive.insert(Layer::Wte, Arc::new(AliveEntries::every_position(batch.positions())));
-    alive.insert(Layer::Output, Arc::new(probs.alive(0, thresholds.output_prob)));
+    alive.insert(Layer::Output, Arc::new(output.alive(vocab, thresholds.output_prob)));
     Ok(alive)
 }
 
@@ -58,7 +61,7 @@ impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {
         let x = input(self)?;
         if let Some(network) = self.model.ci_networks.get(&layer) {
-            let values = network.evaluate(&self.model.backend, &x, self.model.reader(layer))?;
+            let values = network.evaluate(&self.model.backend, &x, &self.model.components[&layer].v)?;
             let components = self.model.component_counts[&layer];
             self.layers.insert(layer, CausalImportances { components, values });
         }

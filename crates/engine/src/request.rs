@@ -6,6 +6,20 @@ use tributary_backend::{AttributionBackend, Dtype};
 
 use crate::{AliveEntries, CiSet, Layer, Model, Prompt, closed_form};
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The CI sets.
+    pub sets: Sets<'a>,
+    /// What is alive.
+    pub thresholds: Thresholds,
+    /// How attributions are computed.
+    pub method: Method,
+    /// Bytes of memory that may be taken beside the model, the CI sets themselves included; `None` for any number. Sets
+    /// that do not fit together are computed one after the other.
+    pub max_memory: Option<u64>,
+}
+
 /// Where the CI sets come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Sets<'a> {
@@ -13,6 +27,21 @@ pub enum Sets<'a> {
     Given(&'a [CiSet]),
     /// The model's own causal importances on each prompt, as sets named `prompt_0`, `prompt_1`, ...
     ModelCi(&'a [Prompt]),
+}
+
+impl Sets<'_> {
+    /// Number of sets.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Given(sets) => sets.len(),
+            Self::ModelCi(prompts) => prompts.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// What makes an entry alive.

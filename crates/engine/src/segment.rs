@@ -30,7 +30,7 @@ impl<'a, B: AttributionBackend> Segment<'a, B> {
         target: Layer,
         components: &[usize],
     ) -> Result<Self, BackendError> {
-        let reader = model.backend.select(model.reader(target), 1, components)?;
+        let reader = model.reader(target, components)?;
         Ok(Self { model, forward, sources, target, reader })
     }
 
@@ -38,7 +38,7 @@ impl<'a, B: AttributionBackend> Segment<'a, B> {
     pub(crate) fn leaves(&self) -> Vec<B::Tensor> {
         self.sources
             .iter()
-            .map(|source| self.forward.activations.get(source).unwrap_or(&self.forward.embedding).clone())
+            .map(|source| self.forward.layers.get(source).map_or(&self.forward.embedding, |layer| &layer.post).clone())
             .collect()
     }
 
@@ -70,11 +70,12 @@ impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
             return Err(Halt::Reached(model.backend.matmul(&x, reader)?));
         }
         if let Some(post) = self.leaves.get(&layer) {
-            return Ok(model.write(layer, post, &forward.masks[&layer])?);
+            let recorded = &forward.layers[&layer];
+            return Ok(model.write(layer, &recorded.u, post, &recorded.mask)?);
         }
-        match forward.outputs.get(&layer) {
+        match forward.layers.get(&layer) {
             // Past the target the input has to be asked for, since the target lies somewhere before it.
-            Some(output) if layer < *target => Ok(output.clone()),
+            Some(recorded) if layer < *target => Ok(recorded.output.clone()),
             _ => {
                 let x = input(self)?;
                 Ok(model.apply_linear(layer, &x)?)

@@ -20,4 +20,4 @@ pub use manifest::{
     PairEntry, PromptEntry, RunInfo, SetEntry, Settings, Timings,
 };
 pub use reader::ResultFolder;
-pub use writer::ResultWriter;
+pub use writer::{ResultWriter, set_file_size};

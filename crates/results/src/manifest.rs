@@ -50,6 +50,9 @@ pub struct Settings {
     pub output_probs: bool,
     /// Number of threads; `None` when it was left to the backend.
     pub threads: Option<usize>,
+    /// Whether the set files leave out the index of edges, which follows from the nodes.
+    #[serde(default)]
+    pub implied_index: bool,
     /// Whether f32 products could be taken in TF32.
     #[serde(default)]
     pub allow_tf32: bool,

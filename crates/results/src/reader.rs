@@ -56,7 +56,8 @@ impl ResultFolder {
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|source| ResultError::Safetensors { path: path.clone(), source })?;
         let positions = self.manifest.prompts[entry.prompt].tokens.len();
-        SetFile { path: &path, tensors, positions }.read(&self.manifest, entry)
+        let implied_index = self.manifest.settings.implied_index;
+        SetFile { path: &path, tensors, positions, implied_index }.read(&self.manifest, entry)
     }
 }
 
@@ -64,6 +65,7 @@ struct SetFile<'a> {
     path: &'a Path,
     tensors: SafeTensors<'a>,
     positions: usize,
+    implied_index: bool,
 }
 
 impl SetFile<'_> {
@@ -154,6 +156,10 @@ impl SetFile<'_> {
             original_target: Arc::clone(&to.original),
         };
         let tensor = edge_tensor(&pair, "index");
+        // The index says nothing that the nodes do not; where it is there, it has to agree.
+        if self.tensors.tensor(&tensor).is_err() && self.implied_index {
+            return Ok(attribution);
+        }
         let (shape, bytes) = self.tensor(&tensor, Dtype::U32)?;
         if shape != [edges, 2] {
             return Err(self.broken(&tensor, format!("its shape is {shape:?}, expected {:?}", [edges, 2])));

@@ -18,32 +18,44 @@ fn hex(digest: &[u8]) -> String {
     })
 }
 
-/// Passes bytes on and keeps their SHA-256.
+/// Bytes gathered before they are hashed and handed to the operating system.
+const BUFFER: usize = 1 << 20;
+
+/// Passes bytes on in large pieces and keeps their SHA-256. A piece is hashed by one thread while another writes it.
+#[derive(Debug)]
 pub(crate) struct HashingWriter<W> {
     inner: W,
+    buffer: Vec<u8>,
     hasher: Sha256,
 }
 
-impl<W: Write> HashingWriter<W> {
+impl<W: Write + Send> HashingWriter<W> {
     pub(crate) fn new(inner: W) -> Self {
-        Self { inner, hasher: Sha256::new() }
+        Self { inner, buffer: Vec::with_capacity(BUFFER), hasher: Sha256::new() }
     }
 
-    /// SHA-256 of everything written.
-    pub(crate) fn finish(self) -> String {
-        hex(&self.hasher.finalize())
+    /// Writes what is left; gives the SHA-256 of everything.
+    pub(crate) fn finish(mut self) -> io::Result<String> {
+        self.flush()?;
+        Ok(hex(&self.hasher.finalize()))
     }
 }
 
-impl<W: Write> Write for HashingWriter<W> {
+impl<W: Write + Send> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
+        if self.buffer.len() == BUFFER {
+            self.flush()?;
+        }
+        let taken = bytes.len().min(BUFFER - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        let Self { inner, buffer, hasher } = self;
+        rayon::join(|| inner.write_all(buffer), || hasher.update(&*buffer)).0?;
+        buffer.clear();
+        inner.flush()
     }
 }
 
@@ -58,6 +70,6 @@ mod tests {
         let mut writer = HashingWriter::new(Vec::new());
         writer.write_all(b"a").unwrap();
         writer.write_all(b"bc").unwrap();
-        assert_eq!(writer.finish(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(writer.finish().unwrap(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

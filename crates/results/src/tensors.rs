@@ -48,6 +48,8 @@ enum Values<'a, E> {
     Rows { positions: usize, values: &'a [E] },
     /// u32 `[e, 2]`: row in the source's nodes, row in the target's nodes.
     Edges(&'a PairAttribution<E>),
+    /// f32 `[n]`, not known yet.
+    Later(usize),
 }
 
 impl<E: Element> Values<'_, E> {
@@ -55,7 +57,7 @@ impl<E: Element> Values<'_, E> {
         match self {
             Self::Entries(_) => Dtype::I32,
             Self::Edges(_) => Dtype::U32,
-            Self::Numbers(_) | Self::Rows { .. } => Dtype::F32,
+            Self::Numbers(_) | Self::Rows { .. } | Self::Later(_) => Dtype::F32,
         }
     }
 
@@ -64,54 +66,93 @@ impl<E: Element> Values<'_, E> {
             Self::Entries(entries) => vec![entries.len(), 2],
             Self::Numbers(values) => vec![values.len()],
             Self::Rows { positions, values } => vec![*positions, values.len().checked_div(*positions).unwrap_or(0)],
-            Self::Edges(pair) => vec![pair.values.len(), 2],
+            Self::Edges(pair) => vec![pair.edge_count(), 2],
+            Self::Later(count) => vec![*count],
         }
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         match self {
-            // Positions and components are far below 2^31, so i32 and u32 have the same bytes.
-            Self::Entries(entries) => entries.iter().try_for_each(|entry| write_row(out, entry)),
-            Self::Edges(pair) => pair.edges().try_for_each(|edge| write_row(out, edge)),
-            Self::Numbers(values) | Self::Rows { values, .. } => {
-                values.iter().try_for_each(|value| out.write_all(&value.to_f32().to_le_bytes()))
-            }
+            Self::Entries(entries) => write_rows(entries.iter(), out),
+            Self::Edges(pair) => write_rows(pair.edges(), out),
+            Self::Numbers(values) | Self::Rows { values, .. } => write_numbers(values, out),
+            Self::Later(_) => Ok(()),
         }
     }
 }
 
-fn write_row(out: &mut impl Write, (first, second): (usize, usize)) -> io::Result<()> {
-    let row = u64::from(first as u32) | u64::from(second as u32) << 32;
-    out.write_all(&row.to_le_bytes())
+/// Rows and numbers that are turned into bytes at once.
+const AT_ONCE: usize = 1 << 12;
+
+/// Positions and components are far below 2^31, so i32 and u32 have the same bytes.
+fn write_rows(rows: impl Iterator<Item = (usize, usize)>, out: &mut impl Write) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(8 * AT_ONCE);
+    for (first, second) in rows {
+        if bytes.len() == 8 * AT_ONCE {
+            out.write_all(&bytes)?;
+            bytes.clear();
+        }
+        let row = u64::from(first as u32) | u64::from(second as u32) << 32;
+        bytes.extend_from_slice(&row.to_le_bytes());
+    }
+    out.write_all(&bytes)
 }
 
-/// Writes a set as a safetensors file.
+/// Values as f32.
+pub(crate) fn write_numbers<E: Element>(values: &[E], out: &mut impl Write) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(4 * AT_ONCE.min(values.len()));
+    values.chunks(AT_ONCE).try_for_each(|values| {
+        bytes.clear();
+        bytes.extend(values.iter().flat_map(|value| value.to_f32().to_le_bytes()));
+        out.write_all(&bytes)
+    })
+}
+
+/// What a set file holds of what it may leave out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contents {
+    pub(crate) output_probs: bool,
+    pub(crate) implied_index: bool,
+}
+
+/// Writes a set as a safetensors file up to the values of its pairs, which are to follow, pair by pair.
 ///
 /// The `safetensors` crate writes the metadata in the order of a hash map; it is written here so that equal results
 /// are equal files.
-pub(crate) fn write_set<E: Element>(
+pub(crate) fn begin_set<E: Element>(
     set: &SetAttributions<E>,
     prompt: &Prompt,
-    output_probs: bool,
+    contents: Contents,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let tensors = tensors(set, prompt.tokens.len(), output_probs);
-    let mut header = Map::from_iter([("__metadata__".to_owned(), json!(metadata(&set.name, prompt)))]);
+    let tensors = tensors(set, prompt.tokens.len(), contents);
+    let (header, _) = header(&tensors, &set.name, prompt);
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    tensors.iter().try_for_each(|tensor| tensor.values.write(out))
+}
+
+/// Bytes of the file that [`begin_set`] begins.
+pub(crate) fn file_size<E: Element>(set: &SetAttributions<E>, prompt: &Prompt, contents: Contents) -> u64 {
+    let (header, data) = header(&tensors(set, prompt.tokens.len(), contents), &set.name, prompt);
+    (size_of::<u64>() + header.len() + data) as u64
+}
+
+/// The header of a file of these tensors, and the number of bytes that follow it.
+fn header<E: Element>(tensors: &[Tensor<'_, E>], set: &str, prompt: &Prompt) -> (Vec<u8>, usize) {
+    let mut header = Map::from_iter([("__metadata__".to_owned(), json!(metadata(set, prompt)))]);
     let mut end = 0;
-    for Tensor { name, values } in &tensors {
+    for Tensor { name, values } in tensors {
         let (dtype, shape, start) = (values.dtype(), values.shape(), end);
         // All dtypes here take four bytes.
         end += 4 * shape.iter().product::<usize>();
-        let info = TensorInfo { dtype, shape, data_offsets: (start, end) };
-        header.insert(name.clone(), serde_json::to_value(info)?);
+        let info = json!(TensorInfo { dtype, shape, data_offsets: (start, end) });
+        header.insert(name.clone(), info);
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     // The format asks for data aligned to eight bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(&header)?;
-    tensors.iter().try_for_each(|tensor| tensor.values.write(out))?;
-    out.flush()
+    (header, end)
 }
 
 /// The header's metadata: a map of text to text, as the format asks.
@@ -126,7 +167,8 @@ fn metadata(set: &str, prompt: &Prompt) -> BTreeMap<&'static str, String> {
     ])
 }
 
-fn tensors<E: Element>(set: &SetAttributions<E>, positions: usize, output_probs: bool) -> Vec<Tensor<'_, E>> {
+/// In the order of the file: what follows later comes last.
+fn tensors<E: Element>(set: &SetAttributions<E>, positions: usize, contents: Contents) -> Vec<Tensor<'_, E>> {
     let mut tensors = Vec::new();
     let mut push = |name, values| tensors.push(Tensor { name, values });
     for (&layer, nodes) in &set.nodes {
@@ -137,12 +179,16 @@ fn tensors<E: Element>(set: &SetAttributions<E>, positions: usize, output_probs:
         }
         push(node_tensor(layer, "original"), Values::Entries(&nodes.original));
     }
-    for pair in &set.pairs {
-        push(edge_tensor(&pair.pair, "index"), Values::Edges(pair));
-        push(edge_tensor(&pair.pair, "value"), Values::Numbers(&pair.values));
-    }
-    if output_probs {
+    if contents.output_probs {
         push(OUTPUT_PROBS.to_owned(), Values::Rows { positions, values: &set.output_probs });
+    }
+    if !contents.implied_index {
+        for pair in &set.pairs {
+            push(edge_tensor(&pair.pair, "index"), Values::Edges(pair));
+        }
+    }
+    for pair in &set.pairs {
+        push(edge_tensor(&pair.pair, "value"), Values::Later(pair.edge_count()));
     }
     tensors
 }

@@ -1,9 +1,8 @@
 //! Writing result folders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::BufWriter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -17,10 +16,8 @@ use crate::manifest::{
 };
 use crate::sha256::HashingWriter;
 use crate::staging::{PARTIAL, Staging};
+use crate::tensors::Contents;
 use crate::{ResultError, tensors};
-
-/// Bytes gathered before they are hashed and handed to the operating system.
-const BUFFER: usize = 1 << 18;
 
 /// Writes a result folder, which appears when [`finish`](Self::finish) succeeds and not before.
 ///
@@ -34,6 +31,8 @@ pub struct ResultWriter {
     old: Option<Vec<String>>,
     files: FileNames,
     sets: Vec<WrittenSet>,
+    /// By place.
+    open: BTreeMap<usize, OpenSet>,
     pairs: Option<Vec<PairEntry>>,
     writing: Duration,
 }
@@ -43,6 +42,18 @@ struct WrittenSet {
     place: usize,
     prompt: PromptEntry,
     entry: SetEntry,
+}
+
+/// A set whose values are still coming.
+#[derive(Debug)]
+struct OpenSet {
+    out: HashingWriter<File>,
+    path: PathBuf,
+    prompt: PromptEntry,
+    /// With the counts of what has come.
+    entry: SetEntry,
+    /// Number of edges of each pair.
+    expected: Vec<usize>,
 }
 
 impl ResultWriter {
@@ -73,7 +84,7 @@ impl ResultWriter {
                 files.reserve(&name);
             }
         }
-        Ok(Self { staging, settings, old, files, sets: Vec::new(), pairs: None, writing: Duration::ZERO })
+        Ok(Self { staging, settings, old, files, sets: Vec::new(), open: BTreeMap::new(), pairs: None, writing: Duration::ZERO })
     }
 
     /// Writes the file of one set. `place` is its place among the sets of the run, which may be written in any order;
@@ -91,46 +102,108 @@ impl ResultWriter {
         prompt: &Prompt,
         metadata: Option<Value>,
     ) -> Result<(), ResultError> {
+        self.begin_set(place, set, prompt, metadata)?;
+        for (pair, attribution) in set.pairs.iter().enumerate() {
+            self.write_values(place, pair, &attribution.values)?;
+        }
+        self.end_set(place)
+    }
+
+    /// Begins the file of one set with everything but the values of its pairs, which are not looked at; several files may
+    /// be begun at a time. As [`write_set`](Self::write_set) otherwise.
+    ///
+    /// # Panics
+    ///
+    /// As [`write_set`](Self::write_set).
+    pub fn begin_set<E: Element>(
+        &mut self,
+        place: usize,
+        set: &SetAttributions<E>,
+        prompt: &Prompt,
+        metadata: Option<Value>,
+    ) -> Result<(), ResultError> {
         let started = Instant::now();
-        if self.sets.iter().any(|written| written.entry.name == set.name) {
+        let mut names = self.sets.iter().map(|written| &written.entry).chain(self.open.values().map(|open| &open.entry));
+        if names.any(|entry| entry.name == set.name) {
             return Err(ResultError::DuplicateSet { name: set.name.clone() });
         }
         let pairs: Vec<PairEntry> = set.pairs.iter().map(|pair| PairEntry::from(&pair.pair)).collect();
         let table = self.pairs.get_or_insert_with(|| pairs.clone());
         assert_eq!(*table, pairs, "set {:?} has other pairs than the sets before it", set.name);
         assert_fits(set);
-
         let file = self.files.assign(&set.name);
         let path = self.staging.path(&file);
-        let write = || {
-            let mut out = BufWriter::with_capacity(BUFFER, HashingWriter::new(File::create_new(&path)?));
-            tensors::write_set(set, prompt, self.settings.output_probs, &mut out)?;
-            let hashing = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-            Ok(hashing.finish())
-        };
-        let sha256 = write().map_err(ResultError::io("write", &path))?;
         let entry = SetEntry {
             name: set.name.clone(),
             file,
-            sha256,
+            sha256: String::new(),
             // Known once all sets are.
             prompt: usize::MAX,
             metadata,
             nodes: set.node_count(),
-            edges: set.edge_count(),
+            edges: set.pairs.iter().map(PairAttribution::edge_count).sum(),
             layers: set.nodes.iter().map(|(&layer, nodes)| (layer, count_layer(nodes))).collect(),
-            pairs: set.pairs.iter().map(count_pair).collect(),
+            pairs: set.pairs.iter().map(count_components).collect(),
             borderline: set.borderline.iter().copied().map(Into::into).collect(),
         };
-        self.sets.push(WrittenSet { place, prompt: PromptEntry::from(prompt), entry });
+        let contents = Contents { output_probs: self.settings.output_probs, implied_index: self.settings.implied_index };
+        let begin = || {
+            let mut out = HashingWriter::new(File::create_new(&path)?);
+            tensors::begin_set(set, prompt, contents, &mut out)?;
+            Ok(out)
+        };
+        let out = begin().map_err(ResultError::io("write", &path))?;
+        let expected = set.pairs.iter().map(PairAttribution::edge_count).collect();
+        self.open.insert(place, OpenSet { out, path, prompt: PromptEntry::from(prompt), entry, expected });
+        self.writing += started.elapsed();
+        Ok(())
+    }
+
+    /// Writes the next values of pair number `pair` of a set that was [begun](Self::begin_set). Pairs come in their order;
+    /// values of one pair may come in several pieces.
+    ///
+    /// # Panics
+    ///
+    /// When the set was not begun, or values are missing of a pair before or too many.
+    pub fn write_values<E: Element>(&mut self, place: usize, pair: usize, values: &[E]) -> Result<(), ResultError> {
+        let started = Instant::now();
+        let set = self.open.get_mut(&place).expect("a set begins before its values come");
+        let (entry, expected) = (&mut set.entry, &set.expected);
+        let before = entry.pairs[..pair].iter().zip(expected).all(|(counts, &expected)| counts.edges == expected);
+        assert!(before, "values of pair {pair} of set {:?} before all of the pairs before it", entry.name);
+        entry.pairs[pair].count(values);
+        assert!(entry.pairs[pair].edges <= expected[pair], "too many values of pair {pair} of set {:?}", entry.name);
+        tensors::write_numbers(values, &mut set.out).map_err(ResultError::io("write", &set.path))?;
+        self.writing += started.elapsed();
+        Ok(())
+    }
+
+    /// Ends the file of a set.
+    ///
+    /// # Panics
+    ///
+    /// When the set was not begun, or values are missing.
+    pub fn end_set(&mut self, place: usize) -> Result<(), ResultError> {
+        let started = Instant::now();
+        let OpenSet { out, path, prompt, mut entry, expected } =
+            self.open.remove(&place).expect("a set begins before it ends");
+        let all = entry.pairs.iter().zip(&expected).all(|(counts, &expected)| counts.edges == expected);
+        assert!(all, "values of set {:?} are missing", entry.name);
+        entry.sha256 = out.finish().map_err(ResultError::io("write", &path))?;
+        self.sets.push(WrittenSet { place, prompt, entry });
         self.writing += started.elapsed();
         Ok(())
     }
 
     /// Moves everything into place, the manifest last, and gives that manifest.
+    ///
+    /// # Panics
+    ///
+    /// When a set was begun and not ended.
     pub fn finish(self, run: RunInfo) -> Result<Manifest, ResultError> {
         let started = Instant::now();
-        let Self { staging, settings, old, mut sets, pairs, writing, .. } = self;
+        let Self { staging, settings, old, mut sets, open, pairs, writing, .. } = self;
+        assert!(open.is_empty(), "sets were begun and not ended");
         sets.sort_by_key(|set| set.place);
         let mut manifest = Manifest {
             format: FORMAT.to_owned(),
@@ -159,6 +232,12 @@ impl ResultWriter {
     }
 }
 
+/// Bytes that the file of a set takes, whose pairs need not have their values yet.
+pub fn set_file_size<E: Element>(set: &SetAttributions<E>, prompt: &Prompt, settings: &Settings) -> u64 {
+    let contents = Contents { output_probs: settings.output_probs, implied_index: settings.implied_index };
+    tensors::file_size(set, prompt, contents)
+}
+
 /// # Panics
 ///
 /// When the numbers of values do not fit the nodes.
@@ -168,10 +247,6 @@ fn assert_fits<E: Element>(set: &SetAttributions<E>) {
         let found = (nodes.importance.len(), nodes.activation.len());
         assert_eq!(found, (expected, expected), "importances and activations of {layer} in set {:?}", set.name);
     }
-    for pair in &set.pairs {
-        let expected = tributary_engine::edge_count(&pair.pair, &pair.source, &pair.target);
-        assert_eq!(pair.values.len(), expected, "values of {:?} in set {:?}", pair.pair, set.name);
-    }
 }
 
 pub(crate) fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
@@ -180,14 +255,30 @@ pub(crate) fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
 }
 
 pub(crate) fn count_pair<E: Element>(pair: &PairAttribution<E>) -> PairCounts {
-    let values = || pair.values.iter().map(|value| value.to_f32());
-    // In the total order a NaN is the largest.
-    let largest = values().map(f32::abs).max_by(f32::total_cmp);
-    PairCounts {
-        n_c_in: pair.trimmed_c_in_idxs().len(),
-        n_c_out: pair.trimmed_c_out_idxs().len(),
-        edges: pair.values.len(),
-        nonzero: values().filter(|&value| value != 0.0).count(),
-        largest: largest.filter(|largest| largest.is_finite()),
+    let mut counts = count_components(pair);
+    counts.count(&pair.values);
+    counts
+}
+
+/// The counts of a pair of which no value has come yet.
+fn count_components<E>(pair: &PairAttribution<E>) -> PairCounts {
+    let (n_c_in, n_c_out) = (pair.source.component_union().len(), pair.target.component_union().len());
+    PairCounts { n_c_in, n_c_out, edges: 0, nonzero: 0, largest: None }
+}
+
+impl PairCounts {
+    /// Adds more values.
+    fn count<E: Element>(&mut self, values: &[E]) {
+        // Bits of numbers that are not negative are ordered as the numbers are, and those of a NaN are the largest.
+        let magnitude = |value: &E| value.to_f32().abs().to_bits();
+        let largest = values.iter().map(magnitude).fold(0, u32::max);
+        self.nonzero += values.iter().map(|value| usize::from(value.to_f32() != 0.0)).sum::<usize>();
+        if !values.is_empty() {
+            let known = self.largest.map_or(0, f32::to_bits);
+            let overflowed = self.edges > 0 && self.largest.is_none();
+            let largest = f32::from_bits(largest.max(known));
+            self.largest = (largest.is_finite() && !overflowed).then_some(largest);
+        }
+        self.edges += values.len();
     }
 }

@@ -11,44 +11,77 @@
 //! q:  post * mask / sqrt(d_head) * <R_(s_out) U_q, sum over s_in of delta[s_out, s_in, c_out] k[s_in]>
 //! ```
 
-use std::collections::BTreeMap;
-
+use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
 
-use super::edges::{self, LayerEntries};
-use super::{Context, PairValues};
+use super::Context;
+use super::edges::{CHUNK, Edges, LayerEntries, chunks};
 use crate::forward::Heads;
-use crate::{Layer, Pair, Projection};
+use crate::{EngineError, Layer, Pair, Projection};
 
 pub(super) fn attribute<B: AttributionBackend>(
     context: &Context<'_, B>,
     block: usize,
-    found: &mut BTreeMap<(Layer, Layer), PairValues<B::Element>>,
-) -> Result<(), BackendError> {
+    edges: &mut Edges<'_, '_, B::Element>,
+) -> Result<(), EngineError> {
     let at = |projection| Layer::linear(block, projection);
+    let is_dead = |entries: &LayerEntries<'_, B::Element>| entries.alive.iter().all(|set| set.is_empty());
+    let to = &context.targets[&at(Projection::O)];
+    let from = [Projection::Q, Projection::K, Projection::V].map(|source| &context.sources[&at(source)]);
+    if is_dead(to) || from.iter().all(|from| is_dead(from)) {
+        return Ok(());
+    }
     let attention = Attention::new(context, block)?;
-    let target = at(Projection::O);
-    found.insert((at(Projection::V), target), attention.value_attributions()?);
-    found.insert((at(Projection::K), target), attention.key_attributions()?);
-    found.insert((at(Projection::Q), target), attention.query_attributions()?);
-    Ok(())
+    attention.query_attributions(edges)?;
+    attention.key_attributions(edges)?;
+    attention.value_attributions(edges)
 }
 
 struct Attention<'a, B: AttributionBackend> {
     context: &'a Context<'a, B>,
     block: usize,
     heads: Heads<B::Tensor>,
-    n_heads: usize,
     d_head: usize,
-    positions: usize,
-    /// `V_o` of the target's alive union, `[n_heads, d_head, union]`.
+    /// `V_o` of the target's support, `[n_heads, d_head, support]`.
     readers: B::Tensor,
+    reads: Reads<B::Element>,
+}
+
+/// What the targets read, on the host, the heads of one thing next to each other.
+struct Reads<E> {
+    n_heads: usize,
+    positions: usize,
+    /// Number of components in the target's support.
+    support: usize,
     /// `p`, `[sets, s_out, s_in, n_heads]`.
-    probs: Vec<B::Element>,
-    /// `w`, `[sets, positions, union, n_heads]`.
-    read: Vec<B::Element>,
-    /// `m`, `[sets, positions, union, n_heads]`.
-    mean_read: Vec<B::Element>,
+    probs: Vec<E>,
+    /// `w`, `[sets, support, s_in, n_heads]`.
+    read: Vec<E>,
+    /// `m`, `[sets, support, s_out, n_heads]`.
+    mean_read: Vec<E>,
+}
+
+impl<E: Element> Reads<E> {
+    /// `p[s_out, s_in]` by head for every `s_in`: `[s_in, n_heads]`.
+    fn probs(&self, set: usize, s_out: usize) -> &[E] {
+        let width = self.positions * self.n_heads;
+        &self.probs[(set * self.positions + s_out) * width..][..width]
+    }
+
+    /// Writes `delta[s_out, s_in, c_out]` of the positions up to `s_out` by head, `[s_in, n_heads]`; `place` is that of
+    /// `c_out`.
+    fn delta(&self, set: usize, s_out: usize, place: u32, delta: &mut [E]) {
+        let width = self.positions * self.n_heads;
+        let of_place = (set * self.support + place as usize) * width;
+        let read = self.read[of_place..][..width].chunks_exact(self.n_heads);
+        let mean_read = &self.mean_read[of_place + s_out * self.n_heads..][..self.n_heads];
+        let probs = self.probs(set, s_out).chunks_exact(self.n_heads);
+        for ((delta, probs), read) in delta.chunks_exact_mut(self.n_heads).zip(probs).zip(read) {
+            for (((delta, &prob), &read), &mean_read) in delta.iter_mut().zip(probs).zip(read).zip(mean_read) {
+                *delta = prob * (read - mean_read);
+            }
+        }
+    }
 }
 
 impl<'a, B: AttributionBackend> Attention<'a, B> {
@@ -56,36 +89,31 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let Context { model, forward, targets, .. } = context;
         let (b, architecture) = (&model.backend, &model.architecture);
         let (n_heads, d_head) = (architecture.n_heads, architecture.d_head());
-        let output = |projection| &forward.outputs[&Layer::linear(block, projection)];
+        let output = |projection| &forward.layers[&Layer::linear(block, projection)].output;
         let (q, k, v) = (output(Projection::Q), output(Projection::K), output(Projection::V));
         let heads = Heads::new(model, &forward.sequence, q, k, v)?;
         let target = Layer::linear(block, Projection::O);
-        let union = &targets[&target].union;
-        let positions = b.shape(q)[1];
-        let sets = b.shape(q)[0];
-        let readers = b.reshape(&b.select(model.reader(target), 1, union)?, &[n_heads, d_head, union.len()])?;
+        let support = targets[&target].components.len();
+        let (sets, positions) = (b.shape(q)[0], b.shape(q)[1]);
+        let readers = b.reshape(&forward.layers[&target].v, &[n_heads, d_head, support])?;
         let grouped =
-            b.reshape(&readers, &[architecture.n_kv_heads, n_heads / architecture.n_kv_heads, d_head, union.len()])?;
-        // [sets, kv heads, group, positions, x] -> [sets, positions, x, n_heads] on the host.
-        let by_head_last = |x: &B::Tensor| {
+            b.reshape(&readers, &[architecture.n_kv_heads, n_heads / architecture.n_kv_heads, d_head, support])?;
+        // [sets, kv heads, group, positions, x] in another order of axes, kv heads and group being one.
+        let on_host = |x: &B::Tensor, axes: &[usize]| {
             let width = *b.shape(x).last().unwrap_or(&0);
-            let flat = b.reshape(x, &[sets, n_heads, positions, width])?;
-            b.download(&b.permute(&flat, &[0, 2, 3, 1])?)
+            b.download(&b.permute(&b.reshape(x, &[sets, n_heads, positions, width])?, axes)?)
         };
         let read = b.matmul(&heads.v, &grouped)?;
         let mean_read = b.matmul(&heads.probs, &read)?;
-        Ok(Self {
-            probs: by_head_last(&heads.probs)?,
-            read: by_head_last(&read)?,
-            mean_read: by_head_last(&mean_read)?,
-            context,
-            block,
-            heads,
+        let reads = Reads {
             n_heads,
-            d_head,
             positions,
-            readers,
-        })
+            support,
+            probs: on_host(&heads.probs, &[0, 2, 3, 1])?,
+            read: on_host(&read, &[0, 3, 2, 1])?,
+            mean_read: on_host(&mean_read, &[0, 3, 2, 1])?,
+        };
+        Ok(Self { context, block, heads, d_head, readers, reads })
     }
 
     /// Entries of a source projection.
@@ -104,134 +132,176 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         Pair { source: at(source), target: at(Projection::O), crosses_positions: source != Projection::Q }
     }
 
-    fn sets(&self) -> std::ops::Range<usize> {
-        0..self.target().alive.len()
+    /// Sets in which something is alive at both ends.
+    fn sets(&self, source: Projection) -> Vec<usize> {
+        let (from, to) = (self.source(source), self.target());
+        (0..to.alive.len()).filter(|&set| !from.alive[set].is_empty() && !to.alive[set].is_empty()).collect()
     }
 
-    /// `p[s_out, s_in]` of one set, by head.
-    fn probs(&self, set: usize, s_out: usize, s_in: usize) -> &[B::Element] {
-        let at = (set * self.positions + s_out) * self.positions + s_in;
-        &self.probs[at * self.n_heads..][..self.n_heads]
-    }
-
-    /// One entry by head out of `[sets, positions, union, n_heads]`.
-    fn at<'x>(&self, values: &'x [B::Element], set: usize, position: usize, place: usize) -> &'x [B::Element] {
-        let union = self.target().union.len();
-        let at = (set * self.positions + position) * union + place;
-        &values[at * self.n_heads..][..self.n_heads]
-    }
-
-    /// Rows of `U` of the alive union of a source, `[union, heads, d_head]`, `heads` being its own number.
-    fn rows(&self, projection: Projection, components: &[usize]) -> Result<B::Tensor, BackendError> {
-        let b = &self.context.model.backend;
-        let u = &self.context.model.components[&Layer::linear(self.block, projection)].u;
-        let heads = b.shape(u)[1] / self.d_head;
-        b.reshape(&b.select(u, 0, components)?, &[components.len(), heads, self.d_head])
+    /// Rows of `U` of everything alive in one set, `[rows, heads, d_head]`, `heads` being the projection's own number,
+    /// rotated to their positions.
+    fn rows(&self, projection: Projection, set: usize) -> Result<B::Tensor, BackendError> {
+        let Context { model, forward, .. } = self.context;
+        let b = &model.backend;
+        let u = &forward.layers[&Layer::linear(self.block, projection)].u;
+        let from = self.source(projection);
+        let places: Vec<usize> = from.places[set].iter().map(|&place| place as usize).collect();
+        let positions: Vec<usize> = from.positions[set].iter().map(|&position| position as usize).collect();
+        let rows = b.reshape(&b.select(u, 0, &places)?, &[places.len(), b.shape(u)[1] / self.d_head, self.d_head])?;
+        forward.sequence.rotate_rows(b, &rows, &positions)
     }
 
     /// `x` with the kv heads along `axis` repeated for the query heads that share them.
     fn repeat_heads(&self, x: &B::Tensor, axis: usize) -> Result<B::Tensor, BackendError> {
         let b = &self.context.model.backend;
-        let group = self.n_heads / b.shape(x)[axis];
-        b.select(x, axis, &(0..self.n_heads).map(|head| head / group).collect::<Vec<_>>())
-    }
-
-    /// `delta[s_out, s_in, c_out]` of one set, by head; `place` is that of `c_out` in the union.
-    fn delta(
-        &self,
-        set: usize,
-        s_out: usize,
-        s_in: usize,
-        place: usize,
-    ) -> impl Iterator<Item = B::Element> + use<'_, 'a, B> {
-        let read = self.at(&self.read, set, s_in, place);
-        let mean_read = self.at(&self.mean_read, set, s_out, place);
-        let by_head = self.probs(set, s_out, s_in).iter().zip(read).zip(mean_read);
-        by_head.map(|((&prob, &read), &mean_read)| prob * (read - mean_read))
-    }
-
-    fn value_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
-        let b = &self.context.model.backend;
-        let (from, to) = (self.source(Projection::V), self.target());
-        // <U_v, V_o> by head, of weights alone: [n_heads, source union, target union].
-        let rows = self.repeat_heads(&self.rows(Projection::V, &from.union)?, 1)?;
-        let by_head = b.matmul(&b.permute(&rows, &[1, 0, 2])?, &self.readers)?;
-        let virtual_weights = b.download(&b.permute(&by_head, &[2, 1, 0])?)?;
-        let pair = self.pair(Projection::V);
-        let of_set = |set: usize| {
-            let positions: Vec<usize> = from.alive[set].iter().map(|(position, _)| position).collect();
-            edges::values(&pair, &from.alive[set], &to.alive[set], |s_out, e, t| {
-                let at = (to.places[set][t] * from.union.len() + from.places[set][e]) * self.n_heads;
-                let weights = &virtual_weights[at..at + self.n_heads];
-                from.weight[set][e] * dot(self.probs(set, s_out, positions[e]), weights)
-            })
-        };
-        Ok(self.sets().map(of_set).collect())
-    }
-
-    fn key_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
-        let Context { model, forward, .. } = self.context;
-        let b = &model.backend;
-        let (from, to) = (self.source(Projection::K), self.target());
-        let scale = B::Element::from_f64(1.0 / (self.d_head as f64).sqrt());
-        let mut values = Vec::with_capacity(self.sets().len());
-        for set in self.sets() {
-            let (positions, components): (Vec<usize>, Vec<usize>) = from.alive[set].iter().unzip();
-            // <R_(s_in) U_k, q[s_out]> by head: [s_out, source rows, n_heads].
-            let rows = self.rows(Projection::K, &components)?;
-            let rows = self.repeat_heads(&forward.sequence.rotate_rows(b, &rows, &positions)?, 1)?;
-            let queries = self.of_set(&self.heads.q, set, self.d_head)?;
-            let scores = b.matmul(&queries, &b.permute(&rows, &[1, 2, 0])?)?;
-            let scores = b.download(&b.permute(&scores, &[1, 2, 0])?)?;
-            values.push(edges::values(&self.pair(Projection::K), &from.alive[set], &to.alive[set], |s_out, e, t| {
-                let scores = &scores[(s_out * positions.len() + e) * self.n_heads..][..self.n_heads];
-                let delta = self.delta(set, s_out, positions[e], to.places[set][t]);
-                let sum = delta.zip(scores).fold(B::Element::default(), |sum, (delta, &score)| sum + delta * score);
-                from.weight[set][e] * scale * sum
-            }));
+        let (n_heads, own) = (self.reads.n_heads, b.shape(x)[axis]);
+        if own == n_heads {
+            return Ok(x.clone());
         }
-        Ok(values)
+        b.select(x, axis, &(0..n_heads).map(|head| head / (n_heads / own)).collect::<Vec<_>>())
     }
 
-    fn query_attributions(&self) -> Result<PairValues<B::Element>, BackendError> {
-        let Context { model, forward, .. } = self.context;
-        let b = &model.backend;
-        let (from, to) = (self.source(Projection::Q), self.target());
-        let width = self.n_heads * self.d_head;
-        let scale = B::Element::from_f64(1.0 / (self.d_head as f64).sqrt());
-        let mut values = Vec::with_capacity(self.sets().len());
-        for set in self.sets() {
-            // delta of every target entry over its past, by head: [n_heads, target rows, s_in].
-            let mut delta = vec![B::Element::default(); self.n_heads * to.alive[set].len() * self.positions];
-            for (t, (s_out, _)) in to.alive[set].iter().enumerate() {
-                for s_in in 0..=s_out {
-                    for (head, value) in self.delta(set, s_out, s_in, to.places[set][t]).enumerate() {
-                        delta[(head * to.alive[set].len() + t) * self.positions + s_in] = value;
-                    }
-                }
-            }
-            let delta = b.upload(&delta, &[self.n_heads, to.alive[set].len(), self.positions])?;
-            let keys = self.of_set(&self.heads.k, set, self.d_head)?;
-            // sum over s_in of delta k[s_in]: [target rows, n_heads * d_head].
-            let pulled = b.download(&b.permute(&b.matmul(&delta, &keys)?, &[1, 0, 2])?)?;
-            let (positions, components): (Vec<usize>, Vec<usize>) = from.alive[set].iter().unzip();
-            let rows = self.rows(Projection::Q, &components)?;
-            let rows = b.download(&forward.sequence.rotate_rows(b, &rows, &positions)?)?;
-            values.push(edges::values(&self.pair(Projection::Q), &from.alive[set], &to.alive[set], |_, e, t| {
-                let (row, pulled) = (&rows[e * width..][..width], &pulled[t * width..][..width]);
-                from.weight[set][e] * scale * dot(row, pulled)
-            }));
-        }
-        Ok(values)
-    }
-
-    /// One set of `[sets, kv heads, group or 1, positions, width]`, kv heads repeated: `[n_heads, positions, width]`.
-    fn of_set(&self, x: &B::Tensor, set: usize, width: usize) -> Result<B::Tensor, BackendError> {
+    /// One set of `[sets, kv heads, group or 1, positions, d_head]`, kv heads repeated: `[n_heads, positions, d_head]`.
+    fn of_set(&self, x: &B::Tensor, set: usize) -> Result<B::Tensor, BackendError> {
         let b = &self.context.model.backend;
         let one = b.select(x, 0, &[set])?;
         let heads = b.shape(&one)[1] * b.shape(&one)[2];
-        self.repeat_heads(&b.reshape(&one, &[heads, self.positions, width])?, 0)
+        self.repeat_heads(&b.reshape(&one, &[heads, self.reads.positions, self.d_head])?, 0)
     }
+
+    fn scale(&self) -> B::Element {
+        B::Element::from_f64(1.0 / (self.d_head as f64).sqrt())
+    }
+
+    fn value_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
+        let Context { model, forward, .. } = self.context;
+        let b = &model.backend;
+        let (from, to, reads) = (self.source(Projection::V), self.target(), &self.reads);
+        let n_heads = reads.n_heads;
+        let u = &forward.layers[&Layer::linear(self.block, Projection::V)].u;
+        let width = from.components.len();
+        // <U_v, V_o> by head, of weights alone: [target's support, source's support, n_heads] on the host.
+        let rows = b.reshape(u, &[width, b.shape(u)[1] / self.d_head, self.d_head])?;
+        let by_head = b.matmul(&b.permute(&self.repeat_heads(&rows, 1)?, &[1, 0, 2])?, &self.readers)?;
+        let virtual_weights = b.download(&b.permute(&by_head, &[2, 1, 0])?)?;
+        for set in self.sets(Projection::V) {
+            let (alive, wanted) = (&from.alive[set], &to.alive[set]);
+            let (positions, places, weight) = (&from.positions[set], &from.places[set], &from.weight[set]);
+            edges.put(&self.pair(Projection::V), set, alive, wanted, |s_out, values| {
+                let probs = reads.probs(set, s_out);
+                let sources = alive.rows_at(s_out).end;
+                // post * mask * p by head, for every source.
+                let weighted = positions[..sources].iter().zip(weight).flat_map(|(&s_in, &weight)| {
+                    probs[s_in as usize * n_heads..][..n_heads].iter().map(move |&prob| weight * prob)
+                });
+                let weighted: Vec<B::Element> = weighted.collect();
+                for (values, t) in values.chunks_exact_mut(sources).zip(wanted.rows_at(s_out)) {
+                    let of_target = &virtual_weights[to.places[set][t] as usize * width * n_heads..];
+                    let sources = places.iter().zip(weighted.chunks_exact(n_heads));
+                    for (value, (&place, weighted)) in values.iter_mut().zip(sources) {
+                        *value = dot(weighted, &of_target[place as usize * n_heads..][..n_heads]);
+                    }
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn key_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
+        let b = &self.context.model.backend;
+        let (from, to, reads) = (self.source(Projection::K), self.target(), &self.reads);
+        let (n_heads, scale) = (reads.n_heads, self.scale());
+        let pair = self.pair(Projection::K);
+        for set in self.sets(Projection::K) {
+            let (alive, wanted) = (&from.alive[set], &to.alive[set]);
+            let (source_positions, weight) = (&from.positions[set], &from.weight[set]);
+            let rows = self.repeat_heads(&self.rows(Projection::K, set)?, 1)?;
+            let queries = self.of_set(&self.heads.q, set)?;
+            // As many scores are held at once as edges, at most.
+            for range in chunks(&pair, alive, wanted, CHUNK / n_heads) {
+                let positions: Vec<usize> = range.clone().collect();
+                let sources: Vec<usize> = (0..alive.rows_at(range.end - 1).end).collect();
+                if sources.is_empty() {
+                    continue;
+                }
+                // <R_(s_in) U_k, q[s_out]> by head: [s_out, source rows, n_heads] on the host.
+                let rows = b.permute(&b.select(&rows, 0, &sources)?, &[1, 2, 0])?;
+                let scores = b.matmul(&b.select(&queries, 1, &positions)?, &rows)?;
+                let scores = b.download(&b.permute(&scores, &[1, 2, 0])?)?;
+                edges.put_chunk(&pair, set, alive, wanted, range.clone(), &|s_out: usize, values: &mut [B::Element]| {
+                    let scores = &scores[(s_out - range.start) * sources.len() * n_heads..];
+                    let sources = alive.rows_at(s_out).end;
+                    let mut delta = vec![B::Element::default(); (s_out + 1) * n_heads];
+                    for (values, t) in values.chunks_exact_mut(sources).zip(wanted.rows_at(s_out)) {
+                        reads.delta(set, s_out, to.places[set][t], &mut delta);
+                        let sources = source_positions.iter().zip(weight).zip(scores.chunks_exact(n_heads));
+                        for (value, ((&s_in, &weight), scores)) in values.iter_mut().zip(sources) {
+                            let sum = dot(&delta[s_in as usize * n_heads..][..n_heads], scores);
+                            *value = weight * scale * sum;
+                        }
+                    }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn query_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
+        let b = &self.context.model.backend;
+        let (from, to, reads) = (self.source(Projection::Q), self.target(), &self.reads);
+        let (n_heads, scale) = (reads.n_heads, self.scale());
+        let width = n_heads * self.d_head;
+        let pair = self.pair(Projection::Q);
+        for set in self.sets(Projection::Q) {
+            let (alive, wanted) = (&from.alive[set], &to.alive[set]);
+            let weight = &from.weight[set];
+            let rows = b.download(&self.rows(Projection::Q, set)?)?;
+            let keys = self.of_set(&self.heads.k, set)?;
+            for targets in target_chunks(wanted, alive, CHUNK / (n_heads * reads.positions)) {
+                let (Some(&first), Some(&last)) = (targets.first(), targets.last()) else { continue };
+                let past = to.positions[set][last] as usize + 1;
+                // delta of every target entry over its past, by head: [target rows, s_in, n_heads].
+                let mut delta = vec![B::Element::default(); targets.len() * past * n_heads];
+                delta.par_chunks_exact_mut(past * n_heads).zip(&targets).for_each(|(delta, &t)| {
+                    let s_out = to.positions[set][t] as usize;
+                    reads.delta(set, s_out, to.places[set][t], &mut delta[..(s_out + 1) * n_heads]);
+                });
+                let delta = b.permute(&b.upload(&delta, &[targets.len(), past, n_heads])?, &[2, 0, 1])?;
+                // sum over s_in of delta k[s_in]: [target rows, n_heads * d_head].
+                let keys = b.select(&keys, 1, &(0..past).collect::<Vec<_>>())?;
+                let pulled = b.download(&b.permute(&b.matmul(&delta, &keys)?, &[1, 0, 2])?)?;
+                let range = to.positions[set][first] as usize..past;
+                // Targets at which no source is alive have no place in `pulled`.
+                let place_of = |t: usize| targets.binary_search(&t).unwrap_or_else(|_| unreachable!("has sources"));
+                edges.put_chunk(&pair, set, alive, wanted, range, &|s_out: usize, values: &mut [B::Element]| {
+                    let sources = alive.rows_at(s_out);
+                    for (values, t) in values.chunks_exact_mut(sources.len()).zip(wanted.rows_at(s_out)) {
+                        let pulled = &pulled[place_of(t) * width..][..width];
+                        for (value, e) in values.iter_mut().zip(sources.clone()) {
+                            *value = weight[e] * scale * dot(&rows[e * width..][..width], pulled);
+                        }
+                    }
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows of the targets at positions where a source is alive, in groups of about `at_once`; those of a position stay
+/// together.
+fn target_chunks(targets: &crate::AliveEntries, sources: &crate::AliveEntries, at_once: usize) -> Vec<Vec<usize>> {
+    let mut chunks = vec![Vec::new()];
+    for position in (0..targets.positions()).filter(|&position| !sources.rows_at(position).is_empty()) {
+        let rows = targets.rows_at(position);
+        if chunks.last().is_some_and(|open| !open.is_empty() && open.len() + rows.len() > at_once) {
+            chunks.push(Vec::new());
+        }
+        if let Some(open) = chunks.last_mut() {
+            open.extend(rows);
+        }
+    }
+    chunks
 }
 
 fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {

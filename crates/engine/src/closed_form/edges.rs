@@ -1,21 +1,34 @@
 //! Alive entries with what edges are made of, and the walk over edges.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use tributary_backend::{AttributionBackend, BackendError, Element};
+use rayon::prelude::*;
+use tributary_backend::{AttributionBackend, Element};
 
-use crate::batch_alive::BatchAlive;
+use crate::batch::Batch;
 use crate::masked::MaskedForward;
-use crate::{AliveEntries, Layer, Model, Pair, component_union, edge_count, source_rows};
+use crate::sink::Emit;
+use crate::support::Places;
+use crate::{AliveEntries, EngineError, Layer, Model, Pair, component_union, source_rows};
+
+/// Values that are computed before they are handed on: bounds what is held of a large pair.
+pub(crate) const CHUNK: usize = 1 << 21;
+
+/// Values for which it pays to wake other threads.
+const WORTH_SHARING: usize = 1 << 14;
 
 /// Entries of one layer for every set.
 pub(super) struct LayerEntries<'a, E> {
     /// `[set]`
     pub(super) alive: &'a [Arc<AliveEntries>],
-    /// The components alive anywhere in the batch, ascending.
-    pub(super) union: Vec<usize>,
-    /// `[set][row]`: place of the entry's component in the union.
-    pub(super) places: Vec<Vec<usize>>,
+    /// What places number: the support of the layer; the tokens alive anywhere, for `output`.
+    pub(super) components: Vec<usize>,
+    /// `[set][row]`: place of the entry's component.
+    pub(super) places: Vec<Vec<u32>>,
+    /// `[set][row]`: position of the entry.
+    pub(super) positions: Vec<Vec<u32>>,
     /// `[set][row]`: `post * mask`; empty for `wte` and `output`.
     pub(super) weight: Vec<Vec<E>>,
     /// `[set][row]`: `pre`; the logit for `output`; empty for `wte`.
@@ -23,53 +36,116 @@ pub(super) struct LayerEntries<'a, E> {
 }
 
 impl<'a, E: Element> LayerEntries<'a, E> {
-    pub(super) fn new<B: AttributionBackend<Element = E>>(
-        model: &Model<B>,
-        forward: &MaskedForward<B::Tensor>,
-        alive: &'a BatchAlive,
+    /// `entries` of `layer`, and `pre` of each of them.
+    pub(super) fn new<T>(
+        batch: &Batch<'_>,
+        forward: &MaskedForward<T>,
         layer: Layer,
         entries: &'a [Arc<AliveEntries>],
-    ) -> Result<Self, BackendError> {
-        let b = &model.backend;
-        let union = component_union(entries.iter().map(AsRef::as_ref));
-        let mut place = vec![usize::MAX; union.last().map_or(0, |last| last + 1)];
-        for (at, &component) in union.iter().enumerate() {
-            place[component] = at;
-        }
-        let places = entries.iter().map(|set| set.iter().map(|(_, component)| place[component]).collect()).collect();
-        let none = || vec![Vec::new(); entries.len()];
-        let (weight, pre) = match forward.activations.get(&layer) {
-            Some(post) => {
-                let pre = alive.gather(b, layer, entries, post)?;
-                let masks = alive.gather(b, layer, entries, &forward.masks[&layer])?;
-                let weigh = |(post, mask): (&Vec<E>, Vec<E>)| post.iter().zip(mask).map(|(&p, m)| p * m).collect();
-                (pre.iter().zip(masks).map(weigh).collect(), pre)
-            }
-            None if layer == Layer::Output => (none(), alive.gather(b, layer, entries, &forward.logits)?),
-            None => (none(), none()),
+        pre: Vec<Vec<E>>,
+    ) -> Self {
+        let components = match forward.layers.get(&layer) {
+            Some(recorded) => recorded.components.clone(),
+            None => component_union(entries.iter().map(AsRef::as_ref)),
         };
-        Ok(Self { alive: entries, union, places, weight, pre })
-    }
-
-    /// For each set, `value(position, place, row)` of every row.
-    pub(super) fn map<T>(&self, set: usize, value: impl Fn(usize, usize, usize) -> T) -> Vec<T> {
-        let rows = self.alive[set].iter().zip(&self.places[set]).enumerate();
-        rows.map(|(row, ((position, _), &place))| value(position, place, row)).collect()
+        let place = Places::new(&components);
+        let of_rows = |value: &dyn Fn((usize, usize)) -> usize| -> Vec<Vec<u32>> {
+            entries.iter().map(|set| set.iter().map(|entry| value(entry) as u32).collect()).collect()
+        };
+        let places = of_rows(&|(_, component)| place.of(component));
+        let positions = of_rows(&|(position, _)| position);
+        let weight = match layer {
+            Layer::Linear { .. } => batch.sets().iter().zip(entries).zip(&pre).map(|((set, entries), pre)| {
+                let ci = &set.layers[&layer];
+                let mask = |(s, c): (usize, usize)| E::from_f32(ci.values[s * ci.components + c]);
+                entries.iter().zip(pre).map(|(entry, &pre)| pre * mask(entry)).collect()
+            }),
+            Layer::Wte | Layer::Output => return Self { alive: entries, components, places, positions, weight: vec![Vec::new(); entries.len()], pre },
+        };
+        Self { alive: entries, components, places, positions, weight: weight.collect(), pre }
     }
 }
 
-/// Values of every edge of a pair, `value(s_out, source row, target row)`, in the order of edges.
-pub(super) fn values<E>(
-    pair: &Pair,
-    source: &AliveEntries,
-    target: &AliveEntries,
-    mut value: impl FnMut(usize, usize, usize) -> E,
-) -> Vec<E> {
-    let mut values = Vec::with_capacity(edge_count(pair, source, target));
-    for s_out in 0..target.positions() {
-        for t in target.rows_at(s_out) {
-            values.extend(source_rows(pair, source, s_out).map(|e| value(s_out, e, t)));
-        }
+/// Takes the values of pairs in the order of the pair table.
+pub(super) struct Edges<'a, 'b, E> {
+    /// Number of each pair in the pair table.
+    numbers: BTreeMap<(Layer, Layer), usize>,
+    emit: &'a mut Emit<'b, E>,
+    buffer: Vec<E>,
+}
+
+impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
+    pub(super) fn new<B: AttributionBackend>(model: &Model<B>, emit: &'a mut Emit<'b, E>) -> Self {
+        let numbers = model.pairs.iter().enumerate().map(|(number, pair)| ((pair.source, pair.target), number));
+        Self { numbers: numbers.collect(), emit, buffer: Vec::new() }
     }
-    values
+
+    /// Computes and hands on every value of a pair in one set.
+    ///
+    /// `fill(s_out, values)` writes those of the targets at `s_out`, `[targets][sources]`.
+    pub(super) fn put(
+        &mut self,
+        pair: &Pair,
+        set: usize,
+        source: &AliveEntries,
+        target: &AliveEntries,
+        fill: impl Fn(usize, &mut [E]) + Sync,
+    ) -> Result<(), EngineError> {
+        for positions in chunks(pair, source, target, CHUNK) {
+            self.put_chunk(pair, set, source, target, positions, &fill)?;
+        }
+        Ok(())
+    }
+
+    /// The same for the targets at some positions.
+    pub(super) fn put_chunk(
+        &mut self,
+        pair: &Pair,
+        set: usize,
+        source: &AliveEntries,
+        target: &AliveEntries,
+        positions: Range<usize>,
+        fill: &(impl Fn(usize, &mut [E]) + Sync),
+    ) -> Result<(), EngineError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let edges_at = |s_out| target.rows_at(s_out).len() * source_rows(pair, source, s_out).len();
+        buffer.clear();
+        buffer.resize(positions.clone().map(edges_at).sum(), E::default());
+        let mut rest = buffer.as_mut_slice();
+        let pieces: Vec<(usize, &mut [E])> = positions
+            .filter_map(|s_out| {
+                let piece = rest.split_off_mut(..edges_at(s_out)).unwrap_or_default();
+                (!piece.is_empty()).then_some((s_out, piece))
+            })
+            .collect();
+        let total: usize = pieces.iter().map(|(_, piece)| piece.len()).sum();
+        if total < WORTH_SHARING {
+            for (s_out, piece) in pieces {
+                fill(s_out, piece);
+            }
+        } else {
+            pieces.into_par_iter().for_each(|(s_out, piece)| fill(s_out, piece));
+        }
+        if !buffer.is_empty() {
+            (self.emit)(self.numbers[&(pair.source, pair.target)], set, &buffer)?;
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+}
+
+/// Target positions in ranges of about `at_once` edges, at least one position each.
+pub(super) fn chunks(pair: &Pair, source: &AliveEntries, target: &AliveEntries, at_once: usize) -> Vec<Range<usize>> {
+    let mut chunks = Vec::new();
+    let (mut start, mut edges) = (0, 0);
+    for s_out in 0..target.positions() {
+        let here = target.rows_at(s_out).len() * source_rows(pair, source, s_out).len();
+        if edges > 0 && edges + here > at_once {
+            chunks.push(start..s_out);
+            (start, edges) = (s_out, 0);
+        }
+        edges += here;
+    }
+    chunks.push(start..target.positions());
+    chunks
 }

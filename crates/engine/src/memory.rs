@@ -1,0 +1,71 @@
+//! How many sets are computed at once: as many as the memory allowed for it holds.
+//!
+//! Counted is what is alive at the same time at the worst moment of a batch, on the host and on the device together, the
+//! model itself left out. The counts follow the code of [`masked`](crate::masked), [`output`](crate::output) and
+//! [`closed_form`](crate::closed_form).
+
+use tributary_backend::{AttributionBackend, Dtype, Element};
+
+use crate::closed_form::{CHUNK, PRODUCTS_AT_ONCE};
+use crate::support::SetSupports;
+use crate::{CiSet, Layer, Method, Model, Projection};
+
+/// What libraries take beside the tensors: code, thread pools, buffers of files.
+const OVERHEAD: usize = 64 << 20;
+
+/// Bytes that `sets` CI sets of a batch take while they are computed, beside the model and the inputs.
+pub(crate) fn working_set<B: AttributionBackend>(
+    model: &Model<B>,
+    supports: &SetSupports,
+    sets: usize,
+    positions: usize,
+    method: Method,
+) -> u64 {
+    let a = &model.architecture;
+    let rows = sets * positions;
+    let sizes: Vec<(Layer, usize)> = supports.sizes().collect();
+    let widths = |layer| match layer {
+        Layer::Linear { projection, .. } => a.widths(projection),
+        Layer::Wte | Layer::Output => (0, 0),
+    };
+    // V and U of the support; importances, activations and, where all of it is alive, the host's copies of both with
+    // their places; outputs.
+    let layers: usize = sizes
+        .iter()
+        .map(|&(layer, size)| {
+            let (d_in, d_out) = widths(layer);
+            size * (d_in + d_out) + rows * (5 * size + d_out)
+        })
+        .sum();
+    let largest = |projection| {
+        let of = |&(layer, size): &(Layer, usize)| match layer {
+            Layer::Linear { projection: found, .. } if found == projection => size,
+            _ => 0,
+        };
+        sizes.iter().map(of).max().unwrap_or(0)
+    };
+    let widest = sizes.iter().map(|&(_, size)| size).max().unwrap_or(0);
+    // Probabilities and scores of one attention, on the device and on the host, and the values its targets read.
+    let attention = rows * a.n_heads * (4 * positions + 4 * largest(Projection::O));
+    // A target's readers, virtual weights on device and host, and what it is normalised against.
+    let reads = 2 * widest * widest + rows * (2 * widest + 6 * a.d_model) + 2 * widest * a.d_model;
+    // The hidden layer of the MLP in the steps of its nonlinearity.
+    let hidden = 6 * rows * a.d_mlp;
+    let output = positions * a.vocab * 5;
+    let passes = match method {
+        Method::ClosedForm => 3 * CHUNK + 4 * PRODUCTS_AT_ONCE + attention.max(reads).max(hidden),
+        // The tape holds every intermediate of a segment, and gradients as large.
+        Method::Autograd => 4 * attention + 4 * hidden + 6 * rows * (widest + 8 * a.d_model),
+    };
+    let element = match B::Element::DTYPE {
+        Dtype::F32 => 4,
+        Dtype::F64 => 8,
+    };
+    ((layers + passes.max(output)) * element + OVERHEAD) as u64
+}
+
+/// Bytes that CI sets take on the host.
+pub(crate) fn inputs(sets: &[CiSet]) -> u64 {
+    let values = sets.iter().flat_map(|set| set.layers.values()).map(|ci| ci.values.len());
+    (values.sum::<usize>() * size_of::<f32>()) as u64
+}

@@ -1,0 +1,70 @@
+//! Which components take part in a batch at all.
+//!
+//! A component whose causal importance is exactly 0 wherever it could act adds nothing to the masked forward pass and is
+//! alive nowhere. Causal-importance functions clamp to 0, so most components are such. What is left is the layer's
+//! support; products are taken over it alone, and tensors of a batch number components by their place in it.
+
+use std::collections::BTreeMap;
+
+use crate::{CausalImportances, CiSet, Layer, Thresholds};
+
+/// The supports of every decomposed layer: components, ascending.
+pub(crate) type Supports = BTreeMap<Layer, Vec<usize>>;
+
+/// The supports of one set, by layer: whether each component is in it.
+pub(crate) struct SetSupports(BTreeMap<Layer, Vec<bool>>);
+
+impl SetSupports {
+    pub(crate) fn new(set: &CiSet, thresholds: Thresholds) -> Self {
+        Self(set.layers.iter().map(|(&layer, ci)| (layer, of_layer(ci, thresholds))).collect())
+    }
+
+    /// What either of two sets supports.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        let either = |(ours, theirs): (&Vec<bool>, &Vec<bool>)| ours.iter().zip(theirs).map(|(a, b)| a | b).collect();
+        let layers = self.0.keys().copied().zip(self.0.values().zip(other.0.values()).map(either));
+        Self(layers.collect())
+    }
+
+    /// Number of components in the support of every layer.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = (Layer, usize)> + '_ {
+        self.0.iter().map(|(&layer, is_in)| (layer, is_in.iter().filter(|&&is_in| is_in).count()))
+    }
+
+    pub(crate) fn components(&self) -> Supports {
+        let places = |is_in: &Vec<bool>| (0..is_in.len()).filter(|&component| is_in[component]).collect();
+        self.0.iter().map(|(&layer, is_in)| (layer, places(is_in))).collect()
+    }
+}
+
+/// With a threshold of 0, components of importance 0 are alive too.
+fn of_layer(ci: &CausalImportances, thresholds: Thresholds) -> Vec<bool> {
+    let zero_is_alive = thresholds.ci as f32 <= 0.0;
+    let mut is_in = vec![zero_is_alive; ci.components];
+    if !zero_is_alive && ci.components > 0 {
+        for row in ci.values.chunks_exact(ci.components) {
+            row.iter().zip(&mut is_in).for_each(|(&value, is_in)| *is_in |= value != 0.0);
+        }
+    }
+    is_in
+}
+
+/// Where each component of a support, or of any ascending list, stands in it.
+pub(crate) struct Places(Vec<u32>);
+
+impl Places {
+    pub(crate) fn new(components: &[usize]) -> Self {
+        let mut places = vec![u32::MAX; components.last().map_or(0, |last| last + 1)];
+        for (place, &component) in components.iter().enumerate() {
+            places[component] = place as u32;
+        }
+        Self(places)
+    }
+
+    /// # Panics
+    ///
+    /// Or a useless place, when the component is not in the list.
+    pub(crate) fn of(&self, component: usize) -> usize {
+        self.0[component] as usize
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{CiSet, Cost, Method, Model, Prompt, Request, SetAttributions, Sets, Sink, SinkError, stream};
-use tributary_inputs::{RunOptions, TrainedRun};
+use tributary_inputs::{Fingerprint, RunOptions, TrainedRun};
 use tributary_results::{Inputs, Manifest, ModelInfo, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::args::{AttributeArgs, RunArgs};
@@ -145,6 +145,9 @@ impl Job<'_> {
     pub(crate) fn run<B: AttributionBackend>(self, backend: B) -> Result<ExitCode, CliError> {
         let Self { args, run, input, output, mut reporter, started } = self;
         let model = Model::upload(backend, &run.weights)?;
+        // They are on the backend now.
+        let fingerprint = run.fingerprint;
+        drop(run);
         let load = started.elapsed().as_secs_f64();
         let max_memory = args.max_memory.map(|size| size.as_u64()).or_else(memory::default_limit);
         let method = args.method.resolve(&model);
@@ -158,7 +161,7 @@ impl Job<'_> {
         let mut sink = Output { writer, input: &input };
         let cost = stream(&model, &request, &mut sink, &mut |progress| reporter.engine(progress))?;
         reporter.step(&format!("finishing {}", out.display()));
-        let manifest = sink.writer.finish(run_info(args, &model, method, &run, load, cost))?;
+        let manifest = sink.writer.finish(run_info(args, &model, method, fingerprint, load, cost))?;
         reporter.finish();
         report(args, out, &manifest)?;
         Ok(ExitCode::SUCCESS)
@@ -169,7 +172,7 @@ fn run_info<B: AttributionBackend>(
     args: &AttributeArgs,
     model: &Model<B>,
     method: Method,
-    run: &TrainedRun,
+    fingerprint: Fingerprint,
     load: f64,
     cost: Cost,
 ) -> RunInfo {
@@ -177,7 +180,7 @@ fn run_info<B: AttributionBackend>(
     RunInfo {
         model: ModelInfo {
             class: architecture.model_class.clone(),
-            fingerprint: run.fingerprint.to_string(),
+            fingerprint: fingerprint.to_string(),
             n_blocks: architecture.n_blocks,
             vocab: architecture.vocab,
             components: model.component_counts().clone(),

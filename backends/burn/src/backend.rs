@@ -166,6 +166,20 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
         })
     }
 
+    fn add_scalar(&self, x: &BurnTensor<B>, value: f64) -> Result<BurnTensor<B>, BackendError> {
+        if shape::elements(&x.shape()) == 0 {
+            return Ok(x.clone());
+        }
+        Ok(call!(x, float_add_scalar, value.into()))
+    }
+
+    fn scale(&self, x: &BurnTensor<B>, factor: f64) -> Result<BurnTensor<B>, BackendError> {
+        if shape::elements(&x.shape()) == 0 {
+            return Ok(x.clone());
+        }
+        Ok(call!(x, float_mul_scalar, factor.into()))
+    }
+
     fn reduce(&self, operation: Reduce, x: &BurnTensor<B>, axis: usize) -> Result<BurnTensor<B>, BackendError> {
         let reduced = match operation {
             Reduce::Sum => shape::reduce("sum", &x.shape(), axis)?,

@@ -89,6 +89,14 @@ impl<E: Element + tch::kind::Element> AttributionBackend for TchBackend<E> {
         self.wrap(operation.name(), result)
     }
 
+    fn add_scalar(&self, TchTensor(x): &TchTensor, value: f64) -> Result<TchTensor, BackendError> {
+        self.wrap("add", x.f_add_scalar(value))
+    }
+
+    fn scale(&self, TchTensor(x): &TchTensor, factor: f64) -> Result<TchTensor, BackendError> {
+        self.wrap("mul", x.f_mul_scalar(factor))
+    }
+
     fn reduce(&self, operation: Reduce, x: &TchTensor, axis: usize) -> Result<TchTensor, BackendError> {
         let along = [axis as i64];
         let result = match operation {

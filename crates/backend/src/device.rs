@@ -15,6 +15,13 @@ pub struct DeviceInfo {
     pub capabilities: Capabilities,
 }
 
+impl DeviceInfo {
+    /// Whether the device is the machine's own processor, and its memory the host's.
+    pub fn is_cpu(&self) -> bool {
+        self.device == "cpu"
+    }
+}
+
 /// What a backend can and cannot promise about its results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {

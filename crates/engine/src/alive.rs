@@ -38,6 +38,17 @@ impl AliveEntries {
         })
     }
 
+    /// The entries with these components, ascending, at each position.
+    ///
+    /// # Panics
+    ///
+    /// When there are more than `u32::MAX`.
+    pub(crate) fn from_positions(positions: impl Iterator<Item = impl Iterator<Item = usize>>) -> Self {
+        let mut entries = Self { starts: vec![0], components: Vec::new() };
+        positions.for_each(|components| entries.push_position(components));
+        entries
+    }
+
     /// One entry, component 0, at every position.
     pub fn every_position(positions: usize) -> Self {
         Self::collect(positions, 1, |_, _| true)

@@ -26,7 +26,8 @@ use crate::batch_alive::BatchAlive;
 use crate::engine::Activations;
 use crate::masked::MaskedForward;
 use crate::sink::Emit;
-use crate::{AliveEntries, EngineError, Layer, Model, Projection};
+use crate::timings::time;
+use crate::{AliveEntries, EngineError, Layer, Model, Projection, Stages};
 
 /// A layer for which the closed form does not cover a model: one that is not decomposed. `None` when it covers it.
 pub(crate) fn uncovered<B: AttributionBackend>(model: &Model<B>) -> Option<Layer> {
@@ -54,6 +55,7 @@ pub(crate) fn attribute<B: AttributionBackend>(
     forward: &MaskedForward<B::Tensor>,
     alive: &BatchAlive,
     activations: &Activations<B::Element>,
+    stages: &mut Stages,
     emit: &mut Emit<'_, B::Element>,
 ) -> Result<(), EngineError> {
     let (mut sources, mut targets) = (BTreeMap::new(), BTreeMap::new());
@@ -76,14 +78,17 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let mut reads = ResidualReads::new(&context)?;
     for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {
         let at = |projection| Layer::linear(block, projection);
-        reads.read(attention_norm, &[at(Projection::Q), at(Projection::K), at(Projection::V)], &mut edges)?;
-        attention::attribute(&context, block, &mut edges)?;
+        time(&mut stages.residual, || {
+            reads.read(attention_norm, &[at(Projection::Q), at(Projection::K), at(Projection::V)], &mut edges)
+        })?;
+        time(&mut stages.attention, || attention::attribute(&context, block, &mut edges))?;
         reads.write(at(Projection::O))?;
-        reads.read(mlp_norm, &[at(Projection::CFc)], &mut edges)?;
-        elementwise::attribute(&context, at(Projection::CFc), at(Projection::DownProj), &mut edges)?;
-        reads.write(at(Projection::DownProj))?;
+        time(&mut stages.residual, || reads.read(mlp_norm, &[at(Projection::CFc)], &mut edges))?;
+        let (source, target) = (at(Projection::CFc), at(Projection::DownProj));
+        time(&mut stages.elementwise, || elementwise::attribute(&context, source, target, &mut edges))?;
+        reads.write(target)?;
     }
-    reads.read(&model.ln_f, &[Layer::Output], &mut edges)
+    time(&mut stages.residual, || reads.read(&model.ln_f, &[Layer::Output], &mut edges))
 }
 
 /// Of values of all entries, those of some.

@@ -13,26 +13,14 @@ use crate::borderline::borderline;
 use crate::check::{check_finite, check_probs, check_set, check_tokens};
 use crate::masked::MaskedForward;
 use crate::model_ci::{OriginalAlive, model_ci, original_alive};
-use crate::output::SetOutput;
+use crate::output::Logits;
 use crate::sink::Collect;
+use crate::timings::time;
 use crate::support::{Places, SetSupports};
 use crate::{
     AliveEntries, CiSet, EngineError, Layer, LayerNodes, Method, Model, PairAttribution, Progress, Prompt, Request,
-    SetAttributions, Sets, Sink, Targets, Thresholds, autograd, closed_form, memory,
+    SetAttributions, Sets, Sink, Targets, Thresholds, Timings, autograd, closed_form, memory,
 };
-
-/// Wall-clock seconds of each stage, summed over batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Timings {
-    /// The model's own causal importances, for original-alive entries.
-    pub model_ci: f64,
-    /// The masked forward pass, up to the logits.
-    pub forward: f64,
-    /// From inputs ready to trimmed values on the host: `forward` included, `model_ci` and what the sink takes not.
-    pub attribution: f64,
-    /// What the sink took.
-    pub sink: f64,
-}
 
 /// What a run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -224,27 +212,30 @@ impl<B: AttributionBackend> Run<'_, B> {
         let wanted = self.targets.map(|targets| members.iter().map(|&index| &targets[index]).collect::<Vec<_>>());
         let mut alive = BatchAlive::new(&batch, thresholds, wanted.as_deref());
         let mut activations = self.activations(&forward, &alive)?;
-        for (at, set) in batch.sets().iter().enumerate() {
-            let vocab = model.architecture.vocab;
-            let output = time(&mut timings.forward, || SetOutput::logits(model, &forward, at))?.normalise(vocab);
-            check_probs(&set.name, &output.probs)?;
-            let entries = output.alive(vocab, thresholds.output_prob);
-            let logits = pick(&entries, &output.logits, vocab, |logit| logit);
-            activations.entry(Layer::Output).or_default().push(logits);
-            alive.push_output(entries, wanted.as_ref().map(|wanted| wanted[at]));
-            let original = &originals[set.prompt.tokens.as_slice()];
-            let graph = self.begin(set, at, output.probs, &alive, &activations, original);
-            time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
+        let vocab = model.architecture.vocab;
+        for group in forward.output_groups(vocab) {
+            let logits = time(&mut timings.forward, || Logits::compute(model, &forward, group.clone()))?;
+            for (at, logits) in group.zip(logits.by_set()) {
+                let set = batch.sets()[at];
+                let output = time(&mut timings.output, || logits.normalise(vocab, thresholds.output_prob));
+                check_probs(&set.name, &output.probs)?;
+                activations.entry(Layer::Output).or_default().push(output.logits);
+                alive.push_output(output.alive, wanted.as_ref().map(|wanted| wanted[at]));
+                let original = &originals[set.prompt.tokens.as_slice()];
+                let graph = self.begin(set, at, output.probs, &alive, &activations, original);
+                time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
+            }
         }
         if self.values {
+            let Timings { sink: sink_seconds, stages, .. } = timings;
             let mut emit = |pair: usize, set: usize, values: &[B::Element]| {
                 check_finite(&batch.sets()[set].name, &model.pairs[pair], values)?;
-                time(&mut timings.sink, || sink.values(members[set], pair, values)).map_err(EngineError::Sink)
+                time(sink_seconds, || sink.values(members[set], pair, values)).map_err(EngineError::Sink)
             };
             match self.request.method {
                 Method::Autograd => autograd::attribute(model, &batch, &forward, &alive, progress, &mut emit)?,
                 Method::ClosedForm => {
-                    closed_form::attribute(model, &batch, &forward, &alive, &activations, &mut emit)?;
+                    closed_form::attribute(model, &batch, &forward, &alive, &activations, stages, &mut emit)?;
                 }
             }
         }
@@ -374,11 +365,4 @@ fn own_sets_of<'a, B: AttributionBackend>(
 /// Values of `entries` out of `values`, `[positions, components]`.
 fn pick<V: Copy, E>(entries: &AliveEntries, values: &[V], components: usize, convert: impl Fn(V) -> E) -> Vec<E> {
     entries.iter().map(|(position, component)| convert(values[position * components + component])).collect()
-}
-
-fn time<T>(seconds: &mut f64, f: impl FnOnce() -> T) -> T {
-    let started = Instant::now();
-    let result = f();
-    *seconds += started.elapsed().as_secs_f64();
-    result
 }

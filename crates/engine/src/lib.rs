@@ -33,6 +33,7 @@ mod segment;
 mod sequence;
 mod sink;
 mod support;
+mod timings;
 mod weights;
 
 pub use alive::{AliveEntries, component_union};
@@ -42,7 +43,7 @@ pub use attribution::{
 };
 pub use borderline::Borderline;
 pub use ci_set::{CausalImportances, CiSet, Prompt};
-pub use engine::{Attributions, Cost, Timings, attribute, attribute_to, outline, stream};
+pub use engine::{Attributions, Cost, attribute, attribute_to, outline, stream};
 pub use error::EngineError;
 pub use layer::{Layer, Projection, UnknownLayer};
 pub use model::Model;
@@ -50,6 +51,7 @@ pub use model_ci::model_ci;
 pub use pair::{Pair, pair_table};
 pub use request::{Method, Progress, Request, Sets, Targets, Thresholds};
 pub use sink::{Sink, SinkError};
+pub use timings::{Stages, Timings};
 pub use weights::{
     Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Sigmoid, Weights,
 };

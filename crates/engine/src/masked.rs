@@ -1,6 +1,7 @@
 //! The masked forward pass of all sets of a batch.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError};
 
@@ -19,7 +20,12 @@ pub(crate) struct MaskedForward<T> {
     pub(crate) layers: BTreeMap<Layer, MaskedLayer<T>>,
     /// What is unembedded: the last residual stream, normalised, `[sets, positions, d_model]`.
     pub(crate) last: T,
+    /// Numbers of sets and of positions.
+    pub(crate) shape: [usize; 2],
 }
+
+/// Logits that are held at once, unless one set has more.
+const LOGITS_AT_ONCE: usize = 1 << 22;
 
 /// A decomposed layer, cut to the [support](crate::support) of the batch.
 pub(crate) struct MaskedLayer<T> {
@@ -38,6 +44,13 @@ pub(crate) struct MaskedLayer<T> {
 }
 
 impl<T: Clone> MaskedForward<T> {
+    /// The sets in groups whose logits are held at the same time.
+    pub(crate) fn output_groups(&self, vocab: usize) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let [sets, positions] = self.shape;
+        let at_once = (LOGITS_AT_ONCE / (positions * vocab)).max(1);
+        (0..sets).step_by(at_once).map(move |start| start..(start + at_once).min(sets))
+    }
+
     /// Runs the batch through the decomposed model up to the unembedding, every component scaled by its causal
     /// importance.
     pub(crate) fn run<B: AttributionBackend<Tensor = T>>(
@@ -51,7 +64,7 @@ impl<T: Clone> MaskedForward<T> {
         match forward(model, &sequence, &mut recorder) {
             Err(Halt::Reached(last)) => {
                 let Recorder { embedding, layers, .. } = recorder;
-                Ok(Self { sequence, embedding, layers, last })
+                Ok(Self { sequence, embedding, layers, last, shape: [batch.sets().len(), batch.positions()] })
             }
             Err(Halt::Failed(error)) => Err(error),
             Ok(_) => unreachable!("the recorder halts before the logits"),

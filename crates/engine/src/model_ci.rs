@@ -8,7 +8,7 @@ use tributary_backend::{AttributionBackend, BackendError};
 use crate::batch::Batch;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::masked::MaskedForward;
-use crate::output::SetOutput;
+use crate::output::Logits;
 use crate::sequence::Sequence;
 use crate::support::SetSupports;
 use crate::{AliveEntries, CausalImportances, CiSet, Layer, Model, Prompt, Thresholds, alive_components};
@@ -37,13 +37,15 @@ pub(crate) fn original_alive<B: AttributionBackend>(
     thresholds: Thresholds,
 ) -> Result<OriginalAlive, BackendError> {
     let batch = Batch::new(&[own]);
-    let vocab = model.architecture.vocab;
     let forward = MaskedForward::run(model, &batch, SetSupports::new(own, thresholds).components())?;
-    let output = SetOutput::logits(model, &forward, 0)?.normalise(vocab);
+    let logits = Logits::compute(model, &forward, 0..1)?;
     let mut alive: OriginalAlive =
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds.ci)))).collect();
     alive.insert(Layer::Wte, Arc::new(AliveEntries::every_position(batch.positions())));
-    alive.insert(Layer::Output, Arc::new(output.alive(vocab, thresholds.output_prob)));
+    for set in logits.by_set() {
+        let output = set.normalise(model.architecture.vocab, thresholds.output_prob);
+        alive.insert(Layer::Output, Arc::new(output.alive));
+    }
     Ok(alive)
 }
 

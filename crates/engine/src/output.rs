@@ -1,4 +1,6 @@
-//! Output probabilities of one set.
+//! Output probabilities, set by set.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
@@ -6,54 +8,76 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 use crate::masked::MaskedForward;
 use crate::{AliveEntries, Model};
 
-/// What a masked forward pass gives for one set, on the host: `[positions, vocab]` in row-major order.
-pub(crate) struct SetOutput<E> {
-    pub(crate) logits: Vec<E>,
-    /// Softmax of the logits.
-    pub(crate) probs: Vec<E>,
+/// Logits of some sets on the host, `[sets, positions, vocab]`.
+pub(crate) struct Logits<E> {
+    values: Vec<E>,
+    sets: usize,
 }
 
-/// Softmax of one position's logits.
-///
-/// In float64 whatever the element type: summed one by one in float32, the thousands of terms of a vocabulary lose more
-/// than the 1e-6 that a probability is wanted to, and backends would disagree on what passes a threshold.
-fn softmax<E: Element>(logits: &[E], probs: &mut [E], exponentials: &mut Vec<f64>) {
-    let largest = logits.iter().fold(f64::NEG_INFINITY, |largest, logit| largest.max(logit.to_f64()));
-    exponentials.clear();
-    exponentials.extend(logits.iter().map(|logit| (logit.to_f64() - largest).exp()));
-    let sum: f64 = exponentials.iter().sum();
-    for (prob, exponential) in probs.iter_mut().zip(exponentials) {
-        *prob = E::from_f64(*exponential / sum);
-    }
-}
-
-/// Logits of one set on the host, `[positions, vocab]`.
+/// Logits of one set, `[positions, vocab]`.
 pub(crate) struct SetLogits<E>(Vec<E>);
 
-impl<E: Element> SetOutput<E> {
-    /// The logits of set number `set` of a batch.
-    pub(crate) fn logits<B: AttributionBackend<Element = E>>(
+/// What the logits of one set become.
+pub(crate) struct SetOutput<E> {
+    /// Their softmax, `[positions, vocab]` in row-major order.
+    pub(crate) probs: Vec<E>,
+    /// The tokens whose probability is at least the threshold.
+    pub(crate) alive: AliveEntries,
+    /// Logit of each of these.
+    pub(crate) logits: Vec<E>,
+}
+
+impl<E: Element> Logits<E> {
+    /// The logits of some sets of a batch.
+    pub(crate) fn compute<B: AttributionBackend<Element = E>>(
         model: &Model<B>,
         forward: &MaskedForward<B::Tensor>,
-        set: usize,
-    ) -> Result<SetLogits<E>, BackendError> {
+        sets: Range<usize>,
+    ) -> Result<Self, BackendError> {
         let b = &model.backend;
-        b.download(&model.unembed(&b.select(&forward.last, 0, &[set])?)?).map(SetLogits)
+        let last = b.select(&forward.last, 0, &sets.clone().collect::<Vec<_>>())?;
+        Ok(Self { values: b.download(&model.unembed(&last)?)?, sets: sets.len() })
     }
 
-    /// The tokens whose probability is at least `threshold`, rounded to the element type.
-    pub(crate) fn alive(&self, vocab: usize, threshold: f64) -> AliveEntries {
-        AliveEntries::at_least(&self.probs, vocab, E::from_f64(threshold))
+    pub(crate) fn by_set(self) -> Vec<SetLogits<E>> {
+        if self.sets == 1 {
+            return vec![SetLogits(self.values)];
+        }
+        self.values.chunks_exact(self.values.len() / self.sets).map(|set| SetLogits(set.to_vec())).collect()
     }
 }
 
 impl<E: Element> SetLogits<E> {
-    /// With the probabilities, position by position.
-    pub(crate) fn normalise(self, vocab: usize) -> SetOutput<E> {
-        let Self(logits) = self;
-        let mut probs = vec![E::default(); logits.len()];
-        let rows = logits.par_chunks_exact(vocab).zip(probs.par_chunks_exact_mut(vocab));
-        rows.for_each_init(Vec::new, |exponentials, (logits, probs)| softmax(logits, probs, exponentials));
-        SetOutput { logits, probs }
+    /// Tokens are alive where their probability is at least `threshold`, rounded to the element type.
+    pub(crate) fn normalise(self, vocab: usize, threshold: f64) -> SetOutput<E> {
+        let Self(mut values) = self;
+        let threshold = E::from_f64(threshold);
+        let rows: Vec<Vec<(usize, E)>> = values
+            .par_chunks_exact_mut(vocab)
+            .map_init(Vec::new, |exponentials, row| softmax(row, threshold, exponentials))
+            .collect();
+        let alive = AliveEntries::from_positions(rows.iter().map(|row| row.iter().map(|&(token, _)| token)));
+        let logits = rows.iter().flatten().map(|&(_, logit)| logit).collect();
+        SetOutput { probs: values, alive, logits }
     }
+}
+
+/// Turns one position's logits into their softmax; gives the tokens that reach `threshold`, with their logits.
+///
+/// In float64 whatever the element type: summed one by one in float32, the thousands of terms of a vocabulary lose more
+/// than the 1e-6 that a probability is wanted to, and backends would disagree on what passes a threshold.
+fn softmax<E: Element>(row: &mut [E], threshold: E, exponentials: &mut Vec<f64>) -> Vec<(usize, E)> {
+    let largest = row.iter().fold(f64::NEG_INFINITY, |largest, logit| largest.max(logit.to_f64()));
+    exponentials.clear();
+    exponentials.extend(row.iter().map(|logit| (logit.to_f64() - largest).exp()));
+    let sum: f64 = exponentials.iter().sum();
+    let mut alive = Vec::new();
+    for (token, (value, exponential)) in row.iter_mut().zip(exponentials).enumerate() {
+        let prob = E::from_f64(*exponential / sum);
+        if prob >= threshold {
+            alive.push((token, *value));
+        }
+        *value = prob;
+    }
+    alive
 }

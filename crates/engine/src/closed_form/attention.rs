@@ -47,40 +47,41 @@ struct Attention<'a, B: AttributionBackend> {
     reads: Reads<B::Element>,
 }
 
-/// What the targets read, on the host, the heads of one thing next to each other.
+/// What the targets read, on the host.
 struct Reads<E> {
     n_heads: usize,
     positions: usize,
     /// Number of components in the target's support.
     support: usize,
-    /// `p`, `[sets, s_out, s_in, n_heads]`.
+    /// `p`, `[sets, n_heads, s_out, s_in]`.
     probs: Vec<E>,
-    /// `w`, `[sets, support, s_in, n_heads]`.
+    /// `w`, `[sets, n_heads, support, s_in]`.
     read: Vec<E>,
-    /// `m`, `[sets, support, s_out, n_heads]`.
+    /// `m`, `[sets, n_heads, support, s_out]`.
     mean_read: Vec<E>,
 }
 
 impl<E: Element> Reads<E> {
-    /// `p[s_out, s_in]` by head for every `s_in`: `[s_in, n_heads]`.
-    fn probs(&self, set: usize, s_out: usize) -> &[E] {
-        let width = self.positions * self.n_heads;
-        &self.probs[(set * self.positions + s_out) * width..][..width]
+    /// `p[s_out, s_in]` of one head for the positions up to `s_out`.
+    fn probs(&self, set: usize, head: usize, s_out: usize) -> &[E] {
+        let row = (set * self.n_heads + head) * self.positions + s_out;
+        &self.probs[row * self.positions..][..=s_out]
     }
 
-    /// Writes `delta[s_out, s_in, c_out]` of the positions up to `s_out` by head, `[s_in, n_heads]`; `place` is that of
-    /// `c_out`.
-    fn delta(&self, set: usize, s_out: usize, place: u32, delta: &mut [E]) {
-        let width = self.positions * self.n_heads;
-        let of_place = (set * self.support + place as usize) * width;
-        let read = self.read[of_place..][..width].chunks_exact(self.n_heads);
-        let mean_read = &self.mean_read[of_place + s_out * self.n_heads..][..self.n_heads];
-        let probs = self.probs(set, s_out).chunks_exact(self.n_heads);
-        for ((delta, probs), read) in delta.chunks_exact_mut(self.n_heads).zip(probs).zip(read) {
-            for (((delta, &prob), &read), &mean_read) in delta.iter_mut().zip(probs).zip(read).zip(mean_read) {
-                *delta = prob * (read - mean_read);
-            }
-        }
+    /// `delta[s_out, s_in, c_out]` of one head for the positions up to `s_out`; `place` is that of `c_out`.
+    fn delta(&self, set: usize, head: usize, s_out: usize, place: u32) -> impl Iterator<Item = E> + use<'_, E> {
+        let row = ((set * self.n_heads + head) * self.support + place as usize) * self.positions;
+        let mean_read = self.mean_read[row + s_out];
+        let probs = self.probs(set, head, s_out).iter();
+        probs.zip(&self.read[row..][..=s_out]).map(move |(&prob, &read)| prob * (read - mean_read))
+    }
+}
+
+/// Writes `values` of one head among those of `n_heads`, the heads of one thing next to each other: so that the sums over
+/// heads that make up an edge read what lies together.
+fn interleave<E>(by_head: &mut [E], head: usize, n_heads: usize, values: impl Iterator<Item = E>) {
+    for (slot, value) in by_head[head..].iter_mut().step_by(n_heads).zip(values) {
+        *slot = value;
     }
 }
 
@@ -94,24 +95,19 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let heads = Heads::new(model, &forward.sequence, q, k, v)?;
         let target = Layer::linear(block, Projection::O);
         let support = targets[&target].components.len();
-        let (sets, positions) = (b.shape(q)[0], b.shape(q)[1]);
         let readers = b.reshape(&forward.layers[&target].v, &[n_heads, d_head, support])?;
         let grouped =
             b.reshape(&readers, &[architecture.n_kv_heads, n_heads / architecture.n_kv_heads, d_head, support])?;
-        // [sets, kv heads, group, positions, x] in another order of axes, kv heads and group being one.
-        let on_host = |x: &B::Tensor, axes: &[usize]| {
-            let width = *b.shape(x).last().unwrap_or(&0);
-            b.download(&b.permute(&b.reshape(x, &[sets, n_heads, positions, width])?, axes)?)
-        };
-        let read = b.matmul(&heads.v, &grouped)?;
-        let mean_read = b.matmul(&heads.probs, &read)?;
+        // [sets, kv heads, heads per kv head, support, positions]
+        let read = b.matmul(&b.permute(&grouped, &[0, 1, 3, 2])?, &b.permute(&heads.v, &[0, 1, 2, 4, 3])?)?;
+        let mean_read = b.matmul(&read, &b.permute(&heads.probs, &[0, 1, 2, 4, 3])?)?;
         let reads = Reads {
             n_heads,
-            positions,
+            positions: b.shape(q)[1],
             support,
-            probs: on_host(&heads.probs, &[0, 2, 3, 1])?,
-            read: on_host(&read, &[0, 3, 2, 1])?,
-            mean_read: on_host(&mean_read, &[0, 3, 2, 1])?,
+            probs: b.download(&heads.probs)?,
+            read: b.download(&read)?,
+            mean_read: b.download(&mean_read)?,
         };
         Ok(Self { context, block, heads, d_head, readers, reads })
     }
@@ -180,23 +176,29 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let n_heads = reads.n_heads;
         let u = &forward.layers[&Layer::linear(self.block, Projection::V)].u;
         let width = from.components.len();
-        // <U_v, V_o> by head, of weights alone: [target's support, source's support, n_heads] on the host.
+        // <U_v, V_o> by head, of weights alone: [n_heads, target's support, source's support].
         let rows = b.reshape(u, &[width, b.shape(u)[1] / self.d_head, self.d_head])?;
-        let by_head = b.matmul(&b.permute(&self.repeat_heads(&rows, 1)?, &[1, 0, 2])?, &self.readers)?;
-        let virtual_weights = b.download(&b.permute(&by_head, &[2, 1, 0])?)?;
+        let rows = b.permute(&self.repeat_heads(&rows, 1)?, &[1, 2, 0])?;
+        let virtual_weights = b.download(&b.matmul(&b.permute(&self.readers, &[0, 2, 1])?, &rows)?)?;
+        let mut by_head = vec![B::Element::default(); virtual_weights.len()];
+        for (head, values) in virtual_weights.chunks_exact((reads.support * width).max(1)).enumerate() {
+            interleave(&mut by_head, head, n_heads, values.iter().copied());
+        }
         for set in self.sets(Projection::V) {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
             let (positions, places, weight) = (&from.positions[set], &from.places[set], &from.weight[set]);
             edges.put(&self.pair(Projection::V), set, alive, wanted, |s_out, values| {
-                let probs = reads.probs(set, s_out);
                 let sources = alive.rows_at(s_out).end;
                 // post * mask * p by head, for every source.
-                let weighted = positions[..sources].iter().zip(weight).flat_map(|(&s_in, &weight)| {
-                    probs[s_in as usize * n_heads..][..n_heads].iter().map(move |&prob| weight * prob)
-                });
-                let weighted: Vec<B::Element> = weighted.collect();
+                let mut weighted = vec![B::Element::default(); sources * n_heads];
+                for head in 0..n_heads {
+                    let probs = reads.probs(set, head, s_out);
+                    let of_sources = positions[..sources].iter().zip(weight);
+                    let of_sources = of_sources.map(|(&s_in, &weight)| weight * probs[s_in as usize]);
+                    interleave(&mut weighted, head, n_heads, of_sources);
+                }
                 for (values, t) in values.chunks_exact_mut(sources).zip(wanted.rows_at(s_out)) {
-                    let of_target = &virtual_weights[to.places[set][t] as usize * width * n_heads..];
+                    let of_target = &by_head[to.places[set][t] as usize * width * n_heads..];
                     let sources = places.iter().zip(weighted.chunks_exact(n_heads));
                     for (value, (&place, weighted)) in values.iter_mut().zip(sources) {
                         *value = dot(weighted, &of_target[place as usize * n_heads..][..n_heads]);
@@ -214,7 +216,8 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let pair = self.pair(Projection::K);
         for set in self.sets(Projection::K) {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
-            let (source_positions, weight) = (&from.positions[set], &from.weight[set]);
+            let source_positions = &from.positions[set];
+            let weight: Vec<B::Element> = from.weight[set].iter().map(|&weight| weight * scale).collect();
             let rows = self.repeat_heads(&self.rows(Projection::K, set)?, 1)?;
             let queries = self.of_set(&self.heads.q, set)?;
             // As many scores are held at once as edges, at most.
@@ -224,20 +227,27 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
                 if sources.is_empty() {
                     continue;
                 }
-                // <R_(s_in) U_k, q[s_out]> by head: [s_out, source rows, n_heads] on the host.
+                // <R_(s_in) U_k, q[s_out]> by head: [n_heads, s_out, source rows].
                 let rows = b.permute(&b.select(&rows, 0, &sources)?, &[1, 2, 0])?;
-                let scores = b.matmul(&b.select(&queries, 1, &positions)?, &rows)?;
-                let scores = b.download(&b.permute(&scores, &[1, 2, 0])?)?;
+                let scores = b.download(&b.matmul(&b.select(&queries, 1, &positions)?, &rows)?)?;
                 edges.put_chunk(&pair, set, alive, wanted, range.clone(), &|s_out: usize, values: &mut [B::Element]| {
-                    let scores = &scores[(s_out - range.start) * sources.len() * n_heads..];
-                    let sources = alive.rows_at(s_out).end;
+                    let width = alive.rows_at(s_out).end;
+                    // post * mask * score by head, for every source.
+                    let mut weighted = vec![B::Element::default(); width * n_heads];
+                    for head in 0..n_heads {
+                        let row = (head * positions.len() + s_out - range.start) * sources.len();
+                        let of_sources = scores[row..][..width].iter().zip(&weight).map(|(&score, &w)| w * score);
+                        interleave(&mut weighted, head, n_heads, of_sources);
+                    }
                     let mut delta = vec![B::Element::default(); (s_out + 1) * n_heads];
-                    for (values, t) in values.chunks_exact_mut(sources).zip(wanted.rows_at(s_out)) {
-                        reads.delta(set, s_out, to.places[set][t], &mut delta);
-                        let sources = source_positions.iter().zip(weight).zip(scores.chunks_exact(n_heads));
-                        for (value, ((&s_in, &weight), scores)) in values.iter_mut().zip(sources) {
-                            let sum = dot(&delta[s_in as usize * n_heads..][..n_heads], scores);
-                            *value = weight * scale * sum;
+                    for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
+                        for head in 0..n_heads {
+                            let of_head = reads.delta(set, head, s_out, to.places[set][t]);
+                            interleave(&mut delta, head, n_heads, of_head);
+                        }
+                        let sources = source_positions.iter().zip(weighted.chunks_exact(n_heads));
+                        for (value, (&s_in, weighted)) in values.iter_mut().zip(sources) {
+                            *value = dot(&delta[s_in as usize * n_heads..][..n_heads], weighted);
                         }
                     }
                 })?;
@@ -249,8 +259,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
     fn query_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
         let b = &self.context.model.backend;
         let (from, to, reads) = (self.source(Projection::Q), self.target(), &self.reads);
-        let (n_heads, scale) = (reads.n_heads, self.scale());
-        let width = n_heads * self.d_head;
+        let (n_heads, d_head, scale) = (reads.n_heads, self.d_head, self.scale());
         let pair = self.pair(Projection::Q);
         for set in self.sets(Projection::Q) {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
@@ -260,25 +269,27 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             for targets in target_chunks(wanted, alive, CHUNK / (n_heads * reads.positions)) {
                 let (Some(&first), Some(&last)) = (targets.first(), targets.last()) else { continue };
                 let past = to.positions[set][last] as usize + 1;
-                // delta of every target entry over its past, by head: [target rows, s_in, n_heads].
-                let mut delta = vec![B::Element::default(); targets.len() * past * n_heads];
-                delta.par_chunks_exact_mut(past * n_heads).zip(&targets).for_each(|(delta, &t)| {
-                    let s_out = to.positions[set][t] as usize;
-                    reads.delta(set, s_out, to.places[set][t], &mut delta[..(s_out + 1) * n_heads]);
+                // delta of every target entry over its past: [n_heads, target rows, s_in].
+                let mut delta = vec![B::Element::default(); n_heads * targets.len() * past];
+                delta.par_chunks_exact_mut(past).enumerate().for_each(|(row, delta)| {
+                    let (head, t) = (row / targets.len(), targets[row % targets.len()]);
+                    let of_target = reads.delta(set, head, to.positions[set][t] as usize, to.places[set][t]);
+                    delta.iter_mut().zip(of_target).for_each(|(slot, value)| *slot = value);
                 });
-                let delta = b.permute(&b.upload(&delta, &[targets.len(), past, n_heads])?, &[2, 0, 1])?;
-                // sum over s_in of delta k[s_in]: [target rows, n_heads * d_head].
+                let delta = b.upload(&delta, &[n_heads, targets.len(), past])?;
+                // sum over s_in of delta k[s_in]: [n_heads, target rows, d_head].
                 let keys = b.select(&keys, 1, &(0..past).collect::<Vec<_>>())?;
-                let pulled = b.download(&b.permute(&b.matmul(&delta, &keys)?, &[1, 0, 2])?)?;
+                let pulled = b.download(&b.matmul(&delta, &keys)?)?;
                 let range = to.positions[set][first] as usize..past;
-                // Targets at which no source is alive have no place in `pulled`.
-                let place_of = |t: usize| targets.binary_search(&t).unwrap_or_else(|_| unreachable!("has sources"));
                 edges.put_chunk(&pair, set, alive, wanted, range, &|s_out: usize, values: &mut [B::Element]| {
                     let sources = alive.rows_at(s_out);
                     for (values, t) in values.chunks_exact_mut(sources.len()).zip(wanted.rows_at(s_out)) {
-                        let pulled = &pulled[place_of(t) * width..][..width];
+                        let place = targets.binary_search(&t).unwrap_or_else(|_| unreachable!("it has sources"));
                         for (value, e) in values.iter_mut().zip(sources.clone()) {
-                            *value = weight[e] * scale * dot(&rows[e * width..][..width], pulled);
+                            let rows = rows[e * n_heads * d_head..].chunks_exact(d_head);
+                            let pulled = pulled[place * d_head..].chunks(targets.len() * d_head);
+                            let by_head = rows.zip(pulled).map(|(row, pulled)| dot(row, &pulled[..d_head]));
+                            *value = weight[e] * scale * by_head.fold(B::Element::default(), |sum, part| sum + part);
                         }
                     }
                 })?;

@@ -14,8 +14,17 @@ use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries, chunks};
 use crate::{AliveEntries, EngineError, Layer, Pair};
 
-/// Elements of the operands that are multiplied at once.
-pub(crate) const PRODUCTS_AT_ONCE: usize = 1 << 21;
+/// Elements of the operands that are multiplied at once, at most.
+pub(crate) const PRODUCTS_AT_ONCE: usize = 1 << 22;
+
+/// On a CPU as many as its caches hold, but enough for every thread; elsewhere the more the better.
+fn products_at_once<B: AttributionBackend>(b: &B) -> usize {
+    match b.device().is_cpu() {
+        true if rayon::current_num_threads() == 1 => 1 << 16,
+        true => 1 << 18,
+        false => PRODUCTS_AT_ONCE,
+    }
+}
 
 pub(super) fn attribute<B: AttributionBackend>(
     context: &Context<'_, B>,
@@ -35,6 +44,7 @@ pub(super) fn attribute<B: AttributionBackend>(
         // Selected once, so that the rows that are selected from it below lie together.
         columns: b.select(&b.permute(&forward.layers[&target].v, &[1, 0])?, 0, &all)?,
         d_mlp,
+        at_once: products_at_once(b),
     };
     let pair = Pair { source, target, crosses_positions: false };
     for set in 0..from.alive.len() {
@@ -65,6 +75,8 @@ struct Operands<T> {
     /// `V_down` of the support, transposed, `[support, d_mlp]`.
     columns: T,
     d_mlp: usize,
+    /// Elements of both operands in a batch.
+    at_once: usize,
 }
 
 /// `sum over j of U_fc[c_in, j] phi'(h[j]) V_down[j, c_out]` for everything alive at some positions.
@@ -113,7 +125,7 @@ impl<T: Clone> Operands<T> {
                 let (more_in, more_out) = counts(position);
                 let (wide_in, wide_out) = (n_in.max(more_in), n_out.max(more_out));
                 let padded = (length + 1) * (wide_in + wide_out);
-                if padded * self.d_mlp > PRODUCTS_AT_ONCE || 2 * padded > 3 * (needed + more_in + more_out) {
+                if padded * self.d_mlp > self.at_once || 2 * padded > 3 * (needed + more_in + more_out) {
                     break;
                 }
                 (n_in, n_out, length, needed) = (wide_in, wide_out, length + 1, needed + more_in + more_out);

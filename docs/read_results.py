@@ -11,6 +11,7 @@ import math
 import struct
 import sys
 from array import array
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 
@@ -32,16 +33,26 @@ def read_safetensors(path):
     return tensors
 
 
+def edge_rows(pair, sources, targets):
+    """Rows of the source and the target node of every edge of a pair: all that its position rule allows."""
+    source_positions = sources[::2]
+    for t, position in enumerate(targets[::2]):
+        first = 0 if pair["crosses_positions"] else bisect_left(source_positions, position)
+        for s in range(first, bisect_right(source_positions, position)):
+            yield s, t
+
+
 def edges(manifest, tensors):
     """Every edge of a set as (value, source, target), each end as (layer, position, component)."""
     for pair in manifest["pairs"]:
         source, target = pair["source"], pair["target"]
-        _, rows = tensors[f"edges/{source}->{target}/index"]
         _, values = tensors[f"edges/{source}->{target}/value"]
         _, sources = tensors[f"nodes/{source}/index"]
         _, targets = tensors[f"nodes/{target}/index"]
-        for edge, value in enumerate(values):
-            s, t = rows[2 * edge], rows[2 * edge + 1]
+        # Where the index of edges was left out (--implied-index), it follows from the nodes.
+        _, index = tensors.get(f"edges/{source}->{target}/index", (None, None))
+        rows = zip(index[::2], index[1::2]) if index is not None else edge_rows(pair, sources, targets)
+        for value, (s, t) in zip(values, rows):
             yield (
                 value,
                 (source, sources[2 * s], sources[2 * s + 1]),

@@ -112,7 +112,7 @@ pub(crate) struct AttributeArgs {
     /// Leave the output probabilities out of the result files
     #[arg(long)]
     pub(crate) no_output_probs: bool,
-    /// Leave the index of edges out of the result files, a good half of them: it follows from the nodes
+    /// Leave the index of edges out of the result files, nearly two thirds of them: it follows from the nodes
     #[arg(long)]
     pub(crate) implied_index: bool,
     /// Memory to take beside the model, such as `500MB` or `2GB`; sets that do not fit together are computed one after the

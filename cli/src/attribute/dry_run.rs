@@ -64,7 +64,8 @@ impl<E: Element> Sink<E> for Counter<'_> {
 }
 
 fn json_line(sets: &[SetOutline], request: &Request<'_>, cost: Cost) -> String {
-    let set = |set: &SetOutline| json!({ "name": set.name, "nodes": set.nodes, "edges": set.edges, "bytes": set.bytes });
+    let set =
+        |set: &SetOutline| json!({ "name": set.name, "nodes": set.nodes, "edges": set.edges, "bytes": set.bytes });
     let line = json!({
         "sets": sets.iter().map(set).collect::<Vec<_>>(),
         "nodes": sets.iter().map(|set| set.nodes).sum::<usize>(),

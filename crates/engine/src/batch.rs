@@ -54,7 +54,8 @@ pub(crate) fn plan(
         }
         batches.extend(open);
     }
-    let planned = |(sets, supports, memory): (_, SetSupports, _)| Planned { sets, supports: supports.components(), memory };
+    let planned =
+        |(sets, supports, memory): (_, SetSupports, _)| Planned { sets, supports: supports.components(), memory };
     Ok(batches.into_iter().map(planned).collect())
 }
 

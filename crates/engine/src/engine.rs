@@ -15,8 +15,8 @@ use crate::masked::MaskedForward;
 use crate::model_ci::{OriginalAlive, model_ci, original_alive};
 use crate::output::Logits;
 use crate::sink::Collect;
-use crate::timings::time;
 use crate::support::{Places, SetSupports};
+use crate::timings::time;
 use crate::{
     AliveEntries, CiSet, EngineError, Layer, LayerNodes, Method, Model, PairAttribution, Progress, Prompt, Request,
     SetAttributions, Sets, Sink, Targets, Thresholds, Timings, autograd, closed_form, memory,
@@ -134,11 +134,7 @@ struct Run<'a, B: AttributionBackend> {
 }
 
 impl<B: AttributionBackend> Run<'_, B> {
-    fn run(
-        &self,
-        sink: &mut dyn Sink<B::Element>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Cost, EngineError> {
+    fn run(&self, sink: &mut dyn Sink<B::Element>, progress: &mut dyn FnMut(Progress)) -> Result<Cost, EngineError> {
         let Self { model, request, .. } = self;
         let Request { sets, thresholds, method, max_memory } = **request;
         let prompts = self.check()?;

@@ -84,7 +84,16 @@ impl ResultWriter {
                 files.reserve(&name);
             }
         }
-        Ok(Self { staging, settings, old, files, sets: Vec::new(), open: BTreeMap::new(), pairs: None, writing: Duration::ZERO })
+        Ok(Self {
+            staging,
+            settings,
+            old,
+            files,
+            sets: Vec::new(),
+            open: BTreeMap::new(),
+            pairs: None,
+            writing: Duration::ZERO,
+        })
     }
 
     /// Writes the file of one set. `place` is its place among the sets of the run, which may be written in any order;
@@ -123,7 +132,8 @@ impl ResultWriter {
         metadata: Option<Value>,
     ) -> Result<(), ResultError> {
         let started = Instant::now();
-        let mut names = self.sets.iter().map(|written| &written.entry).chain(self.open.values().map(|open| &open.entry));
+        let mut names =
+            self.sets.iter().map(|written| &written.entry).chain(self.open.values().map(|open| &open.entry));
         if names.any(|entry| entry.name == set.name) {
             return Err(ResultError::DuplicateSet { name: set.name.clone() });
         }
@@ -146,7 +156,8 @@ impl ResultWriter {
             pairs: set.pairs.iter().map(count_components).collect(),
             borderline: set.borderline.iter().copied().map(Into::into).collect(),
         };
-        let contents = Contents { output_probs: self.settings.output_probs, implied_index: self.settings.implied_index };
+        let contents =
+            Contents { output_probs: self.settings.output_probs, implied_index: self.settings.implied_index };
         let begin = || {
             let mut out = HashingWriter::new(File::create_new(&path)?);
             tensors::begin_set(set, prompt, contents, &mut out)?;

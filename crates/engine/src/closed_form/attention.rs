@@ -230,27 +230,34 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
                 // <R_(s_in) U_k, q[s_out]> by head: [n_heads, s_out, source rows].
                 let rows = b.permute(&b.select(&rows, 0, &sources)?, &[1, 2, 0])?;
                 let scores = b.download(&b.matmul(&b.select(&queries, 1, &positions)?, &rows)?)?;
-                edges.put_chunk(&pair, set, alive, wanted, range.clone(), &|s_out: usize, values: &mut [B::Element]| {
-                    let width = alive.rows_at(s_out).end;
-                    // post * mask * score by head, for every source.
-                    let mut weighted = vec![B::Element::default(); width * n_heads];
-                    for head in 0..n_heads {
-                        let row = (head * positions.len() + s_out - range.start) * sources.len();
-                        let of_sources = scores[row..][..width].iter().zip(&weight).map(|(&score, &w)| w * score);
-                        interleave(&mut weighted, head, n_heads, of_sources);
-                    }
-                    let mut delta = vec![B::Element::default(); (s_out + 1) * n_heads];
-                    for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
+                edges.put_chunk(
+                    &pair,
+                    set,
+                    alive,
+                    wanted,
+                    range.clone(),
+                    &|s_out: usize, values: &mut [B::Element]| {
+                        let width = alive.rows_at(s_out).end;
+                        // post * mask * score by head, for every source.
+                        let mut weighted = vec![B::Element::default(); width * n_heads];
                         for head in 0..n_heads {
-                            let of_head = reads.delta(set, head, s_out, to.places[set][t]);
-                            interleave(&mut delta, head, n_heads, of_head);
+                            let row = (head * positions.len() + s_out - range.start) * sources.len();
+                            let of_sources = scores[row..][..width].iter().zip(&weight).map(|(&score, &w)| w * score);
+                            interleave(&mut weighted, head, n_heads, of_sources);
                         }
-                        let sources = source_positions.iter().zip(weighted.chunks_exact(n_heads));
-                        for (value, (&s_in, weighted)) in values.iter_mut().zip(sources) {
-                            *value = dot(&delta[s_in as usize * n_heads..][..n_heads], weighted);
+                        let mut delta = vec![B::Element::default(); (s_out + 1) * n_heads];
+                        for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
+                            for head in 0..n_heads {
+                                let of_head = reads.delta(set, head, s_out, to.places[set][t]);
+                                interleave(&mut delta, head, n_heads, of_head);
+                            }
+                            let sources = source_positions.iter().zip(weighted.chunks_exact(n_heads));
+                            for (value, (&s_in, weighted)) in values.iter_mut().zip(sources) {
+                                *value = dot(&delta[s_in as usize * n_heads..][..n_heads], weighted);
+                            }
                         }
-                    }
-                })?;
+                    },
+                )?;
             }
         }
         Ok(())

@@ -60,7 +60,16 @@ impl<'a, E: Element> LayerEntries<'a, E> {
                 let mask = |(s, c): (usize, usize)| E::from_f32(ci.values[s * ci.components + c]);
                 entries.iter().zip(pre).map(|(entry, &pre)| pre * mask(entry)).collect()
             }),
-            Layer::Wte | Layer::Output => return Self { alive: entries, components, places, positions, weight: vec![Vec::new(); entries.len()], pre },
+            Layer::Wte | Layer::Output => {
+                return Self {
+                    alive: entries,
+                    components,
+                    places,
+                    positions,
+                    weight: vec![Vec::new(); entries.len()],
+                    pre,
+                };
+            }
         };
         Self { alive: entries, components, places, positions, weight: weight.collect(), pre }
     }

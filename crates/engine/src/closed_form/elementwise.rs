@@ -51,17 +51,24 @@ pub(super) fn attribute<B: AttributionBackend>(
         let (alive, wanted) = (&from.alive[set], &to.alive[set]);
         for range in chunks(&pair, alive, wanted, CHUNK) {
             let products = operands.multiply(b, set, range.clone(), from, to)?;
-            edges.put_chunk(&pair, set, alive, wanted, range.clone(), &|position: usize, values: &mut [B::Element]| {
-                let (batch, at) = products.at[position - range.start];
-                let batch = &products.batches[batch];
-                let weight = &from.weight[set][alive.rows_at(position)];
-                let rows = batch.values[at * batch.n_out * batch.n_in..].chunks_exact(batch.n_in);
-                for (values, row) in values.chunks_exact_mut(weight.len()).zip(rows) {
-                    for (value, (&weight, &product)) in values.iter_mut().zip(weight.iter().zip(row)) {
-                        *value = weight * product;
+            edges.put_chunk(
+                &pair,
+                set,
+                alive,
+                wanted,
+                range.clone(),
+                &|position: usize, values: &mut [B::Element]| {
+                    let (batch, at) = products.at[position - range.start];
+                    let batch = &products.batches[batch];
+                    let weight = &from.weight[set][alive.rows_at(position)];
+                    let rows = batch.values[at * batch.n_out * batch.n_in..].chunks_exact(batch.n_in);
+                    for (values, row) in values.chunks_exact_mut(weight.len()).zip(rows) {
+                        for (value, (&weight, &product)) in values.iter_mut().zip(weight.iter().zip(row)) {
+                            *value = weight * product;
+                        }
                     }
-                }
-            })?;
+                },
+            )?;
         }
     }
     Ok(())

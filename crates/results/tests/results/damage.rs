@@ -25,7 +25,7 @@ struct Written {
 impl Written {
     fn new(seed: u64) -> Self {
         let mut results = Results::random(seed);
-        results.output_probs = true;
+        (results.output_probs, results.implied_index) = (true, false);
         "set".clone_into(&mut results.sets[0].0.name);
         let out = tempfile::tempdir().unwrap();
         results.write(out.path(), false).unwrap();

@@ -16,6 +16,7 @@ pub(crate) struct Results {
     pub(crate) model: ModelInfo,
     pub(crate) sets: Vec<(SetAttributions<f32>, Prompt)>,
     pub(crate) output_probs: bool,
+    pub(crate) implied_index: bool,
 }
 
 impl Results {
@@ -36,7 +37,7 @@ impl Results {
                 (random.set(format!("Set {number}"), &model, &pairs, prompt.tokens.len()), prompt.clone())
             })
             .collect();
-        Self { model, sets, output_probs: random.below(2) == 0 }
+        Self { model, sets, output_probs: random.below(2) == 0, implied_index: random.below(2) == 0 }
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -46,6 +47,7 @@ impl Results {
             method: "auto".to_owned(),
             output_probs: self.output_probs,
             threads: None,
+            implied_index: self.implied_index,
             allow_tf32: false,
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use proptest::prelude::*;
 use serde_json::json;
-use tributary_results::{ResultFolder, ResultWriter};
+use tributary_results::{ResultFolder, ResultWriter, set_file_size};
 
 use crate::random::Results;
 
@@ -65,6 +65,60 @@ proptest! {
 }
 
 #[test]
+fn sets_written_a_piece_at_a_time_in_turns_are_the_same_files() {
+    for seed in 0..8 {
+        let results = Results::random(seed);
+        let outs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let whole = results.write(outs[0].path(), false).unwrap();
+        let mut writer = ResultWriter::create(outs[1].path(), false, results.settings()).unwrap();
+        for (place, (set, prompt)) in results.sets.iter().enumerate() {
+            let mut begun = set.clone();
+            begun.pairs.iter_mut().for_each(|pair| pair.values.clear());
+            assert_eq!(whole.sets[place].edges, set.edge_count());
+            writer.begin_set(place, &begun, prompt, None).unwrap();
+        }
+        for pair in 0..results.sets[0].0.pairs.len() {
+            for (place, (set, _)) in results.sets.iter().enumerate() {
+                for piece in set.pairs[pair].values.chunks(2) {
+                    writer.write_values(place, pair, piece).unwrap();
+                }
+            }
+        }
+        for place in (0..results.sets.len()).rev() {
+            writer.end_set(place).unwrap();
+        }
+        let pieces = writer.finish(results.run_info()).unwrap();
+        for (one, other) in whole.sets.iter().zip(&pieces.sets) {
+            assert_eq!((&one.sha256, &one.pairs), (&other.sha256, &other.pairs), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_size_of_a_file_is_known_before_it_is_written() {
+    for seed in 0..8 {
+        let results = Results::random(seed);
+        let out = tempfile::tempdir().unwrap();
+        let manifest = results.write(out.path(), false).unwrap();
+        for ((set, prompt), entry) in results.sets.iter().zip(&manifest.sets) {
+            let size = fs::metadata(out.path().join(&entry.file)).unwrap().len();
+            assert_eq!(set_file_size(set, prompt, &results.settings()), size, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "values of set \"Set 0\" are missing")]
+fn a_set_does_not_end_before_all_its_values_came() {
+    let results = Results::random((0..100).find(|&seed| Results::random(seed).sets[0].0.edge_count() > 0).unwrap());
+    let (set, prompt) = &results.sets[0];
+    let out = tempfile::tempdir().unwrap();
+    let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
+    writer.begin_set(0, set, prompt, None).unwrap();
+    let _ = writer.end_set(0);
+}
+
+#[test]
 fn equal_results_are_equal_files() {
     let results = Results::random(5);
     let outs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -78,7 +132,12 @@ fn equal_results_are_equal_files() {
 
 #[test]
 fn the_safetensors_crate_agrees_on_the_layout() {
-    let results = Results::random(7);
+    for implied_index in [false, true] {
+        agrees_on_the_layout(&Results { implied_index, ..Results::random(7) });
+    }
+}
+
+fn agrees_on_the_layout(results: &Results) {
     let out = tempfile::tempdir().unwrap();
     let manifest = results.write(out.path(), false).unwrap();
     let (set, prompt) = &results.sets[0];
@@ -94,12 +153,17 @@ fn the_safetensors_crate_agrees_on_the_layout() {
 
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let decomposed = results.model.components.len();
-    let expected = 2 + 4 * (decomposed + 1) + 2 * set.pairs.len() + usize::from(results.output_probs);
+    let per_pair = if results.implied_index { 1 } else { 2 };
+    let expected = 2 + 4 * (decomposed + 1) + per_pair * set.pairs.len() + usize::from(results.output_probs);
     assert_eq!(file.len(), expected, "{:?}", file.names());
     assert_eq!(file.tensor("nodes/wte/index").unwrap().shape(), [prompt.tokens.len(), 2]);
     for pair in &set.pairs {
-        let name = format!("edges/{}->{}/index", pair.pair.source, pair.pair.target);
-        assert_eq!(file.tensor(&name).unwrap().shape(), [pair.values.len(), 2]);
+        let shape = |what| {
+            let name = format!("edges/{}->{}/{what}", pair.pair.source, pair.pair.target);
+            file.tensor(&name).map(|tensor| tensor.shape().to_vec()).ok()
+        };
+        assert_eq!(shape("value"), Some(vec![pair.values.len()]));
+        assert_eq!(shape("index"), (!results.implied_index).then(|| vec![pair.values.len(), 2]));
     }
 }
 

@@ -6,7 +6,8 @@ use fastrand::Rng;
 use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
 use tributary_engine::{
-    Attributions, CiSet, Layer, Method, Model, SetAttributions, Sets, Thresholds, Weights, attribute, model_ci,
+    Attributions, CiSet, EngineError, Layer, Method, Model, PairAttribution, Request, SetAttributions, Sets, Sink,
+    SinkError, Thresholds, Weights, attribute, model_ci, outline, stream,
 };
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
@@ -23,7 +24,7 @@ fn run(weights: &Weights, sets: &[CiSet], thresholds: Thresholds) -> Attribution
 type Edges = BTreeMap<(Layer, Layer), BTreeMap<[usize; 4], f64>>;
 
 fn edges(set: &SetAttributions<f64>) -> Edges {
-    let of_pair = |pair: &tributary_engine::PairAttribution<f64>| {
+    let of_pair = |pair: &PairAttribution<f64>| {
         let (source, target): (Vec<_>, Vec<_>) = (pair.source.iter().collect(), pair.target.iter().collect());
         let edge = |((from, to), &value): ((usize, usize), &f64)| {
             ([source[from].0, source[from].1, target[to].0, target[to].1], value)
@@ -140,6 +141,8 @@ proptest! {
         let by = |method| attribute(&model, Sets::Given(&sets), THRESHOLDS, method, &mut |_| {}).unwrap().sets;
         for (closed, autograd) in by(Method::ClosedForm).iter().zip(&by(Method::Autograd)) {
             prop_assert_eq!(&closed.nodes, &autograd.nodes);
+            let error = relative_l2(closed, autograd);
+            prop_assert!(error <= 1e-12, "relative L2 error {:e}", error);
             for (closed, autograd) in closed.pairs.iter().zip(&autograd.pairs) {
                 prop_assert_eq!(closed.values.len(), autograd.values.len());
                 for (&got, &expected) in closed.values.iter().zip(&autograd.values) {
@@ -264,5 +267,101 @@ proptest! {
                 prop_assert_eq!(pair.original_alive_mask_out().len(), shape.positions * c_out.len());
             }
         }
+    }
+}
+
+/// L2 distance of all attributions of two graphs with the same edges, by the norm of the second.
+fn relative_l2(found: &SetAttributions<f64>, expected: &SetAttributions<f64>) -> f64 {
+    let values = |set: &SetAttributions<f64>| -> Vec<f64> {
+        set.pairs.iter().flat_map(|pair| pair.values.iter().copied()).collect()
+    };
+    let (found, expected) = (values(found), values(expected));
+    let error: f64 = found.iter().zip(&expected).map(|(a, b)| (a - b) * (a - b)).sum();
+    let norm: f64 = expected.iter().map(|value| value * value).sum();
+    if error == 0.0 { 0.0 } else { (error / norm).sqrt() }
+}
+
+/// Keeps what it is given, and checks the order in which it comes.
+#[derive(Default)]
+struct InOrder {
+    sets: BTreeMap<usize, SetAttributions<f64>>,
+    ended: BTreeSet<usize>,
+}
+
+impl Sink<f64> for InOrder {
+    fn begin(&mut self, set: usize, graph: SetAttributions<f64>) -> Result<(), SinkError> {
+        assert!(graph.pairs.iter().all(|pair| pair.values.is_empty()));
+        assert!(self.sets.insert(set, graph).is_none(), "set {set} begins twice");
+        Ok(())
+    }
+
+    fn values(&mut self, set: usize, pair: usize, values: &[f64]) -> Result<(), SinkError> {
+        assert!(!self.ended.contains(&set), "values of set {set} after its end");
+        let pairs = &mut self.sets.get_mut(&set).expect("values of a set that has not begun").pairs;
+        assert!(pairs[..pair].iter().all(|before| before.values.len() == before.edge_count()), "pair {pair} too early");
+        assert!(pairs[pair + 1..].iter().all(|after| after.values.is_empty()), "pair {pair} too late");
+        pairs[pair].values.extend_from_slice(values);
+        Ok(())
+    }
+
+    fn end(&mut self, set: usize) -> Result<(), SinkError> {
+        assert!(
+            self.sets[&set].pairs.iter().all(|pair| pair.values.len() == pair.edge_count()),
+            "set {set} ends early"
+        );
+        assert!(self.ended.insert(set));
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(config(32))]
+
+    /// Sets that do not fit into memory together are computed one after the other, and nothing of them changes.
+    #[test]
+    fn a_bound_on_memory_changes_the_batches_alone(shape in shapes()) {
+        let weights = shape.model();
+        let sets = shape.ci_sets(&weights);
+        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        for method in [Method::ClosedForm, Method::Autograd] {
+            let request = |max_memory| Request { sets: Sets::Given(&sets), thresholds: THRESHOLDS, method, max_memory };
+            let (mut together, mut apart, mut outlined) = (InOrder::default(), InOrder::default(), InOrder::default());
+            let cost = stream(&model, &request(None), &mut together, &mut |_| {}).unwrap();
+            prop_assert_eq!(cost.batches, 1);
+            let outline = outline(&model, &request(None), &mut Outline(&mut outlined), &mut |_| {}).unwrap();
+            prop_assert_eq!((outline.memory, outline.batches), (cost.memory, cost.batches));
+            let counts = |sink: &InOrder| sink.sets.values().map(|set| {
+                (set.node_count(), set.pairs.iter().map(PairAttribution::edge_count).sum::<usize>())
+            }).collect::<Vec<_>>();
+            prop_assert_eq!(counts(&outlined), counts(&together));
+
+            let bounded = stream(&model, &request(Some(cost.memory - 1)), &mut apart, &mut |_| {});
+            if sets.len() == 1 {
+                let is_refused = matches!(bounded, Err(EngineError::Memory { needed, .. }) if needed == cost.memory);
+                prop_assert!(is_refused);
+                continue;
+            }
+            let bounded = bounded.unwrap();
+            prop_assert!(bounded.batches > 1 && bounded.memory < cost.memory);
+            prop_assert_eq!(together.sets, apart.sets);
+        }
+    }
+}
+
+/// Of an outline no values come, so its sets end without them.
+struct Outline<'a>(&'a mut InOrder);
+
+impl Sink<f64> for Outline<'_> {
+    fn begin(&mut self, set: usize, graph: SetAttributions<f64>) -> Result<(), SinkError> {
+        self.0.begin(set, graph)
+    }
+
+    fn values(&mut self, set: usize, _pair: usize, _values: &[f64]) -> Result<(), SinkError> {
+        panic!("values of set {set} in an outline")
+    }
+
+    fn end(&mut self, set: usize) -> Result<(), SinkError> {
+        assert!(self.0.ended.insert(set));
+        Ok(())
     }
 }

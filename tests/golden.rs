@@ -25,6 +25,29 @@ fn largest_error(device: &DeviceInfo, case: &GoldenCase) -> f64 {
     }
 }
 
+/// Largest relative L2 distance of the two methods, which share nothing past the forward pass. Both are as far from the
+/// reference as rounding makes them, so together no more than twice that.
+fn largest_apart(device: &DeviceInfo) -> f64 {
+    match device.dtype {
+        Dtype::F32 if device.device != "cpu" => 2e-5,
+        Dtype::F32 => 1e-6,
+        Dtype::F64 => 1e-12,
+    }
+}
+
+/// L2 distance of all attributions of graphs with the same edges, by the norm of the second.
+fn relative_l2<E: Element>(found: &[SetAttributions<E>], expected: &[SetAttributions<E>]) -> f64 {
+    let values = |sets: &[SetAttributions<E>]| -> Vec<f64> {
+        let pairs = sets.iter().flat_map(|set| &set.pairs);
+        pairs.flat_map(|pair| pair.values.iter().map(|value| value.to_f64())).collect()
+    };
+    let (found, expected) = (values(found), values(expected));
+    assert_eq!(found.len(), expected.len());
+    let error: f64 = found.iter().zip(&expected).map(|(a, b)| (a - b) * (a - b)).sum();
+    let norm: f64 = expected.iter().map(|value| value * value).sum();
+    (error / norm).sqrt()
+}
+
 fn check<B: AttributionBackend + Clone>(open: impl Fn() -> Result<B, String>, cases: impl Fn() -> Vec<GoldenCase>) {
     let Some(backend) = open_or_say("golden cases", open) else { return };
     for case in cases() {
@@ -32,6 +55,7 @@ fn check<B: AttributionBackend + Clone>(open: impl Fn() -> Result<B, String>, ca
         let sets = run.ci_sets(&case.ci_sets, &[]).unwrap().sets;
         let model = Model::upload(backend.clone(), &run.weights).unwrap();
         let thresholds = Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold };
+        let mut closed_form: Option<Vec<SetAttributions<B::Element>>> = None;
         for method in [Method::ClosedForm, Method::Autograd] {
             let result = attribute(&model, Sets::Given(&sets), thresholds, method, &mut |_| {}).unwrap();
             let distances = result.sets.iter().map(|set| case.compare(set));
@@ -57,6 +81,14 @@ fn check<B: AttributionBackend + Clone>(open: impl Fn() -> Result<B, String>, ca
             let largest = largest_error(&info, &case);
             assert!(error <= largest, "{}: relative L2 error {error:e}, at most {largest:e}", case.name);
             assert!(distance.output_probs <= 1e-6, "{}: output probabilities {:e}", case.name, distance.output_probs);
+            match &closed_form {
+                None => closed_form = Some(result.sets),
+                Some(closed_form) => {
+                    let (apart, largest) = (relative_l2(closed_form, &result.sets), largest_apart(&info));
+                    println!("{}: the two methods are {apart:.2e} apart", case.name);
+                    assert!(apart <= largest, "{}: the methods are {apart:e} apart, at most {largest:e}", case.name);
+                }
+            }
         }
     }
 }

@@ -70,6 +70,9 @@ impl<'a> Selected<'a> {
         if let Some(threads) = self.args.threads {
             (built_in.set_threads)(threads.into());
         }
-        (built_in.run)(task, self.dtype, &OpenOptions { device: &self.device, allow_tf32: self.args.allow_tf32 })
+        let options = OpenOptions { device: &self.device, allow_tf32: self.args.allow_tf32 };
+        // On a thread of the pool, since work that is shared out from any other thread has to wait for one of the pool's to
+        // wake up, and there are thousands of small pieces.
+        rayon::scope(|_| (built_in.run)(task, self.dtype, &options))
     }
 }

@@ -58,7 +58,8 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
             n_blocks,
             n_kv_heads,
             group: if llama { group } else { 1 },
-            half_head,
+            // A LayerNorm of two numbers gives 1 and -1 whatever they are, and attributions through it are rounding alone.
+            half_head: if !llama && n_kv_heads == 1 { 2 } else { half_head },
             positions,
             sets,
             seed,

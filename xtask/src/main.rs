@@ -1,5 +1,6 @@
 //! `cargo xtask`: what building and testing tributary takes beyond cargo.
 
+mod bench;
 mod command;
 mod gpu_kit;
 mod libtorch;
@@ -14,6 +15,7 @@ cargo xtask COMMAND
   test [--backend NAME] [ARGS...]   run all tests, or the suites of one backend; ARGS go to `cargo test`
   install tch|cuda [ARGS...]        build a plugin and install it; ARGS go to `cargo install`
   libtorch                          find or fetch libtorch and print where it is
+  bench [NAME] [ARGS...]            run all benchmarks, or one: stages, peer, growth, large; ARGS go to it
   gpu-kit                           pack the checks for a machine with a GPU into target/gpu-kit
 ";
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["test", more @ ..] => test(more),
         ["install", name @ ("tch" | "cuda"), more @ ..] => install(name, more),
         ["libtorch"] => libtorch::prepare().map(|path| println!("{}", path.display())),
+        ["bench", more @ ..] => bench::all_or_one(more),
         ["gpu-kit"] => gpu_kit::build(),
         _ => Err(USAGE.to_owned()),
     };

@@ -212,3 +212,87 @@ fn inspect_and_backends_say_what_there_is() {
     assert_eq!(nothing.status.code(), Some(1));
     assert!(stderr(&nothing).contains("neither a trained run"));
 }
+
+#[test]
+fn a_dry_run_says_what_the_run_will_write_and_writes_nothing() {
+    let workshop = Workshop::small();
+    for flags in [&[][..], &["--implied-index", "--no-output-probs"]] {
+        let dry = ["attribute", "--model", "run", "--ci-sets", "sets.json", "--backend", "flex", "--dry-run", "--json"];
+        let line = succeed(&workshop.tributary(&[&dry, flags].concat()));
+        assert!(!workshop.path("out").exists());
+        let planned: Value = serde_json::from_str(&line).unwrap();
+        succeed(&workshop.attribute(flags));
+        let folder = ResultFolder::open(&workshop.path("out")).unwrap();
+        for (planned, set) in planned["sets"].as_array().unwrap().iter().zip(&folder.manifest().sets) {
+            let size = fs::metadata(folder.set_path(set)).unwrap().len();
+            assert_eq!(
+                *planned,
+                json!({ "name": set.name, "nodes": set.nodes, "edges": set.edges, "bytes": size }),
+                "with {flags:?}"
+            );
+        }
+        assert_eq!(planned["batches"], 1);
+        assert!(planned["memory"].as_u64() < planned["max_memory"].as_u64(), "{planned}");
+        fs::remove_dir_all(workshop.path("out")).unwrap();
+    }
+    let text = succeed(&workshop.tributary(&[
+        "attribute",
+        "--model",
+        "run",
+        "--prompt",
+        PROMPT,
+        "--backend",
+        "flex",
+        "--dry-run",
+        "--max-memory",
+        "2GB",
+    ]));
+    assert!(text.contains("prompt_0") && text.contains("of 2.0 GB allowed"), "{text}");
+}
+
+#[test]
+fn an_index_that_is_left_out_is_the_one_that_is_written_otherwise() {
+    let workshop = Workshop::small();
+    succeed(&workshop.attribute(&[]));
+    succeed(&workshop.attribute(&["--out", "implied", "--implied-index"]));
+    let folders = ["out", "implied"].map(|folder| ResultFolder::open(&workshop.path(folder)).unwrap());
+    for set in ["low", "high"] {
+        assert_eq!(folders[0].read_set(set).unwrap(), folders[1].read_set(set).unwrap());
+        let [with, without] = folders
+            .each_ref()
+            .map(|folder| fs::metadata(folder.set_path(folder.manifest().set(set).unwrap())).unwrap().len());
+        let edges = folders[0].manifest().set(set).unwrap().edges as u64;
+        assert!(with - without >= 8 * edges, "{with} and {without} bytes for {edges} edges");
+    }
+    succeed(&workshop.tributary(&["verify", "implied"]));
+    succeed(&workshop.tributary(&["inspect", "implied"]));
+}
+
+#[test]
+fn sets_that_do_not_fit_into_memory_together_are_the_same_one_by_one() {
+    let workshop = Workshop::small();
+    let plan = |flags: &[&str]| -> Value {
+        let dry = ["attribute", "--model", "run", "--ci-sets", "sets.json", "--backend", "flex", "--dry-run", "--json"];
+        serde_json::from_str(&succeed(&workshop.tributary(&[&dry, flags].concat()))).unwrap()
+    };
+    let memory = plan(&[])["memory"].as_u64().unwrap();
+    let limit = (memory - 1).to_string();
+    assert_eq!(plan(&["--max-memory", &limit])["batches"], 2);
+    succeed(&workshop.attribute(&["--dtype", "f64"]));
+    succeed(&workshop.attribute(&["--dtype", "f64", "--out", "bounded", "--max-memory", &limit]));
+    for set in ["low", "high"] {
+        let (together, apart) = (read(&workshop, "out", set), read(&workshop, "bounded", set));
+        for (together, apart) in together.pairs.iter().zip(&apart.pairs) {
+            let largest = together.values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+            for (a, b) in together.values.iter().zip(&apart.values) {
+                // Two float64 sums in another order, rounded to float32: one unit in the last place.
+                assert!((a - b).abs() <= f32::EPSILON * largest, "{a} and {b}");
+            }
+        }
+    }
+    let refused = workshop.attribute(&["--out", "refused", "--max-memory", "1MB"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let message = stderr(&refused);
+    assert!(message.contains("CI set \"low\" takes about") && message.contains("--max-memory"), "{message}");
+    assert!(!workshop.path("refused").exists());
+}

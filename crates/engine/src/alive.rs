@@ -32,10 +32,11 @@ impl AliveEntries {
     /// The comparison is made in the values' own type: for a published float32 run, the threshold is rounded to
     /// float32 first, as PyTorch does.
     pub fn at_least<E: PartialOrd + Copy>(values: &[E], components: usize, threshold: E) -> Self {
-        let positions = values.len().checked_div(components).unwrap_or(0);
-        Self::collect(positions, components, |position, component| {
-            values[position * components + component] >= threshold
-        })
+        let alive = |row: &[E]| {
+            let reached = row.iter().enumerate().filter(|&(_, &value)| value >= threshold);
+            reached.map(|(component, _)| component).collect::<Vec<_>>().into_iter()
+        };
+        Self::from_positions(values.chunks_exact(components.max(1)).map(alive))
     }
 
     /// The entries with these components, ascending, at each position.

@@ -37,8 +37,16 @@ pub(crate) fn borderline<E: Element>(
         let importances = ci.values.iter().map(|&value| f64::from(value));
         found.extend(near(layer, importances, ci.components, thresholds.ci, margin));
     }
-    let probs = probs.iter().map(|prob| prob.to_f64());
-    found.extend(near(Layer::Output, probs, vocab, thresholds.output_prob, margin));
+    // Most probabilities are far from the threshold: rows without any near it are passed over at once.
+    for (position, row) in probs.chunks_exact(vocab).enumerate() {
+        let (low, high) = (thresholds.output_prob - margin, thresholds.output_prob + margin);
+        let count: usize = row.iter().map(|prob| usize::from((low..=high).contains(&prob.to_f64()))).sum();
+        if count > 0 {
+            let row = row.iter().map(|prob| prob.to_f64());
+            let of_row = near(Layer::Output, row, vocab, thresholds.output_prob, margin);
+            found.extend(of_row.map(|entry| Borderline { position, ..entry }));
+        }
+    }
     found
 }
 

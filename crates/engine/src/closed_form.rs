@@ -19,7 +19,7 @@ use tributary_backend::AttributionBackend;
 
 pub(crate) use self::edges::CHUNK;
 use self::edges::{Edges, LayerEntries};
-pub(crate) use self::elementwise::PRODUCTS_AT_ONCE;
+pub(crate) use self::elementwise::products_at_once;
 use self::residual::ResidualReads;
 use crate::batch::Batch;
 use crate::batch_alive::BatchAlive;

@@ -6,7 +6,7 @@
 
 use tributary_backend::{AttributionBackend, Dtype, Element};
 
-use crate::closed_form::{CHUNK, PRODUCTS_AT_ONCE};
+use crate::closed_form::{CHUNK, products_at_once};
 use crate::support::SetSupports;
 use crate::{CiSet, Layer, Method, Model, Projection};
 
@@ -53,7 +53,7 @@ pub(crate) fn working_set<B: AttributionBackend>(
     let hidden = 6 * rows * a.d_mlp;
     let output = positions * a.vocab * 5;
     let passes = match method {
-        Method::ClosedForm => 3 * CHUNK + 4 * PRODUCTS_AT_ONCE + attention.max(reads).max(hidden),
+        Method::ClosedForm => 3 * CHUNK + 4 * products_at_once(&model.backend) + attention.max(reads).max(hidden),
         // The tape holds every intermediate of a segment, and gradients as large.
         Method::Autograd => 4 * attention + 4 * hidden + 6 * rows * (widest + 8 * a.d_model),
     };

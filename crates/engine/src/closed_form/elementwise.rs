@@ -14,16 +14,10 @@ use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries, chunks};
 use crate::{AliveEntries, EngineError, Layer, Pair};
 
-/// Elements of the operands that are multiplied at once, at most.
-pub(crate) const PRODUCTS_AT_ONCE: usize = 1 << 22;
-
-/// On a CPU as many as its caches hold, but enough for every thread; elsewhere the more the better.
-fn products_at_once<B: AttributionBackend>(b: &B) -> usize {
-    match b.device().is_cpu() {
-        true if rayon::current_num_threads() == 1 => 1 << 16,
-        true => 1 << 18,
-        false => PRODUCTS_AT_ONCE,
-    }
+/// Elements of the operands that are multiplied at once: on a CPU as many as its caches hold, elsewhere the more the
+/// better.
+pub(crate) fn products_at_once<B: AttributionBackend>(b: &B) -> usize {
+    if b.device().is_cpu() { 1 << 16 } else { 1 << 22 }
 }
 
 pub(super) fn attribute<B: AttributionBackend>(

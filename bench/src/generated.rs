@@ -1,0 +1,117 @@
+//! Runs and CI sets of any size, made up: random weights, and causal importances as sparse as asked for.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use tributary_engine::{
+    Architecture, CausalImportances, CiSet, Layer, Norm, PositionEncoding, Projection, Prompt, Weights,
+};
+use tributary_inputs::test_support::RandomWeights;
+
+/// Size of a generated run and of its CI sets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) n_blocks: usize,
+    pub(crate) d_model: usize,
+    pub(crate) components: usize,
+    pub(crate) vocab: usize,
+    pub(crate) positions: usize,
+    pub(crate) sets: usize,
+    /// Alive at one position.
+    pub(crate) alive: Alive,
+}
+
+/// How many components are alive at one position of each kind of layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alive {
+    pub(crate) mlp: usize,
+    pub(crate) o_proj: usize,
+    pub(crate) qkv: usize,
+}
+
+impl Size {
+    /// Random weights of this size.
+    pub(crate) fn weights(&self) -> Weights {
+        let mut random = RandomWeights::gpt2_simple(1);
+        random.architecture = Architecture {
+            model_class: "GPT2Simple".to_owned(),
+            n_blocks: self.n_blocks,
+            d_model: self.d_model,
+            n_heads: self.d_model.div_ceil(64).max(4),
+            n_kv_heads: self.d_model.div_ceil(64).max(4),
+            d_mlp: 4 * self.d_model,
+            vocab: self.vocab,
+            max_positions: self.positions,
+            norm: Norm::LayerNorm { eps: 1e-5 },
+            position_encoding: PositionEncoding::Learned,
+        };
+        random.components = random.architecture.linear_layers().map(|layer| (layer, self.components)).collect();
+        random.ci_hidden = vec![self.d_model];
+        let mut weights = random.weights();
+        // Rows of size 1 rather than sqrt(d), as in a trained model: otherwise every softmax has one winner.
+        for layer in weights.decomposed.values_mut() {
+            for matrix in [&mut layer.components.v, &mut layer.components.u] {
+                let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
+                matrix.values.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        weights
+    }
+
+    /// A prompt, whose words the tokenizer of a written run knows.
+    pub(crate) fn prompt(&self) -> Prompt {
+        let tokens: Vec<u32> = (0..self.positions).map(|position| (1 + position % (self.vocab - 1)) as u32).collect();
+        let token_strings: Vec<String> = tokens.iter().map(|token| format!("w{token}")).collect();
+        Prompt { text: token_strings.join(" "), tokens, token_strings }
+    }
+
+    /// CI sets. What is alive at a position is drawn from four times as many components of the layer, the same ones in
+    /// every set: so sets and positions share components, as those of a trained run do.
+    pub(crate) fn ci_sets(&self, layers: &[Layer]) -> Vec<CiSet> {
+        let mut random = fastrand::Rng::with_seed(2);
+        (0..self.sets)
+            .map(|set| {
+                let layers: BTreeMap<Layer, CausalImportances> =
+                    layers.iter().map(|&layer| (layer, self.importances(layer, &mut random))).collect();
+                CiSet { name: format!("seed_{set}"), prompt: self.prompt(), layers }
+            })
+            .collect()
+    }
+
+    fn importances(&self, layer: Layer, random: &mut fastrand::Rng) -> CausalImportances {
+        let alive = match layer {
+            Layer::Linear { projection: Projection::CFc | Projection::DownProj, .. } => self.alive.mlp,
+            Layer::Linear { projection: Projection::O, .. } => self.alive.o_proj,
+            _ => self.alive.qkv,
+        };
+        let pool: Vec<usize> = (0..self.components.min(4 * alive)).collect();
+        let mut values = vec![0.0; self.positions * self.components];
+        for row in values.chunks_exact_mut(self.components) {
+            for component in random.choose_multiple(pool.iter().copied(), alive) {
+                row[component] = 0.1 + 0.9 * random.f32();
+            }
+        }
+        CausalImportances { components: self.components, values }
+    }
+}
+
+/// Writes CI sets in the first of the three formats, with spaces where Python puts them.
+pub(crate) fn write_ci_sets(sets: &[CiSet], out: &mut impl Write) -> io::Result<()> {
+    write!(out, "{{\"prompt\": {}, \"ci_sets\": {{", serde_json::json!(sets[0].prompt.text))?;
+    for (at, set) in sets.iter().enumerate() {
+        write!(out, "{}{}: {{", if at > 0 { ", " } else { "" }, serde_json::json!(set.name))?;
+        for (at, (layer, ci)) in set.layers.iter().enumerate() {
+            write!(out, "{}\"{layer}\": [", if at > 0 { ", " } else { "" })?;
+            for (at, row) in ci.values.chunks_exact(ci.components).enumerate() {
+                write!(out, "{}[", if at > 0 { ", " } else { "" })?;
+                for (at, value) in row.iter().enumerate() {
+                    write!(out, "{}{value:?}", if at > 0 { ", " } else { "" })?;
+                }
+                out.write_all(b"]")?;
+            }
+            out.write_all(b"]")?;
+        }
+        out.write_all(b"}")?;
+    }
+    out.write_all(b"}}\n")
+}

@@ -1,0 +1,66 @@
+//! Benchmarks: `cargo xtask bench`.
+//!
+//! - [`stages`]: the main job on each CPU backend, stage by stage, against its own forward pass and against writing bytes;
+//! - [`peer`]: the command beside the same computation in PyTorch;
+//! - [`growth`]: how time grows with sets, positions and alive components, on generated runs;
+//! - [`large`]: one run of some 10^9 edges within a bound on memory.
+//!
+//! Every ratio is between two things measured in the same run, taking turns.
+
+mod generated;
+mod growth;
+mod large;
+mod median;
+mod peer;
+mod stages;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+// For its memory allocator.
+use tributary as _;
+
+/// How long tributary takes, and compared to what.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Stage by stage on each CPU backend
+    Stages(stages::StagesArgs),
+    /// Beside the same computation in PyTorch
+    Peer(peer::PeerArgs),
+    /// How time grows with sets, positions and alive components
+    Growth(growth::GrowthArgs),
+    /// A generated run of some 10^9 edges, and the memory it takes
+    Large(large::LargeArgs),
+}
+
+fn main() -> ExitCode {
+    let command = Args::parse().command;
+    let outcome = match &command {
+        Command::Stages(args) => on_threads(args.threads, || stages::run(args)),
+        Command::Peer(args) => peer::run(args),
+        Command::Growth(args) => on_threads(args.threads, || growth::run(args)),
+        Command::Large(args) => large::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a benchmark could not be run; shown as it is.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs `f` where the command runs: on one of so many threads of rayon's pool.
+fn on_threads(threads: usize, f: impl FnOnce() -> Result<(), Failure> + Send) -> Result<(), Failure> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    rayon::scope(|_| f())
+}

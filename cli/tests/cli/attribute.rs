@@ -250,11 +250,17 @@ fn a_dry_run_says_what_the_run_will_write_and_writes_nothing() {
     assert!(text.contains("prompt_0") && text.contains("of 2.0 GB allowed"), "{text}");
 }
 
+/// The job of [`Workshop::attribute`] into another folder.
+fn into(workshop: &Workshop, out: &str, more: &[&str]) -> std::process::Output {
+    let args = ["attribute", "--model", "run", "--ci-sets", "sets.json", "--backend", "flex", "--out", out];
+    workshop.tributary(&[&args, more].concat())
+}
+
 #[test]
 fn an_index_that_is_left_out_is_the_one_that_is_written_otherwise() {
     let workshop = Workshop::small();
     succeed(&workshop.attribute(&[]));
-    succeed(&workshop.attribute(&["--out", "implied", "--implied-index"]));
+    succeed(&into(&workshop, "implied", &["--implied-index"]));
     let folders = ["out", "implied"].map(|folder| ResultFolder::open(&workshop.path(folder)).unwrap());
     for set in ["low", "high"] {
         assert_eq!(folders[0].read_set(set).unwrap(), folders[1].read_set(set).unwrap());
@@ -275,11 +281,11 @@ fn sets_that_do_not_fit_into_memory_together_are_the_same_one_by_one() {
         let dry = ["attribute", "--model", "run", "--ci-sets", "sets.json", "--backend", "flex", "--dry-run", "--json"];
         serde_json::from_str(&succeed(&workshop.tributary(&[&dry, flags].concat()))).unwrap()
     };
-    let memory = plan(&[])["memory"].as_u64().unwrap();
+    let memory = plan(&["--dtype", "f64"])["memory"].as_u64().unwrap();
     let limit = (memory - 1).to_string();
-    assert_eq!(plan(&["--max-memory", &limit])["batches"], 2);
+    assert_eq!(plan(&["--dtype", "f64", "--max-memory", &limit])["batches"], 2);
     succeed(&workshop.attribute(&["--dtype", "f64"]));
-    succeed(&workshop.attribute(&["--dtype", "f64", "--out", "bounded", "--max-memory", &limit]));
+    succeed(&into(&workshop, "bounded", &["--dtype", "f64", "--max-memory", &limit]));
     for set in ["low", "high"] {
         let (together, apart) = (read(&workshop, "out", set), read(&workshop, "bounded", set));
         for (together, apart) in together.pairs.iter().zip(&apart.pairs) {
@@ -290,7 +296,7 @@ fn sets_that_do_not_fit_into_memory_together_are_the_same_one_by_one() {
             }
         }
     }
-    let refused = workshop.attribute(&["--out", "refused", "--max-memory", "1MB"]);
+    let refused = into(&workshop, "refused", &["--max-memory", "1MB"]);
     assert_eq!(refused.status.code(), Some(1));
     let message = stderr(&refused);
     assert!(message.contains("CI set \"low\" takes about") && message.contains("--max-memory"), "{message}");

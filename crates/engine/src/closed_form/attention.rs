@@ -40,7 +40,10 @@ pub(super) fn attribute<B: AttributionBackend>(
 struct Attention<'a, B: AttributionBackend> {
     context: &'a Context<'a, B>,
     block: usize,
-    heads: Heads<B::Tensor>,
+    /// Queries and keys, rotated, kv heads repeated for the query heads that share them:
+    /// `[sets, n_heads, positions, d_head]`.
+    queries: B::Tensor,
+    keys: B::Tensor,
     d_head: usize,
     /// `V_o` of the target's support, `[n_heads, d_head, support]`.
     readers: B::Tensor,
@@ -109,7 +112,15 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             read: b.download(&read)?,
             mean_read: b.download(&mean_read)?,
         };
-        Ok(Self { context, block, heads, d_head, readers, reads })
+        // Selected once, so that the parts of each set that are selected later lie together.
+        let together = |x: &B::Tensor| {
+            let [sets, kv_heads, group, positions, _] = b.shape(x)[..] else { panic!("heads have five axes") };
+            let own = kv_heads * group;
+            let x = b.reshape(x, &[sets, own, positions, d_head])?;
+            b.select(&x, 1, &(0..n_heads).map(|head| head / (n_heads / own)).collect::<Vec<_>>())
+        };
+        let (queries, keys) = (together(&heads.q)?, together(&heads.k)?);
+        Ok(Self { context, block, queries, keys, d_head, readers, reads })
     }
 
     /// Entries of a source projection.
@@ -157,12 +168,10 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         b.select(x, axis, &(0..n_heads).map(|head| head / (n_heads / own)).collect::<Vec<_>>())
     }
 
-    /// One set of `[sets, kv heads, group or 1, positions, d_head]`, kv heads repeated: `[n_heads, positions, d_head]`.
+    /// One set of `[sets, n_heads, positions, d_head]`: `[n_heads, positions, d_head]`.
     fn of_set(&self, x: &B::Tensor, set: usize) -> Result<B::Tensor, BackendError> {
         let b = &self.context.model.backend;
-        let one = b.select(x, 0, &[set])?;
-        let heads = b.shape(&one)[1] * b.shape(&one)[2];
-        self.repeat_heads(&b.reshape(&one, &[heads, self.reads.positions, self.d_head])?, 0)
+        b.reshape(&b.select(x, 0, &[set])?, &b.shape(x)[1..])
     }
 
     fn scale(&self) -> B::Element {
@@ -219,7 +228,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             let source_positions = &from.positions[set];
             let weight: Vec<B::Element> = from.weight[set].iter().map(|&weight| weight * scale).collect();
             let rows = self.repeat_heads(&self.rows(Projection::K, set)?, 1)?;
-            let queries = self.of_set(&self.heads.q, set)?;
+            let queries = self.of_set(&self.queries, set)?;
             // As many scores are held at once as edges, at most.
             for range in chunks(&pair, alive, wanted, CHUNK / n_heads) {
                 let positions: Vec<usize> = range.clone().collect();
@@ -272,7 +281,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
             let weight = &from.weight[set];
             let rows = b.download(&self.rows(Projection::Q, set)?)?;
-            let keys = self.of_set(&self.heads.k, set)?;
+            let keys = self.of_set(&self.keys, set)?;
             for targets in target_chunks(wanted, alive, CHUNK / (n_heads * reads.positions)) {
                 let (Some(&first), Some(&last)) = (targets.first(), targets.last()) else { continue };
                 let past = to.positions[set][last] as usize + 1;

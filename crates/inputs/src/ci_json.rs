@@ -49,7 +49,7 @@ pub(crate) fn read(
     components: &BTreeMap<Layer, usize>,
     max_positions: usize,
 ) -> Result<Document, Failure> {
-    let context = Context { components, max_positions, place: Place::default() };
+    let context = Context { components, max_positions, place: Place::default(), rows: Cell::new(0) };
     let mut json = serde_json::Deserializer::from_reader(reader);
     let document = Root(&context).deserialize(&mut json);
     document.and_then(|document| json.end().map(|()| document)).map_err(|error| {
@@ -73,6 +73,8 @@ struct Context<'a> {
     components: &'a BTreeMap<Layer, usize>,
     max_positions: usize,
     place: Place,
+    /// Rows of the matrix before, of which the next one has as many: so that its values are not moved as they grow.
+    rows: Cell<usize>,
 }
 
 /// The innermost thing being read. Entered on the way in, left on success only, so that it stays for an error.
@@ -304,10 +306,11 @@ impl<'de> Visitor<'de> for Matrix<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<CausalImportances, A::Error> {
         let Self { context, components } = self;
-        let mut values = Vec::new();
+        let mut values = Vec::with_capacity(context.rows.get() * components);
         for position in 0.. {
             context.place.position.set(Some(position));
             if rows.next_element_seed(Row { context, components, values: &mut values })?.is_none() {
+                context.rows.set(position);
                 break;
             }
             if position >= context.max_positions {

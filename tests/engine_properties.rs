@@ -6,9 +6,9 @@ use fastrand::Rng;
 use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
 use tributary_engine::{
-    Attributions, CiSet, EngineError, Layer, Method, Model, PairAttribution, Request, SetAttributions, Sets, Sink,
-    SinkError, Thresholds, Weights, attribute, model_ci, outline, stream,
+    Attributions, EngineError, Method, Model, Request, Sets, Sink, SinkError, attribute, model_ci, outline, stream,
 };
+use tributary_model::{CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{CI_THRESHOLD, Shape, config, shapes};
@@ -59,7 +59,7 @@ proptest! {
         for (set, graph) in sets.iter().zip(&run(&weights, &sets, THRESHOLDS).sets) {
             let direct = Direct { weights: &weights, set };
             let all = edges(graph);
-            let targets: Vec<(&Layer, _)> = graph.nodes.iter().filter(|(layer, _)| **layer != Layer::Wte).collect();
+            let targets: Vec<(&Layer, _)> = graph.nodes.iter().filter(|(layer, _)| !layer.is_embedding()).collect();
             for (&target, nodes) in targets {
                 for (s_out, c_out) in nodes.alive.iter() {
                     for (source, expected) in direct.attributions(target, s_out, c_out) {
@@ -97,7 +97,7 @@ proptest! {
             let post = direct.run(&BTreeMap::new()).post;
             for pair in &graph.pairs {
                 let edges: Vec<(usize, usize)> = pair.edges().collect();
-                if edges.is_empty() || pair.pair.source == Layer::Wte {
+                if edges.is_empty() || pair.pair.source.is_embedding() {
                     continue;
                 }
                 // A few edges of each pair: every one costs four forward passes.
@@ -196,10 +196,10 @@ proptest! {
                 }
             }
             for (layer, nodes) in &high.nodes {
-                let threshold = if *layer == Layer::Output { output_prob } else { f64::from(ci as f32) };
+                let threshold = if layer.is_output() { output_prob } else { f64::from(ci as f32) };
                 prop_assert!(nodes.importance.iter().all(|&importance| importance >= threshold));
                 let kept = low.nodes[layer].importance.iter().filter(|&&importance| importance >= threshold).count();
-                if *layer != Layer::Wte {
+                if !layer.is_embedding() {
                     prop_assert_eq!(nodes.alive.len(), kept);
                 }
             }

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use tributary_backend::{AttributionBackend, DeviceInfo, Dtype, Element};
-use tributary_engine::{Method, Model, SetAttributions, Sets, Thresholds, attribute};
+use tributary_engine::{Method, Model, Sets, attribute};
 use tributary_inputs::{RunOptions, TrainedRun};
+use tributary_model::{SetAttributions, Thresholds};
 use tributary_tests::backends::open_or_say;
 use tributary_tests::golden::{Distance, GoldenCase};
 use tributary_tests::on_every_backend;

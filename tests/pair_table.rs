@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
-use tributary_engine::{Layer, pair_table};
+use tributary_model::{Layer, pair_table, published_blocks};
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{config, shapes};
@@ -24,8 +24,8 @@ fn equals_the_published_table() {
             sources.map(move |source| (source.as_str().unwrap().parse().unwrap(), target))
         })
         .collect();
-    let all = (0..2).flat_map(|b| tributary_engine::Projection::ALL.map(|p| Layer::linear(b, p))).collect();
-    let table = pair_table(2, &all);
+    let all = published_blocks(2).into_iter().collect();
+    let table = pair_table(&published_blocks(2), &all);
     assert_eq!(table.iter().map(|pair| (pair.source, pair.target)).collect::<BTreeSet<_>>(), published);
     assert!(table.iter().all(|pair| pair.crosses_positions == pair.is_kv_to_o_pair()));
 }
@@ -62,7 +62,7 @@ proptest! {
                 }
             }
         }
-        let table = pair_table(shape.n_blocks, &decomposed);
+        let table = pair_table(&published_blocks(shape.n_blocks), &decomposed);
         prop_assert_eq!(table.iter().map(|pair| (pair.source, pair.target)).collect::<BTreeSet<_>>(), found);
         let crosses = table.iter().filter(|pair| pair.crosses_positions);
         prop_assert_eq!(crosses.map(|pair| (pair.source, pair.target)).collect::<BTreeSet<_>>(), crossing);

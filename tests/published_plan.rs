@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, Element};
-use tributary_engine::{
-    CausalImportances, CiSet, Layer, Method, Model, Progress, Projection, SetAttributions, Sets, Thresholds, attribute,
-};
+use tributary_engine::{Method, Model, Progress, Sets, attribute};
 use tributary_inputs::{RunOptions, TrainedRun};
+use tributary_model::{CausalImportances, CiSet, Layer, Role, SetAttributions, Thresholds};
 use tributary_tests::direct::Direct;
 use tributary_tests::golden::GoldenCase;
 use tributary_tests::naive::NaiveBackend;
@@ -91,11 +90,11 @@ fn sets_with_other_components_are_trimmed_separately() {
                 let components = weights.component_counts()[&layer];
                 (0..components).filter(|component| component % 2 == parity).collect()
             };
-            if let Layer::Linear { .. } = pair.pair.source {
+            if pair.pair.source.is_linear() {
                 assert_eq!(pair.trimmed_c_in_idxs(), own(pair.pair.source));
                 assert_eq!(pair.dense().shape[1], own(pair.pair.source).len());
             }
-            if let Layer::Linear { .. } = pair.pair.target {
+            if pair.pair.target.is_linear() {
                 assert_eq!(pair.trimmed_c_out_idxs(), own(pair.pair.target));
             }
         }
@@ -113,7 +112,7 @@ fn original_ci_is_computed_once_and_shared() {
     let mut count = |progress| computed += usize::from(matches!(progress, Progress::ModelCi { .. }));
     let result = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::Autograd, &mut count).unwrap();
     assert_eq!(computed, 1);
-    let layer = Layer::linear(1, Projection::CFc);
+    let layer = Layer::published(1, Role::MlpUp);
     let of = |graph: &SetAttributions<f64>| Arc::clone(&graph.nodes[&layer].original);
     assert!(result.sets.iter().all(|graph| Arc::ptr_eq(&of(graph), &of(&result.sets[0]))));
 }

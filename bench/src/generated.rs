@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use tributary_engine::{
-    Architecture, CausalImportances, CiSet, Layer, Norm, PositionEncoding, Projection, Prompt, Weights,
-};
 use tributary_inputs::test_support::RandomWeights;
+use tributary_model::{
+    Architecture, Biases, CausalImportances, CiSet, Layer, Norm, PositionEncoding, Prompt, Role, Weights,
+    published_layers,
+};
 
 /// Size of a generated run and of its CI sets.
 #[derive(Clone, Copy, Debug)]
@@ -33,17 +34,21 @@ impl Size {
     /// Random weights of this size.
     pub(crate) fn weights(&self) -> Weights {
         let mut random = RandomWeights::gpt2_simple(1);
+        let (n_heads, d_mlp) = (self.d_model.div_ceil(64).max(4), 4 * self.d_model);
+        let biases = Biases { attention: true, mlp: true };
         random.architecture = Architecture {
             model_class: "GPT2Simple".to_owned(),
             n_blocks: self.n_blocks,
             d_model: self.d_model,
-            n_heads: self.d_model.div_ceil(64).max(4),
-            n_kv_heads: self.d_model.div_ceil(64).max(4),
-            d_mlp: 4 * self.d_model,
+            n_heads,
+            n_kv_heads: n_heads,
+            d_head: self.d_model / n_heads,
+            d_mlp,
             vocab: self.vocab,
             max_positions: self.positions,
             norm: Norm::LayerNorm { eps: 1e-5 },
             position_encoding: PositionEncoding::Learned,
+            linear: published_layers(self.n_blocks, self.d_model, self.d_model, d_mlp, biases),
         };
         random.components = random.architecture.linear_layers().map(|layer| (layer, self.components)).collect();
         random.ci_hidden = vec![self.d_model];
@@ -79,9 +84,9 @@ impl Size {
     }
 
     fn importances(&self, layer: Layer, random: &mut fastrand::Rng) -> CausalImportances {
-        let alive = match layer {
-            Layer::Linear { projection: Projection::CFc | Projection::DownProj, .. } => self.alive.mlp,
-            Layer::Linear { projection: Projection::O, .. } => self.alive.o_proj,
+        let alive = match layer.role() {
+            Role::MlpUp | Role::MlpDown => self.alive.mlp,
+            Role::AttentionOutput => self.alive.o_proj,
             _ => self.alive.qkv,
         };
         let pool: Vec<usize> = (0..self.components.min(4 * alive)).collect();

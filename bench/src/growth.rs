@@ -1,6 +1,7 @@
 //! How time grows, on generated runs.
 
-use tributary_engine::{Cost, Method, Model, Request, SetAttributions, Sets, Sink, SinkError, Thresholds, stream};
+use tributary_engine::{Cost, Method, Model, Request, Sets, Sink, SinkError, stream};
+use tributary_model::{SetAttributions, Thresholds};
 
 use crate::Failure;
 use crate::generated::{Alive, Size};

@@ -7,10 +7,9 @@ use std::time::Instant;
 
 use comfy_table::{CellAlignment, Table};
 use tributary_backend::{AttributionBackend, Element};
-use tributary_engine::{
-    Cost, Method, Model, Request, SetAttributions, Sets, Sink, SinkError, Thresholds, Weights, attribute, stream,
-};
+use tributary_engine::{Cost, Method, Model, Request, Sets, Sink, SinkError, attribute, stream};
 use tributary_inputs::{CiSetFile, RunOptions, TrainedRun};
+use tributary_model::{SetAttributions, Thresholds, Weights};
 use tributary_results::{ModelInfo, ResultWriter, RunInfo, Settings};
 
 use crate::Failure;

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 use tributary_backend::{AttributionBackend, Element};
-use tributary_engine::{CiSet, Cost, Method, Model, Prompt, Request, SetAttributions, Sets, Sink, SinkError, stream};
+use tributary_engine::{Cost, Method, Model, Request, Sets, Sink, SinkError, stream};
 use tributary_inputs::{Fingerprint, RunOptions, TrainedRun};
+use tributary_model::{CiSet, Prompt, SetAttributions};
 use tributary_results::{Inputs, Manifest, ModelInfo, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::args::{AttributeArgs, RunArgs};

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use tributary_engine::{CiInput, Layer};
 use tributary_inputs::TrainedRun;
+use tributary_model::{CiInput, LinearLayer};
 use tributary_results::{MANIFEST_FILE, Manifest, ResultFolder};
 
 use crate::args::InspectArgs;
@@ -40,7 +40,7 @@ fn trained_run(run: &TrainedRun) -> String {
         run.files.checkpoint.display(),
     );
     let mut table = console::table(["layer", "d_in", "d_out", "components", "CI function"]);
-    for (layer, (d_in, d_out)) in linear_layers(run) {
+    for &LinearLayer { layer, d_in, d_out, .. } in &run.weights.architecture.linear {
         let (components, function) = match run.weights.decomposed.get(&layer) {
             None => ("not decomposed".to_owned(), String::new()),
             Some(decomposed) => {
@@ -62,7 +62,7 @@ fn trained_run(run: &TrainedRun) -> String {
 fn trained_run_json(run: &TrainedRun) -> String {
     let architecture = &run.weights.architecture;
     let counts = run.weights.component_counts();
-    let layers = linear_layers(run).map(|(layer, (d_in, d_out))| {
+    let layers = architecture.linear.iter().map(|&LinearLayer { layer, d_in, d_out, .. }| {
         json!({ "layer": layer.to_string(), "d_in": d_in, "d_out": d_out, "components": counts.get(&layer) })
     });
     let line = json!({
@@ -78,14 +78,6 @@ fn trained_run_json(run: &TrainedRun) -> String {
         "layers": layers.collect::<Vec<_>>(),
     });
     format!("{line}\n")
-}
-
-fn linear_layers(run: &TrainedRun) -> impl Iterator<Item = (Layer, (usize, usize))> {
-    let architecture = &run.weights.architecture;
-    architecture.linear_layers().filter_map(|layer| match layer {
-        Layer::Linear { projection, .. } => Some((layer, architecture.widths(projection))),
-        Layer::Wte | Layer::Output => None,
-    })
 }
 
 fn result(manifest: &Manifest) -> String {

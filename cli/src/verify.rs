@@ -11,8 +11,9 @@ use std::process::ExitCode;
 
 use tributary_backend::{AttributionBackend, Dtype, Element};
 use tributary_compare::CONSENSUS_METHOD;
-use tributary_engine::{Method, Model, Request, Sets, Thresholds, attribute_to};
+use tributary_engine::{Method, Model, Request, Sets, attribute_to};
 use tributary_inputs::TrainedRun;
+use tributary_model::Thresholds;
 use tributary_results::{Manifest, ResultFolder};
 
 use self::comparison::Comparison;

@@ -8,9 +8,8 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Unary};
-use tributary_engine::{
-    Array, CiInput, CiSet, DecomposedLayer, Layer, LinearWeights, Norm, NormWeights, PositionEncoding, Projection,
-    Weights,
+use tributary_model::{
+    Array, CiInput, CiSet, DecomposedLayer, Layer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, Weights,
 };
 
 use crate::naive::{NaiveBackend, NaiveTensor as Tensor};
@@ -43,28 +42,28 @@ impl Direct<'_> {
         let tokens: Vec<usize> = self.set.prompt.tokens.iter().map(|&token| token as usize).collect();
         let mut found = Activations::default();
         let embedded = B.select(&up(&w.wte), 0, &tokens).unwrap();
-        let embedded = leaves.get(&Layer::Wte).cloned().unwrap_or(embedded);
-        found.post.insert(Layer::Wte, embedded.clone());
+        let embedded = leaves.get(&Layer::wte()).cloned().unwrap_or(embedded);
+        found.post.insert(Layer::wte(), embedded.clone());
         let mut x = embedded;
         if let Some(wpe) = &w.wpe {
             x = B.add(&x, &B.select(&up(wpe), 0, &(0..tokens.len()).collect::<Vec<_>>()).unwrap()).unwrap();
         }
         for block in 0..w.architecture.n_blocks {
-            let at = |projection| Layer::linear(block, projection);
+            let at = |role| w.architecture.layer(block, role);
             let read = self.norm(&x, &w.norms[block].attention);
-            let q = self.layer(at(Projection::Q), &read, leaves, &mut found);
-            let k = self.layer(at(Projection::K), &read, leaves, &mut found);
-            let v = self.layer(at(Projection::V), &read, leaves, &mut found);
+            let q = self.layer(at(Role::Query), &read, leaves, &mut found);
+            let k = self.layer(at(Role::Key), &read, leaves, &mut found);
+            let v = self.layer(at(Role::Value), &read, leaves, &mut found);
             let attended = self.attend(&q, &k, &v);
-            x = B.add(&x, &self.layer(at(Projection::O), &attended, leaves, &mut found)).unwrap();
+            x = B.add(&x, &self.layer(at(Role::AttentionOutput), &attended, leaves, &mut found)).unwrap();
             let read = self.norm(&x, &w.norms[block].mlp);
-            let hidden = self.layer(at(Projection::CFc), &read, leaves, &mut found);
+            let hidden = self.layer(at(Role::MlpUp), &read, leaves, &mut found);
             let hidden = B.gelu_tanh(&hidden).unwrap();
-            x = B.add(&x, &self.layer(at(Projection::DownProj), &hidden, leaves, &mut found)).unwrap();
+            x = B.add(&x, &self.layer(at(Role::MlpDown), &hidden, leaves, &mut found)).unwrap();
         }
         let read = self.norm(&x, &w.ln_f);
         let logits = matmul_transposed(&read, w.lm_head.as_ref().unwrap_or(&w.wte));
-        found.pre.insert(Layer::Output, logits);
+        found.pre.insert(Layer::output(), logits);
         found
     }
 
@@ -99,7 +98,7 @@ impl Direct<'_> {
             .unwrap();
         let weighted = layers.iter().zip(&leaves).zip(&gradients).map(|((&layer, leaf), gradient)| {
             let weighted = B.mul(leaf, gradient).unwrap();
-            (layer, if layer == Layer::Wte { B.sum(&weighted, 1).unwrap() } else { weighted })
+            (layer, if layer.is_embedding() { B.sum(&weighted, 1).unwrap() } else { weighted })
         });
         weighted.map(|(layer, tensor)| (layer, B.download(&tensor).unwrap())).collect()
     }
@@ -135,7 +134,7 @@ impl Direct<'_> {
 
     fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
         let architecture = &self.weights.architecture;
-        let (d_head, positions) = (architecture.d_head(), B.shape(q)[0]);
+        let (d_head, positions) = (architecture.d_head, B.shape(q)[0]);
         let slice = |x: &Tensor, head: usize| {
             B.select(x, 1, &(head * d_head..(head + 1) * d_head).collect::<Vec<_>>()).unwrap()
         };

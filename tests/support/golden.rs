@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use tributary_backend::Element;
-use tributary_engine::{Layer, SetAttributions};
+use tributary_model::SetAttributions;
 
 /// A model, a prompt, CI sets, and what the published implementation gave for them when run in float64.
 pub struct GoldenCase {
@@ -126,7 +126,7 @@ impl GoldenCase {
 
     fn compare_original<E>(&self, golden: &SafeTensors<'_>, set: &SetAttributions<E>) {
         for (layer, nodes) in &set.nodes {
-            if !matches!(layer, Layer::Linear { .. }) {
+            if !layer.is_linear() {
                 continue;
             }
             let mask = golden.tensor(&format!("{}/model_alive/{layer}", set.name)).unwrap();
@@ -171,7 +171,7 @@ fn root() -> PathBuf {
     std::env::var_os("TRIBUTARY_ROOT").map_or_else(built_in, PathBuf::from)
 }
 
-fn entries(alive: &tributary_engine::AliveEntries) -> Vec<(i16, i16)> {
+fn entries(alive: &tributary_model::AliveEntries) -> Vec<(i16, i16)> {
     alive.iter().map(|(s, c)| (i16::try_from(s).unwrap(), i16::try_from(c).unwrap())).collect()
 }
 

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use tributary_engine::{
-    Architecture, Array, BlockNorms, CausalImportances, CiFunction, CiInput, CiSet, Components, DecomposedLayer, Layer,
-    LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid, Weights,
+use tributary_model::{
+    Architecture, Array, Biases, BlockNorms, CausalImportances, CiFunction, CiInput, CiSet, Components,
+    DecomposedLayer, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid, Weights,
+    published_layers,
 };
 
 /// What shape a random model has; every field shrinks towards the simplest model.
@@ -71,14 +72,19 @@ impl Shape {
     /// The architecture of this shape.
     pub fn architecture(&self) -> Architecture {
         let n_heads = self.n_kv_heads * self.group;
-        let d_model = n_heads * 2 * self.half_head;
+        let d_head = 2 * self.half_head;
+        let d_model = n_heads * d_head;
+        let d_mlp = if self.llama { d_model + 3 } else { 4 * d_model };
+        let has_biases = !self.llama || self.biases;
+        let biases = Biases { attention: has_biases, mlp: has_biases };
         Architecture {
             model_class: if self.llama { "LlamaSimpleMLP" } else { "GPT2Simple" }.to_owned(),
             n_blocks: self.n_blocks,
             d_model,
             n_heads,
             n_kv_heads: self.n_kv_heads,
-            d_mlp: if self.llama { d_model + 3 } else { 4 * d_model },
+            d_head,
+            d_mlp,
             vocab: VOCAB,
             max_positions: self.positions + 2,
             norm: if self.llama { Norm::RmsNorm { eps: 1e-6 } } else { Norm::LayerNorm { eps: 1e-5 } },
@@ -87,6 +93,7 @@ impl Shape {
             } else {
                 PositionEncoding::Learned
             },
+            linear: published_layers(self.n_blocks, d_model, self.n_kv_heads * d_head, d_mlp, biases),
         }
     }
 
@@ -102,7 +109,6 @@ impl Shape {
         let mut rng = Rng::with_seed(self.seed);
         let architecture = self.architecture();
         let d = architecture.d_model;
-        let has_biases = !self.llama || self.biases;
         let norm = |rng: &mut Rng| NormWeights {
             weight: Array::new([d], (0..d).map(|_| 1.0 + 0.5 * normal(rng)).collect()),
             bias: (!self.llama).then(|| array(rng, [d], 0.5)),
@@ -114,12 +120,10 @@ impl Shape {
         let lm_head = rng.bool().then(|| array(&mut rng, [VOCAB, d], 1.0));
         let mut linear = BTreeMap::new();
         let mut components = BTreeMap::new();
-        for layer in architecture.linear_layers() {
-            let Layer::Linear { projection, .. } = layer else { unreachable!("a linear layer") };
-            let (d_in, d_out) = architecture.widths(projection);
+        for &LinearLayer { layer, d_in, d_out, has_bias } in &architecture.linear {
             let scale = 1.0 / (d_in as f32).sqrt();
             let weight = array(&mut rng, [d_out, d_in], scale);
-            let bias = has_biases.then(|| array(&mut rng, [d_out], 0.3));
+            let bias = has_bias.then(|| array(&mut rng, [d_out], 0.3));
             linear.insert(layer, LinearWeights { weight, bias });
             let count = rng.usize(1..4);
             let decomposition = DecomposedLayer {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::{ArgGroup, ValueEnum};
 use tributary_backend::{AttributionBackend, Dtype};
-use tributary_engine::{Method, Model, Thresholds};
+use tributary_engine::{Method, Model};
+use tributary_model::Thresholds;
 
 use super::threshold;
 use crate::backends::AUTO;

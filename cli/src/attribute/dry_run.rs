@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 use serde_json::json;
 use tributary_backend::{AttributionBackend, Element};
-use tributary_engine::{Cost, Model, Request, SetAttributions, Sink, SinkError, outline};
+use tributary_engine::{Cost, Model, Request, Sink, SinkError, outline};
+use tributary_model::SetAttributions;
 use tributary_results::{Settings, set_file_size};
 
 use super::{Input, settings};
@@ -47,7 +48,7 @@ impl<E: Element> Sink<E> for Counter<'_> {
     fn begin(&mut self, set: usize, graph: SetAttributions<E>) -> Result<(), SinkError> {
         self.sets[set] = Some(SetOutline {
             nodes: graph.node_count(),
-            edges: graph.pairs.iter().map(tributary_engine::PairAttribution::edge_count).sum(),
+            edges: graph.pairs.iter().map(tributary_model::PairAttribution::edge_count).sum(),
             bytes: set_file_size(&graph, self.input.prompt(set), &self.settings),
             name: graph.name,
         });

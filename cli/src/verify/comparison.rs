@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use tributary_backend::Element;
-use tributary_engine::{Layer, PairAttribution, Projection, SetAttributions};
+use tributary_model::{Layer, PairAttribution, Role, SetAttributions};
 use tributary_results::{BorderlineEntry, Manifest, PairEntry};
 
 use super::sample::{SampledEdge, StoredSet};
@@ -52,15 +52,15 @@ struct TargetScales(BTreeMap<(Layer, usize, usize), f64>);
 
 impl TargetScales {
     fn new<E: Element>(recomputed: &SetAttributions<E>) -> Self {
-        let mut largest: BTreeMap<Layer, f64> = BTreeMap::new();
+        let mut largest: BTreeMap<(Option<usize>, Role), f64> = BTreeMap::new();
         for (&layer, nodes) in &recomputed.nodes {
-            let largest = largest.entry(reader_of_same(layer)).or_insert(0.0);
+            let largest = largest.entry(reading(layer)).or_insert(0.0);
             *largest = nodes.activation.iter().map(|value| value.to_f64().abs()).fold(*largest, f64::max);
         }
         let mut scales = BTreeMap::new();
         for (&layer, nodes) in &recomputed.nodes {
             let entries = nodes.alive.iter().map(|(position, component)| (layer, position, component));
-            scales.extend(entries.map(|entry| (entry, largest[&reader_of_same(layer)])));
+            scales.extend(entries.map(|entry| (entry, largest[&reading(layer)])));
         }
         for pair in &recomputed.pairs {
             let targets: Vec<(usize, usize)> = pair.target.iter().collect();
@@ -78,12 +78,13 @@ impl TargetScales {
     }
 }
 
-/// The first of the layers that read the same input as `layer`: queries stand for keys and values.
-fn reader_of_same(layer: Layer) -> Layer {
-    match layer {
-        Layer::Linear { block, projection: Projection::K | Projection::V } => Layer::linear(block, Projection::Q),
-        layer => layer,
-    }
+/// What a layer reads: layers of equal readings read the same input. Queries stand for keys and values.
+fn reading(layer: Layer) -> (Option<usize>, Role) {
+    let role = match layer.role() {
+        Role::Key | Role::Value => Role::Query,
+        role => role,
+    };
+    (layer.block(), role)
 }
 
 /// `error` by `scale`; equal numbers are equal by any scale, also by 0.
@@ -133,7 +134,7 @@ impl Comparison {
         for (&layer, nodes) in &stored.nodes {
             let (ours, theirs) = (&nodes.alive, &recomputed.nodes[&layer].alive);
             self.nodes += ours.len();
-            let only = |one: &tributary_engine::AliveEntries, other: &tributary_engine::AliveEntries| {
+            let only = |one: &tributary_model::AliveEntries, other: &tributary_model::AliveEntries| {
                 let missing = one.iter().filter(|&(position, component)| other.row_of(position, component).is_none());
                 missing.map(|(position, component)| (layer, position, component)).collect::<Vec<_>>()
             };

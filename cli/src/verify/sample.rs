@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use tributary_engine::{
-    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Targets, Thresholds, alive_components,
-};
+use tributary_engine::Targets;
+use tributary_model::{AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Thresholds, alive_components};
 use tributary_results::ResultFolder;
 
 use crate::CliError;
@@ -112,13 +111,13 @@ impl StoredSet {
     }
 
     fn positions(&self) -> usize {
-        self.nodes[&Layer::Wte].alive.positions()
+        self.nodes[&Layer::wte()].alive.positions()
     }
 
     /// The first layer at which `read`, a set of the same name, is not what the result was computed from.
     pub(crate) fn differs_from(&self, read: &CiSet, thresholds: Thresholds) -> Option<Layer> {
         let same = |(layer, nodes): (&Layer, &LayerNodes<f32>)| {
-            let Some(ci) = read.layers.get(layer) else { return !matches!(layer, Layer::Linear { .. }) };
+            let Some(ci) = read.layers.get(layer) else { return !layer.is_linear() };
             let alive = alive_components(ci, thresholds.ci);
             let value = |(position, component): (usize, usize)| ci.values[position * ci.components + component];
             alive == *nodes.alive && alive.iter().map(value).eq(nodes.importance.iter().copied())

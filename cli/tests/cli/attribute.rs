@@ -3,8 +3,8 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use tributary_engine::SetAttributions;
 use tributary_inputs::test_support::RandomWeights;
+use tributary_model::SetAttributions;
 use tributary_results::{ResultFolder, SetEntry};
 
 use crate::workshop::{PROMPT, Workshop, stderr, stdout};

@@ -3,8 +3,8 @@
 use std::fs;
 
 use serde_json::Value;
-use tributary_engine::SetAttributions;
 use tributary_inputs::test_support::RandomWeights;
+use tributary_model::SetAttributions;
 use tributary_results::{ResultFolder, ResultWriter};
 
 use crate::attribute::succeed;
@@ -50,7 +50,7 @@ fn rewrite(workshop: &Workshop, edit: impl Fn(&mut SetAttributions<f32>)) {
     let manifest = folder.manifest().clone();
     let sets: Vec<_> = manifest.sets.iter().map(|set| folder.read_set(&set.name).unwrap()).collect();
     let prompt = &manifest.prompts[0];
-    let prompt = tributary_engine::Prompt {
+    let prompt = tributary_model::Prompt {
         text: prompt.text.clone(),
         tokens: prompt.tokens.clone(),
         token_strings: prompt.token_strings.clone(),

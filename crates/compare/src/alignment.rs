@@ -3,8 +3,8 @@
 use std::iter::Peekable;
 use std::ops::Range;
 
-use tributary_engine::{Layer, Pair};
 use tributary_graph::{Edge, Entry};
+use tributary_model::{Layer, Pair};
 
 use crate::{CompareError, ComparedSet};
 

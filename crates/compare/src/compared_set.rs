@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tributary_engine::{AliveEntries, Layer, Pair, SetAttributions};
 use tributary_graph::Graph;
+use tributary_model::{AliveEntries, Layer, Pair, SetAttributions};
 use tributary_results::{Manifest, PromptEntry, SetEntry};
 
 use crate::CompareError;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use tributary_engine::Layer;
 
 use crate::alignment::{Alignment, is_edge};
 use crate::{CompareError, ComparedSet, Consensus, ConsensusSummary, EdgeOverlap, NodeOverlap, Sweep};
@@ -177,7 +176,7 @@ fn summary(set: &ComparedSet, min_edge: Option<f32>) -> SetSummary {
 }
 
 fn output_tokens(alignment: &Alignment<'_>) -> BTreeMap<u32, String> {
-    let outputs = alignment.entries.iter().filter(|entry| entry.layer == Layer::Output);
+    let outputs = alignment.entries.iter().filter(|entry| entry.layer.is_output());
     let name = |token: u32| alignment.sets.iter().find_map(|set| set.manifest().output_tokens.get(&token));
     outputs.filter_map(|entry| Some((entry.component, name(entry.component)?.clone()))).collect()
 }

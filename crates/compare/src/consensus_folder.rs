@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tributary_engine::{AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, SetAttributions};
+use tributary_model::{AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
 use tributary_results::{Manifest, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::alignment::Alignment;
@@ -90,10 +90,10 @@ impl Consensus {
             let mean = |value: fn(&ConsensusNode) -> Option<f64>| {
                 nodes.iter().map(|node| value(node).map_or(f32::NAN, |mean| mean as f32)).collect::<Vec<f32>>()
             };
-            let (importance, activation) = match layer {
-                Layer::Wte => (Vec::new(), Vec::new()),
-                Layer::Output => (mean(|node| node.probability), mean(|node| node.activation)),
-                Layer::Linear { .. } => (mean(|node| node.ci), mean(|node| node.activation)),
+            let (importance, activation) = match layer.role() {
+                Role::Embedding => (Vec::new(), Vec::new()),
+                Role::Output => (mean(|node| node.probability), mean(|node| node.activation)),
+                _ => (mean(|node| node.ci), mean(|node| node.activation)),
             };
             let alive = Arc::new(ascending_entries(positions, &entries));
             let original = Arc::new(union_of_originals(alignment.sets, layer, positions));
@@ -112,7 +112,7 @@ impl Consensus {
         value: fn(&ConsensusEdge) -> f64,
     ) -> Vec<PairAttribution<f32>> {
         let pair_values = |(&pair, range): (_, &std::ops::Range<usize>)| {
-            let tributary_engine::Pair { source, target, .. } = pair;
+            let tributary_model::Pair { source, target, .. } = pair;
             let (from, to) = (&nodes[&source], &nodes[&target]);
             let mut attribution = PairAttribution {
                 pair,

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::{AliveEntries, Pair, component_union, edge_count, source_rows};
 
 use crate::batch::Batch;
 use crate::batch_alive::BatchAlive;
@@ -16,7 +17,7 @@ use crate::masked::MaskedForward;
 use crate::segment::Segment;
 use crate::sink::Emit;
 use crate::support::Places;
-use crate::{AliveEntries, EngineError, Layer, Model, Pair, Progress, component_union, edge_count, source_rows};
+use crate::{EngineError, Model, Progress};
 
 /// Emits the values of every pair for every set, in the order of the pair table.
 pub(crate) fn attribute<B: AttributionBackend>(
@@ -111,7 +112,7 @@ impl<'a> Target<'a> {
                     let gradients = b.vjp(&leaves, &cotangent, |leaves| segment.evaluate(leaves))?;
                     for (index, gather) in gathers.iter().enumerate() {
                         let mut weighted = b.mul(&gradients[index], &leaves[index])?;
-                        if self.pairs[index].source == Layer::Wte {
+                        if self.pairs[index].source.is_embedding() {
                             weighted = b.sum(&weighted, 2)?;
                         }
                         let gathered = b.download(&b.gather(&weighted, &gather.entries)?)?;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::{CiSet, Layer};
 
 use crate::support::{SetSupports, Supports};
-use crate::{CiSet, EngineError, Layer, Model};
+use crate::{EngineError, Model};
 
 /// CI sets whose prompts have the same number of tokens, to be computed in one pass.
 pub(crate) struct Batch<'a> {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tributary_model::{AliveEntries, Layer, Thresholds, alive_components};
+
+use crate::Targets;
 use crate::batch::Batch;
-use crate::{AliveEntries, Layer, Targets, Thresholds, alive_components};
 
 /// Alive entries of every layer for every set of a batch.
 pub(crate) struct BatchAlive {
@@ -24,8 +26,8 @@ impl BatchAlive {
             }
         }
         let every_position = Arc::new(AliveEntries::every_position(batch.positions()));
-        layers.insert(Layer::Wte, vec![every_position; batch.sets().len()]);
-        layers.insert(Layer::Output, Vec::new());
+        layers.insert(Layer::wte(), vec![every_position; batch.sets().len()]);
+        layers.insert(Layer::output(), Vec::new());
         let mut targets = layers.clone();
         if let Some(wanted) = wanted {
             for (layer, sets) in &mut targets {
@@ -40,9 +42,9 @@ impl BatchAlive {
     /// Adds the output's entries in the next set, of which `wanted` leaves only those that are asked for as targets.
     pub(crate) fn push_output(&mut self, entries: AliveEntries, wanted: Option<&Targets>) {
         let entries = Arc::new(entries);
-        let target = wanted.map_or_else(|| Arc::clone(&entries), |wanted| restrict(&entries, Layer::Output, wanted));
-        self.layers.entry(Layer::Output).or_default().push(entries);
-        self.targets.entry(Layer::Output).or_default().push(target);
+        let target = wanted.map_or_else(|| Arc::clone(&entries), |wanted| restrict(&entries, Layer::output(), wanted));
+        self.layers.entry(Layer::output()).or_default().push(entries);
+        self.targets.entry(Layer::output()).or_default().push(target);
     }
 
     /// The layers that have nodes, in the order data flows.

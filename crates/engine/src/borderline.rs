@@ -6,21 +6,16 @@
 //! backend compares plainly, and says which entries were that near; whoever compares results of two backends allows for
 //! those alone.
 
-use tributary_backend::Element;
+use tributary_backend::{Dtype, Element};
+use tributary_model::{Borderline, CiSet, Layer, Thresholds};
 
-use crate::{CiSet, Layer, Thresholds};
-
-/// An entry, alive or not, whose importance lies within [`Thresholds::margin`] of its threshold.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Borderline {
-    /// Its layer.
-    pub layer: Layer,
-    /// Its position.
-    pub position: usize,
-    /// Its component; the token for `output`.
-    pub component: usize,
-    /// Its causal importance or probability.
-    pub importance: f64,
+/// How far causal importances and probabilities that are computed in `dtype` may be off: what lies nearer to its threshold
+/// is borderline.
+///
+/// Both are numbers from 0 to 1 that come out of sums of some hundred terms of order 1, some ten layers deep, each
+/// rounded: 256 units in the last place of 1, or 3e-5 in f32. Golden results differ by 6e-7 at most.
+fn margin(dtype: Dtype) -> f64 {
+    256.0 * dtype.epsilon()
 }
 
 /// The borderline entries of a set, in the order of layers, positions and components. `probs` are its output
@@ -31,7 +26,7 @@ pub(crate) fn borderline<E: Element>(
     thresholds: Thresholds,
     vocab: usize,
 ) -> Vec<Borderline> {
-    let margin = Thresholds::margin(E::DTYPE);
+    let margin = margin(E::DTYPE);
     let mut found = Vec::new();
     for (&layer, ci) in computed.iter().flat_map(|set| &set.layers) {
         let importances = ci.values.iter().map(|&value| f64::from(value));
@@ -43,7 +38,7 @@ pub(crate) fn borderline<E: Element>(
         let count: usize = row.iter().map(|prob| usize::from((low..=high).contains(&prob.to_f64()))).sum();
         if count > 0 {
             let row = row.iter().map(|prob| prob.to_f64());
-            let of_row = near(Layer::Output, row, vocab, thresholds.output_prob, margin);
+            let of_row = near(Layer::output(), row, vocab, thresholds.output_prob, margin);
             found.extend(of_row.map(|entry| Borderline { position, ..entry }));
         }
     }

@@ -1,8 +1,9 @@
 //! Whether sets fit the model, and results are numbers.
 
 use tributary_backend::{AttributionBackend, Element};
+use tributary_model::{CiSet, Layer, Pair, Prompt};
 
-use crate::{CiSet, EngineError, Layer, Model, Pair, Prompt};
+use crate::{EngineError, Model};
 
 /// Whether a set fits the model and its prompt.
 pub(crate) fn check_set<B: AttributionBackend>(model: &Model<B>, set: &CiSet) -> Result<(), EngineError> {

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tributary_backend::AttributionBackend;
+use tributary_model::{AliveEntries, Layer, Role};
 
 pub(crate) use self::edges::CHUNK;
 use self::edges::{Edges, LayerEntries};
@@ -27,7 +28,7 @@ use crate::engine::Activations;
 use crate::masked::MaskedForward;
 use crate::sink::Emit;
 use crate::timings::time;
-use crate::{AliveEntries, EngineError, Layer, Model, Projection, Stages};
+use crate::{EngineError, Model, Stages};
 
 /// A layer for which the closed form does not cover a model: one that is not decomposed. `None` when it covers it.
 pub(crate) fn uncovered<B: AttributionBackend>(model: &Model<B>) -> Option<Layer> {
@@ -77,18 +78,18 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let mut edges = Edges::new(model, emit);
     let mut reads = ResidualReads::new(&context)?;
     for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {
-        let at = |projection| Layer::linear(block, projection);
+        let at = |role| model.architecture.layer(block, role);
         time(&mut stages.residual, || {
-            reads.read(attention_norm, &[at(Projection::Q), at(Projection::K), at(Projection::V)], &mut edges)
+            reads.read(attention_norm, &[at(Role::Query), at(Role::Key), at(Role::Value)], &mut edges)
         })?;
         time(&mut stages.attention, || attention::attribute(&context, block, &mut edges))?;
-        reads.write(at(Projection::O))?;
-        time(&mut stages.residual, || reads.read(mlp_norm, &[at(Projection::CFc)], &mut edges))?;
-        let (source, target) = (at(Projection::CFc), at(Projection::DownProj));
+        reads.write(at(Role::AttentionOutput))?;
+        time(&mut stages.residual, || reads.read(mlp_norm, &[at(Role::MlpUp)], &mut edges))?;
+        let (source, target) = (at(Role::MlpUp), at(Role::MlpDown));
         time(&mut stages.elementwise, || elementwise::attribute(&context, source, target, &mut edges))?;
         reads.write(target)?;
     }
-    time(&mut stages.residual, || reads.read(&model.ln_f, &[Layer::Output], &mut edges))
+    time(&mut stages.residual, || reads.read(&model.ln_f, &[Layer::output()], &mut edges))
 }
 
 /// Of values of all entries, those of some.

@@ -6,6 +6,9 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::{
+    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions, Thresholds,
+};
 
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
@@ -18,8 +21,7 @@ use crate::sink::Collect;
 use crate::support::{Places, SetSupports};
 use crate::timings::time;
 use crate::{
-    AliveEntries, CiSet, EngineError, Layer, LayerNodes, Method, Model, PairAttribution, Progress, Prompt, Request,
-    SetAttributions, Sets, Sink, Targets, Thresholds, Timings, autograd, closed_form, memory,
+    EngineError, Method, Model, Progress, Request, Sets, Sink, Targets, Timings, autograd, closed_form, memory,
 };
 
 /// What a run took.
@@ -215,7 +217,7 @@ impl<B: AttributionBackend> Run<'_, B> {
                 let set = batch.sets()[at];
                 let output = time(&mut timings.output, || logits.normalise(vocab, thresholds.output_prob));
                 check_probs(&set.name, &output.probs)?;
-                activations.entry(Layer::Output).or_default().push(output.logits);
+                activations.entry(Layer::output()).or_default().push(output.logits);
                 alive.push_output(output.alive, wanted.as_ref().map(|wanted| wanted[at]));
                 for (&layer, of_sets) in &activations {
                     check_activations(&set.name, layer, &of_sets[at])?;
@@ -292,10 +294,10 @@ impl<B: AttributionBackend> Run<'_, B> {
         });
         let nodes = alive.layers().map(|layer| {
             let entries = entries(layer);
-            let importance = match layer {
-                Layer::Wte => Vec::new(),
-                Layer::Output => pick(&entries, &probs, vocab, |prob| prob),
-                Layer::Linear { .. } => {
+            let importance = match layer.role() {
+                Role::Embedding => Vec::new(),
+                Role::Output => pick(&entries, &probs, vocab, |prob| prob),
+                _ => {
                     let ci = &set.layers[&layer];
                     pick(&entries, &ci.values, ci.components, B::Element::from_f32)
                 }

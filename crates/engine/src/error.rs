@@ -1,8 +1,9 @@
 //! What can go wrong in the engine.
 
 use tributary_backend::{BackendError, Dtype};
+use tributary_model::Layer;
 
-use crate::{Layer, SinkError};
+use crate::SinkError;
 
 /// Why attributions could not be computed.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,10 @@
 //! The model's forward pass, written once.
 
 use tributary_backend::{AttributionBackend, BackendError};
+use tributary_model::{Layer, Role};
 
+use crate::Model;
 use crate::sequence::Sequence;
-use crate::{Layer, Model, Projection};
 
 /// Why a forward pass ended before the logits.
 pub(crate) enum Halt<T> {
@@ -31,7 +32,7 @@ pub(crate) trait Visitor<B: AttributionBackend>: Sized {
     /// The token embeddings, `[sets, positions, d_model]`.
     fn embedding(&mut self) -> Flow<B>;
 
-    /// Output of `layer`, a linear layer or [`Layer::Output`]: `[sets, positions, d_out]`.
+    /// Output of `layer`, a linear layer or [the output](Layer::output): `[sets, positions, d_out]`.
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B>;
 }
 
@@ -41,32 +42,32 @@ pub(crate) fn forward<B: AttributionBackend>(
     sequence: &Sequence<B::Tensor>,
     visitor: &mut impl Visitor<B>,
 ) -> Flow<B> {
-    let b = &model.backend;
+    let (b, architecture) = (&model.backend, &model.architecture);
     let mut residual = visitor.embedding()?;
     if let Some(wpe) = &sequence.wpe {
         residual = b.add(&residual, wpe)?;
     }
     for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {
-        let attention = visitor.layer(Layer::linear(block, Projection::O), |visitor| {
+        let attention = visitor.layer(architecture.layer(block, Role::AttentionOutput), |visitor| {
             let mut normalised = None;
-            let mut read = |projection| {
-                visitor.layer(Layer::linear(block, projection), |_| match &normalised {
+            let mut read = |role| {
+                visitor.layer(architecture.layer(block, role), |_| match &normalised {
                     Some(normalised) => Ok(B::Tensor::clone(normalised)),
                     None => Ok(normalised.insert(model.normalise(attention_norm, &residual)?).clone()),
                 })
             };
-            let (q, k, v) = (read(Projection::Q)?, read(Projection::K)?, read(Projection::V)?);
+            let (q, k, v) = (read(Role::Query)?, read(Role::Key)?, read(Role::Value)?);
             Ok(attend(model, sequence, &q, &k, &v)?)
         })?;
         residual = b.add(&residual, &attention)?;
-        let mlp = visitor.layer(Layer::linear(block, Projection::DownProj), |visitor| {
+        let mlp = visitor.layer(architecture.layer(block, Role::MlpDown), |visitor| {
             let hidden =
-                visitor.layer(Layer::linear(block, Projection::CFc), |_| Ok(model.normalise(mlp_norm, &residual)?))?;
+                visitor.layer(architecture.layer(block, Role::MlpUp), |_| Ok(model.normalise(mlp_norm, &residual)?))?;
             Ok(b.gelu_tanh(&hidden)?)
         })?;
         residual = b.add(&residual, &mlp)?;
     }
-    visitor.layer(Layer::Output, |_| Ok(model.normalise(&model.ln_f, &residual)?))
+    visitor.layer(Layer::output(), |_| Ok(model.normalise(&model.ln_f, &residual)?))
 }
 
 /// Causal attention `softmax(q k^T / sqrt(d_head)) v`, head by head.
@@ -107,7 +108,7 @@ impl<T: Clone> Heads<T> {
         v: &T,
     ) -> Result<Self, BackendError> {
         let (b, architecture) = (&model.backend, &model.architecture);
-        let (kv_heads, d_head) = (architecture.n_kv_heads, architecture.d_head());
+        let (kv_heads, d_head) = (architecture.n_kv_heads, architecture.d_head);
         let [sets, positions, _] = b.shape(q)[..] else { panic!("queries have three axes") };
         let split = |x: &T, group: usize| {
             b.permute(&b.reshape(x, &[sets, positions, kv_heads, group, d_head])?, &[0, 2, 3, 1, 4])

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError};
+use tributary_model::Layer;
 
+use crate::Model;
 use crate::batch::Batch;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::sequence::Sequence;
 use crate::support::Supports;
-use crate::{Layer, Model};
 
 /// Everything the masked forward pass of a batch computed that attributions need. All tensors are detached.
 pub(crate) struct MaskedForward<T> {
@@ -87,7 +88,7 @@ impl<B: AttributionBackend> Visitor<B> for Recorder<'_, B> {
 
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {
         let x = input(self)?;
-        if layer == Layer::Output {
+        if layer.is_output() {
             return Err(Halt::Reached(x));
         }
         let model = self.model;

@@ -5,10 +5,11 @@
 //! [`closed_form`](crate::closed_form).
 
 use tributary_backend::{AttributionBackend, Dtype, Element};
+use tributary_model::{CiSet, Layer, Role};
 
 use crate::closed_form::{CHUNK, products_at_once};
 use crate::support::SetSupports;
-use crate::{CiSet, Layer, Method, Model, Projection};
+use crate::{Method, Model};
 
 /// What libraries take beside the tensors: code, thread pools, buffers of files.
 const OVERHEAD: usize = 64 << 20;
@@ -24,10 +25,7 @@ pub(crate) fn working_set<B: AttributionBackend>(
     let a = &model.architecture;
     let rows = sets * positions;
     let sizes: Vec<(Layer, usize)> = supports.sizes().collect();
-    let widths = |layer| match layer {
-        Layer::Linear { projection, .. } => a.widths(projection),
-        Layer::Wte | Layer::Output => (0, 0),
-    };
+    let widths = |layer| a.linear(layer).map_or((0, 0), |linear| (linear.d_in, linear.d_out));
     // V and U of the support; importances, activations and, where all of it is alive, the host's copies of both with
     // their places; outputs.
     let layers: usize = sizes
@@ -37,20 +35,17 @@ pub(crate) fn working_set<B: AttributionBackend>(
             size * (d_in + d_out) + rows * (5 * size + d_out)
         })
         .sum();
-    let largest = |projection| {
-        let of = |&(layer, size): &(Layer, usize)| match layer {
-            Layer::Linear { projection: found, .. } if found == projection => size,
-            _ => 0,
-        };
-        sizes.iter().map(of).max().unwrap_or(0)
+    let largest = |role| {
+        let of_role = sizes.iter().filter(|(layer, _)| layer.role() == role);
+        of_role.map(|&(_, size)| size).max().unwrap_or(0)
     };
     let widest = sizes.iter().map(|&(_, size)| size).max().unwrap_or(0);
     // Probabilities and scores of one attention, on the device and on the host, the values its targets read, the virtual
     // weights of values on outputs by head, and the rotated rows of U of what is alive in queries or keys.
-    let turned = largest(Projection::Q).max(largest(Projection::K));
-    let attention = rows * a.n_heads * (4 * positions + 4 * largest(Projection::O))
-        + 3 * a.n_heads * largest(Projection::V) * largest(Projection::O)
-        + 4 * positions * turned * a.n_heads * a.d_head();
+    let turned = largest(Role::Query).max(largest(Role::Key));
+    let attention = rows * a.n_heads * (4 * positions + 4 * largest(Role::AttentionOutput))
+        + 3 * a.n_heads * largest(Role::Value) * largest(Role::AttentionOutput)
+        + 4 * positions * turned * a.n_heads * a.d_head;
     // A target's readers, virtual weights on device and host, and what it is normalised against.
     let reads = 2 * widest * widest + rows * (2 * widest + 6 * a.d_model) + 2 * widest * a.d_model;
     // The hidden layer of the MLP in the steps of its nonlinearity.

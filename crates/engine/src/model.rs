@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError, Element, Unary};
+use tributary_model::{
+    Architecture, Array, Components, Layer, LinearWeights, Norm, NormWeights, Pair, Weights, pair_table,
+};
 
 use crate::ci_function::CiNetwork;
-use crate::{Architecture, Array, Components, Layer, LinearWeights, Norm, NormWeights, Pair, Weights, pair_table};
 
 /// Number of terms of a logit that are summed at once.
 const UNEMBEDDING_PIECE: usize = 32;
@@ -71,7 +73,7 @@ impl<B: AttributionBackend> Model<B> {
         Ok(Self {
             architecture: weights.architecture.clone(),
             component_counts: weights.component_counts(),
-            pairs: pair_table(weights.architecture.n_blocks, &decomposed),
+            pairs: pair_table(&weights.architecture.linear_layers().collect::<Vec<_>>(), &decomposed),
             lm_head: weights.lm_head.as_ref().map_or_else(|| Ok(wte.clone()), up)?,
             wte,
             wpe: weights.wpe.as_ref().map(up).transpose()?,
@@ -141,7 +143,7 @@ impl<B: AttributionBackend> Model<B> {
 
     /// A linear layer as the target model computes it.
     pub(crate) fn apply_linear(&self, layer: Layer, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
-        if layer == Layer::Output {
+        if layer.is_output() {
             return self.unembed(x);
         }
         let linear = &self.linear[&layer];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, BackendError};
+use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Thresholds, alive_components};
 
 use crate::batch::Batch;
 use crate::check::{check_ci, check_probs};
@@ -12,7 +13,7 @@ use crate::masked::MaskedForward;
 use crate::output::Logits;
 use crate::sequence::Sequence;
 use crate::support::SetSupports;
-use crate::{AliveEntries, CausalImportances, CiSet, EngineError, Layer, Model, Prompt, Thresholds, alive_components};
+use crate::{EngineError, Model};
 
 /// The model's own causal importances on a prompt, as a set of the given name.
 ///
@@ -43,11 +44,11 @@ pub(crate) fn original_alive<B: AttributionBackend>(
     let logits = Logits::compute(model, &forward, 0..1)?;
     let mut alive: OriginalAlive =
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds.ci)))).collect();
-    alive.insert(Layer::Wte, Arc::new(AliveEntries::every_position(batch.positions())));
+    alive.insert(Layer::wte(), Arc::new(AliveEntries::every_position(batch.positions())));
     for set in logits.by_set() {
         let output = set.normalise(model.architecture.vocab, thresholds.output_prob);
         check_probs(&own.name, &output.probs)?;
-        alive.insert(Layer::Output, Arc::new(output.alive));
+        alive.insert(Layer::output(), Arc::new(output.alive));
     }
     Ok(alive)
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::AliveEntries;
 
+use crate::Model;
 use crate::masked::MaskedForward;
-use crate::{AliveEntries, Model};
 
 /// Logits of some sets on the host, `[sets, positions, vocab]`.
 pub(crate) struct Logits<E> {

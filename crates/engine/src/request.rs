@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tributary_backend::{AttributionBackend, Dtype};
+use tributary_backend::AttributionBackend;
+use tributary_model::{AliveEntries, CiSet, Layer, Prompt, Thresholds};
 
-use crate::{AliveEntries, CiSet, Layer, Model, Prompt, closed_form};
+use crate::{Model, closed_form};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -41,32 +42,6 @@ impl Sets<'_> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// What makes an entry alive.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
-    /// Least causal importance of an alive component. Compared in f32, the type of causal importances.
-    pub ci: f64,
-    /// Least probability of an alive output token. Compared in the backend's element type.
-    pub output_prob: f64,
-}
-
-impl Default for Thresholds {
-    fn default() -> Self {
-        Self { ci: 1e-6, output_prob: 0.1 }
-    }
-}
-
-impl Thresholds {
-    /// How far causal importances and probabilities that are computed in `dtype` may be off: what lies nearer to its
-    /// threshold is [borderline](crate::Borderline).
-    ///
-    /// Both are numbers from 0 to 1 that come out of sums of some hundred terms of order 1, some ten layers deep, each
-    /// rounded: 256 units in the last place of 1, or 3e-5 in f32. Golden results differ by 6e-7 at most.
-    pub fn margin(dtype: Dtype) -> f64 {
-        256.0 * dtype.epsilon()
     }
 }
 

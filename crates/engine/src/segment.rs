@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError};
+use tributary_model::Layer;
 
+use crate::Model;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::masked::MaskedForward;
-use crate::{Layer, Model};
 
 /// A target layer as a function of its sources.
 ///
@@ -60,7 +61,7 @@ struct Evaluation<'a, B: AttributionBackend> {
 
 impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
     fn embedding(&mut self) -> Flow<B> {
-        Ok(B::Tensor::clone(self.leaves.get(&Layer::Wte).copied().unwrap_or(&self.segment.forward.embedding)))
+        Ok(B::Tensor::clone(self.leaves.get(&Layer::wte()).copied().unwrap_or(&self.segment.forward.embedding)))
     }
 
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {

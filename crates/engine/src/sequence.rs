@@ -1,8 +1,9 @@
 //! What depends on nothing but the number of positions.
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::PositionEncoding;
 
-use crate::{Model, PositionEncoding};
+use crate::Model;
 
 /// Tables for sequences of one length, on a backend.
 pub(crate) struct Sequence<T> {
@@ -35,7 +36,7 @@ impl<T: Clone> Sequence<T> {
         let rotary = match model.architecture.position_encoding {
             PositionEncoding::Learned => None,
             PositionEncoding::Rotary { base, adjacent_pairs } => {
-                Some(Rotary::new(b, [positions, model.architecture.d_head()], base, adjacent_pairs)?)
+                Some(Rotary::new(b, [positions, model.architecture.d_head], base, adjacent_pairs)?)
             }
         };
         Ok(Self { wpe, causal_mask, rotary })

@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
-use crate::{EngineError, SetAttributions};
+use tributary_model::SetAttributions;
+
+use crate::EngineError;
 
 /// Takes attribution graphs piece by piece, so that none has to be held whole.
 ///
@@ -12,7 +14,7 @@ pub trait Sink<E> {
     /// Set number `set` begins: all of `graph` but the values of its pairs, which are empty.
     fn begin(&mut self, set: usize, graph: SetAttributions<E>) -> Result<(), SinkError>;
 
-    /// The next values of pair number `pair` of a set, in the order of [`PairAttribution`](crate::PairAttribution).
+    /// The next values of pair number `pair` of a set, in the order of [`PairAttribution`](tributary_model::PairAttribution).
     /// Those of one pair may come in several pieces.
     fn values(&mut self, set: usize, pair: usize, values: &[E]) -> Result<(), SinkError>;
 

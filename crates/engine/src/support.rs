@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{CausalImportances, CiSet, Layer, Thresholds};
+use tributary_model::{CausalImportances, CiSet, Layer, Thresholds};
 
 /// The supports of every decomposed layer: components, ascending.
 pub(crate) type Supports = BTreeMap<Layer, Vec<usize>>;

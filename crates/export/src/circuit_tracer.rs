@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use tributary_engine::Layer;
 use tributary_graph::{Edge, Node, Pruned};
+use tributary_model::{Layer, Role};
 use tributary_results::{ClosedFile, OutputFile, SetEntry};
 
 use crate::graph_json::write_json;
@@ -97,8 +97,8 @@ impl<'a> ViewerGraph<'a> {
             Pruned::new(graph, output.of_prompt(prompt.tokens.len()), node_threshold, edge_threshold)
         });
         let node_threshold = pruned.as_ref().zip(pruning).map(|(pruned, pruning)| {
-            let components = (0..graph.nodes.len())
-                .filter(|&node| pruned.nodes[node] && matches!(graph.nodes[node].entry.layer, Layer::Linear { .. }));
+            let components =
+                (0..graph.nodes.len()).filter(|&node| pruned.nodes[node] && graph.nodes[node].entry.layer.is_linear());
             let largest = components.map(|node| pruned.cumulative[node]).fold(0.0, f64::max);
             // The viewer hides nodes above the threshold, but pruning keeps the node that passes it. Its slider has steps
             // of 0.01.
@@ -111,7 +111,7 @@ impl<'a> ViewerGraph<'a> {
         let last = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX).saturating_sub(1);
         let probability = |&node: &usize| graph.nodes[node].probability.filter(|p| p.is_finite()).unwrap_or(0.0);
         let target_logit = (0..graph.nodes.len())
-            .filter(|&node| graph.nodes[node].entry.layer == Layer::Output && graph.nodes[node].entry.position == last)
+            .filter(|&node| graph.nodes[node].entry.layer.is_output() && graph.nodes[node].entry.position == last)
             .reduce(|best, node| if probability(&node) > probability(&best) { node } else { best });
         let layers = set.model().node_layers().map(|(layer, _)| layer);
         let metadata = Metadata {
@@ -176,8 +176,8 @@ impl<'a> ViewerGraph<'a> {
     /// the component or token.
     fn layer_and_feature(&self, node: &Node) -> (String, u32) {
         let entry = node.entry;
-        match entry.layer {
-            Layer::Wte => ("E".to_owned(), self.set.prompt().tokens[entry.position as usize]),
+        match entry.layer.role() {
+            Role::Embedding => ("E".to_owned(), self.set.prompt().tokens[entry.position as usize]),
             layer => (self.numbers[&layer].to_string(), entry.component),
         }
     }
@@ -191,15 +191,15 @@ impl<'a> ViewerGraph<'a> {
         let entry = node.entry;
         let (layer, feature) = self.layer_and_feature(node);
         let token = shown(self.set.position_token(entry));
-        let js_prefix = if entry.layer == Layer::Output { "L" } else { &layer };
+        let js_prefix = if entry.layer.is_output() { "L" } else { &layer };
         let token_prob = node.probability.filter(|p| p.is_finite()).unwrap_or(0.0);
-        let (feature_type, feature_number, clerp) = match entry.layer {
-            Layer::Wte => ("embedding", u64::from(feature), format!("Emb: “{token}”")),
-            Layer::Output => {
+        let (feature_type, feature_number, clerp) = match entry.layer.role() {
+            Role::Embedding => ("embedding", u64::from(feature), format!("Emb: “{token}”")),
+            Role::Output => {
                 let token = self.set.manifest.output_token(entry.component);
                 ("logit", u64::from(feature), logit_label(&token, token_prob))
             }
-            Layer::Linear { .. } => {
+            _ => {
                 let clerp = format!("{} {} at “{token}”", entry.layer, entry.component);
                 ("cross layer transcoder", cantor_pairing(self.numbers[&entry.layer], feature), clerp)
             }

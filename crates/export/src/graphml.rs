@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use tributary_engine::Layer;
 use tributary_graph::Node;
 use tributary_results::{ClosedFile, OutputFile};
 
@@ -86,7 +85,7 @@ fn write_node(set: Set<'_>, id: &str, node: &Node, out: &mut impl Write) -> io::
     writeln!(out, r#"<node id="{id}">"#)?;
     let label = match &output_token {
         Some(token) => format!("output {token}"),
-        None if entry.layer == Layer::Wte => format!("wte {}", set.position_token(entry)),
+        None if entry.layer.is_embedding() => format!("wte {}", set.position_token(entry)),
         None => format!("{} {}", entry.layer, entry.component),
     };
     data(out, "node_label", &label)?;

@@ -1,6 +1,5 @@
 //! What all formats say of a set.
 
-use tributary_engine::Layer;
 use tributary_graph::{Entry, Graph};
 use tributary_results::{Manifest, ModelInfo, PromptEntry, SetEntry};
 
@@ -28,7 +27,7 @@ impl<'a> Set<'a> {
 
     /// Token string that an entry of `output` stands for; `None` for other layers.
     pub(crate) fn output_token(&self, entry: Entry) -> Option<String> {
-        (entry.layer == Layer::Output).then(|| self.manifest.output_token(entry.component))
+        (entry.layer.is_output()).then(|| self.manifest.output_token(entry.component))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use tributary_engine::{Layer, LayerNodes, Pair, SetAttributions};
+use tributary_model::{Layer, LayerNodes, Pair, Role, SetAttributions};
 
 /// A component of a layer at a position. Ordered as data flows: by layer, then position, then component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,10 +22,10 @@ impl Entry {
     pub fn name(&self, token_strings: &[String], output_token: impl FnOnce(u32) -> String) -> String {
         let Self { layer, position, component } = *self;
         let at = format!("at {position} ({})", token_strings.get(position as usize).map_or("", String::as_str));
-        match layer {
-            Layer::Wte => format!("wte {at}"),
-            Layer::Output => format!("output {} (token {component}) {at}", output_token(component)),
-            Layer::Linear { .. } => format!("{layer} {component} {at}"),
+        match layer.role() {
+            Role::Embedding => format!("wte {at}"),
+            Role::Output => format!("output {} (token {component}) {at}", output_token(component)),
+            _ => format!("{layer} {component} {at}"),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Graph {
             starts.insert(layer, u32::try_from(nodes.len()).expect("fewer than 2^32 nodes"));
             nodes.extend((0..).zip(entries(layer, layer_nodes)).map(|(row, entry)| node(entry, layer_nodes, row)));
             let is_ghost = |&(position, component): &(usize, usize)| {
-                layer != Layer::Wte && layer_nodes.alive.row_of(position, component).is_none()
+                !layer.is_embedding() && layer_nodes.alive.row_of(position, component).is_none()
             };
             ghosts.extend(layer_nodes.original.iter().filter(is_ghost).map(|at| entry(layer, at)));
         }
@@ -148,10 +148,10 @@ fn entries(layer: Layer, nodes: &LayerNodes<f32>) -> impl Iterator<Item = Entry>
 
 fn node(entry: Entry, nodes: &LayerNodes<f32>, row: usize) -> Node {
     let importance = nodes.importance.get(row).copied();
-    let (ci, probability) = match entry.layer {
-        Layer::Wte => (None, None),
-        Layer::Output => (None, importance),
-        Layer::Linear { .. } => (importance, None),
+    let (ci, probability) = match entry.layer.role() {
+        Role::Embedding => (None, None),
+        Role::Output => (None, importance),
+        _ => (importance, None),
     };
     Node { entry, ci, probability, activation: nodes.activation.get(row).copied(), importance: 0.0 }
 }

@@ -10,7 +10,7 @@
 //! circuit-tracer's output nodes are those of the last position. A graph of ours has output nodes at every position, so
 //! which of them are asked about is said: those of one position, or all.
 
-use tributary_engine::Layer;
+use tributary_model::Role;
 
 use crate::Graph;
 
@@ -81,11 +81,11 @@ impl Pruned {
     pub fn new(graph: &Graph, position: Option<u32>, node_threshold: f64, edge_threshold: f64) -> Self {
         let influence = Influence::new(graph, position);
         let (least, cumulative) = threshold(&influence.nodes, node_threshold);
-        let is_component = |node: usize| matches!(graph.nodes[node].entry.layer, Layer::Linear { .. });
-        let keep = |(node, &carried): (usize, &f64)| match graph.nodes[node].entry.layer {
-            Layer::Wte => true,
-            Layer::Output => position.is_none_or(|position| graph.nodes[node].entry.position == position),
-            Layer::Linear { .. } => carried >= least,
+        let is_component = |node: usize| graph.nodes[node].entry.layer.is_linear();
+        let keep = |(node, &carried): (usize, &f64)| match graph.nodes[node].entry.layer.role() {
+            Role::Embedding => true,
+            Role::Output => position.is_none_or(|position| graph.nodes[node].entry.position == position),
+            _ => carried >= least,
         };
         let mut nodes: Vec<bool> = influence.nodes.iter().enumerate().map(keep).collect();
         let joins = |nodes: &[bool], edge: usize| {

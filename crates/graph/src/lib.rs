@@ -10,5 +10,5 @@ mod selection;
 
 pub use graph::{Edge, Entry, Ghost, Graph, Node};
 pub use influence::{Influence, Pruned};
-pub use layer_row::{LayerKind, layer_rows};
+pub use layer_row::layer_rows;
 pub use selection::{Limits, Selection};

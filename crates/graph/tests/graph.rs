@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tributary_engine::{
-    AliveEntries, Layer, LayerNodes, PairAttribution, Projection, SetAttributions, edge_count, pair_table,
-};
 use tributary_graph::{Entry, Graph, Influence, Limits, Pruned, Selection};
+use tributary_model::{
+    AliveEntries, Layer, LayerNodes, PairAttribution, SetAttributions, edge_count, pair_table, published_blocks,
+};
 
 const COMPONENTS: usize = 3;
 
 /// A set of a model of one block, all of it decomposed, with values from `value`.
 fn set(positions: usize, alive: &[bool], mut value: impl FnMut() -> f32) -> SetAttributions<f32> {
-    let decomposed: BTreeSet<Layer> = Projection::ALL.iter().map(|&projection| Layer::linear(0, projection)).collect();
+    let decomposed: BTreeSet<Layer> = published_blocks(1).into_iter().collect();
     let mut flags = alive.iter().copied().cycle();
     let mut entries = |components: usize| {
         let flags: Vec<bool> = (0..positions * components).map(|_| flags.next().unwrap()).collect();
@@ -22,14 +22,14 @@ fn set(positions: usize, alive: &[bool], mut value: impl FnMut() -> f32) -> SetA
     let mut nodes = BTreeMap::new();
     let wte = Arc::new(AliveEntries::every_position(positions));
     let empty = LayerNodes { alive: Arc::clone(&wte), original: wte, importance: vec![], activation: vec![] };
-    nodes.insert(Layer::Wte, empty);
-    for layer in decomposed.iter().copied().chain([Layer::Output]) {
+    nodes.insert(Layer::wte(), empty);
+    for layer in decomposed.iter().copied().chain([Layer::output()]) {
         let (alive, original) = (entries(COMPONENTS), entries(COMPONENTS));
         let importance = (0..alive.len()).map(|row| 0.125 + row as f32 / 64.0).collect();
         let activation = (0..alive.len()).map(|row| row as f32 - 2.0).collect();
         nodes.insert(layer, LayerNodes { alive, original, importance, activation });
     }
-    let pairs = pair_table(1, &decomposed).into_iter().map(|pair| {
+    let pairs = pair_table(&published_blocks(1), &decomposed).into_iter().map(|pair| {
         let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
         PairAttribution {
             values: (0..edge_count(&pair, &from.alive, &to.alive)).map(|_| value()).collect(),
@@ -150,14 +150,14 @@ proptest! {
             prop_assert!(wider.edges[i]);
         }
         for (i, node) in graph.nodes.iter().enumerate() {
-            if matches!(node.entry.layer, Layer::Linear { .. }) {
+            if node.entry.layer.is_linear() {
                 let at = |end: fn(&tributary_graph::Edge) -> u32| {
                     graph.edges.iter().zip(&pruned.edges).any(|(edge, &kept)| kept && end(edge) as usize == i)
                 };
                 prop_assert_eq!(pruned.nodes[i], pruned.nodes[i] && at(|edge| edge.source) && at(|edge| edge.target));
             } else {
                 let is_asked = position.is_none_or(|position| node.entry.position == position);
-                prop_assert_eq!(pruned.nodes[i], node.entry.layer == Layer::Wte || is_asked);
+                prop_assert_eq!(pruned.nodes[i], node.entry.layer.is_embedding() || is_asked);
             }
             prop_assert!((0.0..=1.0).contains(&pruned.cumulative[i]));
         }

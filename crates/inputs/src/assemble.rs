@@ -1,25 +1,23 @@
-//! From a state dict to the engine's [`Weights`], every tensor accounted for.
+//! From a state dict to [`Weights`], every tensor accounted for.
 
 use std::collections::BTreeMap;
 
-use tributary_engine::{
-    Architecture, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearWeights, Norm,
-    NormWeights, PositionEncoding, Projection, Weights,
+use tributary_model::{
+    Architecture, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearLayer,
+    LinearWeights, Norm, NormWeights, PositionEncoding, Weights,
 };
 
 use crate::InputError;
 use crate::checkpoint::StateDict;
 use crate::config::Config;
-use crate::target::TargetModel;
 
 /// Takes all tensors of a run out of its state dict.
 pub(crate) fn weights(
     mut tensors: StateDict,
-    target: &TargetModel,
+    architecture: Architecture,
     config: &Config,
     counts: &BTreeMap<Layer, usize>,
 ) -> Result<Weights, InputError> {
-    let architecture = &target.architecture;
     let embedding = [architecture.vocab, architecture.d_model];
     let wte = tensors.take("target_model.wte.weight", &embedding)?;
     let wpe = match architecture.position_encoding {
@@ -35,8 +33,8 @@ pub(crate) fn weights(
     let mut norms = Vec::new();
     for block in 0..architecture.n_blocks {
         norms.push(BlockNorms {
-            attention: norm(&mut tensors, &format!("h.{block}.{attention_norm}"), architecture)?,
-            mlp: norm(&mut tensors, &format!("h.{block}.{mlp_norm}"), architecture)?,
+            attention: norm(&mut tensors, &format!("h.{block}.{attention_norm}"), &architecture)?,
+            mlp: norm(&mut tensors, &format!("h.{block}.{mlp_norm}"), &architecture)?,
         });
         // Buffers of the attention layers, which versions that made them persistent saved: the causal mask and the
         // rotary angles. The model config determines them.
@@ -44,27 +42,21 @@ pub(crate) fn weights(
             tensors.discard(&format!("target_model.h.{block}.attn.{buffer}"));
         }
     }
-    let ln_f = norm(&mut tensors, "ln_f", architecture)?;
+    let ln_f = norm(&mut tensors, "ln_f", &architecture)?;
     // The published models tie the two, and save both.
     let lm_head = tensors.take_optional("target_model.lm_head.weight", &embedding)?.filter(|lm_head| *lm_head != wte);
 
     let mut linear = BTreeMap::new();
     let mut decomposed = BTreeMap::new();
-    for layer in architecture.linear_layers() {
-        let Layer::Linear { projection, .. } = layer else { continue };
-        let has_bias = match projection {
-            Projection::CFc | Projection::DownProj => target.mlp_bias,
-            Projection::Q | Projection::K | Projection::V | Projection::O => target.attn_bias,
-        };
-        let widths = architecture.widths(projection);
-        let count = counts.get(&layer).copied();
-        linear.insert(layer, linear_layer(&mut tensors, layer, widths, has_bias, count.is_some())?);
+    for &shape in &architecture.linear {
+        let count = counts.get(&shape.layer).copied();
+        linear.insert(shape.layer, linear_layer(&mut tensors, shape, count.is_some())?);
         if let Some(count) = count {
-            decomposed.insert(layer, decomposed_layer(&mut tensors, layer, widths, count, config)?);
+            decomposed.insert(shape.layer, decomposed_layer(&mut tensors, shape, count, config)?);
         }
     }
     tensors.finish()?;
-    Ok(Weights { architecture: architecture.clone(), wte, wpe, norms, ln_f, lm_head, linear, decomposed })
+    Ok(Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed })
 }
 
 fn norm(tensors: &mut StateDict, module: &str, architecture: &Architecture) -> Result<NormWeights, InputError> {
@@ -79,9 +71,7 @@ fn norm(tensors: &mut StateDict, module: &str, architecture: &Architecture) -> R
 
 fn linear_layer(
     tensors: &mut StateDict,
-    layer: Layer,
-    (d_in, d_out): (usize, usize),
-    has_bias: bool,
+    LinearLayer { layer, d_in, d_out, has_bias }: LinearLayer,
     is_decomposed: bool,
 ) -> Result<LinearWeights, InputError> {
     let weight = tensors.take(&format!("target_model.{layer}.weight"), &[d_out, d_in])?;
@@ -111,8 +101,7 @@ fn bias(tensors: &mut StateDict, layer: Layer, d_out: usize, is_decomposed: bool
 
 fn decomposed_layer(
     tensors: &mut StateDict,
-    layer: Layer,
-    (d_in, d_out): (usize, usize),
+    LinearLayer { layer, d_in, d_out, .. }: LinearLayer,
     count: usize,
     config: &Config,
 ) -> Result<DecomposedLayer, InputError> {

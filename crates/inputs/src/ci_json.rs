@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
-use tributary_engine::{CausalImportances, Layer};
+use tributary_model::{CausalImportances, Layer};
 
 /// Causal importances of all decomposed layers of one set.
 pub(crate) type Layers = BTreeMap<Layer, CausalImportances>;
@@ -257,8 +257,8 @@ impl<'de> Visitor<'de> for LayersSeed<'_> {
         let context = self.0;
         let mut layers = Layers::new();
         while let Some(name) = map.next_key::<String>()? {
-            let known = name.parse().ok().and_then(|layer| Some((layer, *context.components.get(&layer)?)));
-            let Some((layer, components)) = known else {
+            let known = context.components.iter().find(|(layer, _)| layer.path() == name);
+            let Some((&layer, &components)) = known else {
                 let problem =
                     format!("{name:?} is not a decomposed layer; those are {}", list(context.components.keys()));
                 return Err(A::Error::custom(problem));

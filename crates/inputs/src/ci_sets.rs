@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use serde_json::Value;
-use tributary_engine::{CiSet, Prompt};
+use tributary_model::{CiSet, Prompt};
 
 use crate::ci_json::{self, Document, Failure, Layers};
 use crate::{InputError, TrainedRun};

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tributary_engine::{Prompt, Weights};
+use tributary_model::{Prompt, Weights};
 
 use crate::checkpoint::StateDict;
 use crate::ci_sets::CiSetFile;
 use crate::config::Config;
 use crate::fingerprint::Hasher;
-use crate::target::{self, TargetModel};
+use crate::target;
 use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint};
 
 const CONFIG: &str = "final_config.yaml";
@@ -72,8 +72,8 @@ impl TrainedRun {
         let target_folder = target::find_folder(folder, &config, options.target)?;
         let model_config = target_folder.join(target::MODEL_CONFIG);
         let model_bytes = fs::read(&model_config).map_err(InputError::read(&model_config))?;
-        let model = TargetModel::parse(&model_config, &model_bytes, config.model_class)?;
-        let counts = config.components(&config_file, &model.architecture)?;
+        let architecture = target::parse(&model_config, &model_bytes, config.model_class)?;
+        let counts = config.components(&config_file, &architecture)?;
 
         let tokenizer_file = options.tokenizer.map_or_else(|| target_folder.join(TOKENIZER), Path::to_owned);
         if !tokenizer_file.exists() {
@@ -84,7 +84,7 @@ impl TrainedRun {
         let tokenizer = Tokenizer::parse(&tokenizer_file, &tokenizer_bytes)?;
 
         let checkpoint = checkpoint::find(folder)?;
-        let weights = assemble::weights(StateDict::open(&checkpoint)?, &model, &config, &counts)?;
+        let weights = assemble::weights(StateDict::open(&checkpoint)?, architecture, &config, &counts)?;
 
         let mut hasher = Hasher::new();
         hasher.add(CONFIG, &config_bytes);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tributary_engine::{Architecture, Norm, PositionEncoding};
+use tributary_model::{Architecture, Biases, Norm, PositionEncoding, published_layers};
 
 use crate::config::{Config, ModelClass};
 use crate::{InputError, yaml};
@@ -150,33 +150,20 @@ struct ModelType {
     model_type: Option<String>,
 }
 
-/// A target model as its config describes it.
-#[derive(Debug)]
-pub(crate) struct TargetModel {
-    pub(crate) architecture: Architecture,
-    /// Whether q, k, v and o have biases.
-    pub(crate) attn_bias: bool,
-    /// Whether `c_fc` and `down_proj` have biases.
-    pub(crate) mlp_bias: bool,
-}
-
-impl TargetModel {
-    /// Parses `model_config.yaml` of a model that the run's config says is a `class`.
-    pub(crate) fn parse(file: &Path, bytes: &[u8], class: ModelClass) -> Result<Self, InputError> {
-        let ModelType { model_type } = yaml::parse(file, bytes)?;
-        if let Some(model_type) = model_type.filter(|model_type| ModelClass::from_path(model_type) != Some(class)) {
-            let problem = format!("is {model_type:?}, but the run's pretrained_model_class says {class}");
-            return Err(InputError::config(file, "model_type", problem));
-        }
-        let model = match class {
-            ModelClass::Gpt2Simple => gpt2_simple(file, &yaml::parse(file, bytes)?)?,
-            ModelClass::LlamaSimpleMlp => llama_simple_mlp(file, &yaml::parse(file, bytes)?)?,
-        };
-        Ok(model)
+/// The target model that `model_config.yaml` describes; the run's config says that it is a `class`.
+pub(crate) fn parse(file: &Path, bytes: &[u8], class: ModelClass) -> Result<Architecture, InputError> {
+    let ModelType { model_type } = yaml::parse(file, bytes)?;
+    if let Some(model_type) = model_type.filter(|model_type| ModelClass::from_path(model_type) != Some(class)) {
+        let problem = format!("is {model_type:?}, but the run's pretrained_model_class says {class}");
+        return Err(InputError::config(file, "model_type", problem));
+    }
+    match class {
+        ModelClass::Gpt2Simple => gpt2_simple(file, &yaml::parse(file, bytes)?),
+        ModelClass::LlamaSimpleMlp => llama_simple_mlp(file, &yaml::parse(file, bytes)?),
     }
 }
 
-fn gpt2_simple(file: &Path, config: &Gpt2Simple) -> Result<TargetModel, InputError> {
+fn gpt2_simple(file: &Path, config: &Gpt2Simple) -> Result<Architecture, InputError> {
     check_sizes(
         file,
         &[
@@ -188,22 +175,24 @@ fn gpt2_simple(file: &Path, config: &Gpt2Simple) -> Result<TargetModel, InputErr
         ],
     )?;
     check_heads(file, config.n_layer, config.n_embd, config.n_head)?;
-    let architecture = Architecture {
+    let (d_model, d_mlp) = (config.n_embd, 4 * config.n_embd);
+    Ok(Architecture {
         model_class: ModelClass::Gpt2Simple.to_string(),
         n_blocks: config.n_layer,
-        d_model: config.n_embd,
+        d_model,
         n_heads: config.n_head,
         n_kv_heads: config.n_head,
-        d_mlp: 4 * config.n_embd,
+        d_head: d_model / config.n_head,
+        d_mlp,
         vocab: config.vocab_size,
         max_positions: config.block_size,
         norm: Norm::LayerNorm { eps: 1e-5 },
         position_encoding: PositionEncoding::Learned,
-    };
-    Ok(TargetModel { architecture, attn_bias: true, mlp_bias: true })
+        linear: published_layers(config.n_layer, d_model, d_model, d_mlp, Biases { attention: true, mlp: true }),
+    })
 }
 
-fn llama_simple_mlp(file: &Path, config: &LlamaSimpleMlp) -> Result<TargetModel, InputError> {
+fn llama_simple_mlp(file: &Path, config: &LlamaSimpleMlp) -> Result<Architecture, InputError> {
     let fail = |key: &str, problem: String| Err(InputError::config(file, key, problem));
     if !config.use_grouped_query_attention {
         let problem = "is false: one fused c_attn layer instead of q_proj, k_proj and v_proj, which is not supported";
@@ -244,13 +233,16 @@ fn llama_simple_mlp(file: &Path, config: &LlamaSimpleMlp) -> Result<TargetModel,
     if !(config.rms_norm_eps.is_finite() && config.rms_norm_eps >= 0.0) {
         return fail("rms_norm_eps", format!("is {}, but must be 0 or a positive number", config.rms_norm_eps));
     }
-    let architecture = Architecture {
+    let (d_model, d_mlp) = (config.n_embd, config.n_intermediate);
+    let biases = Biases { attention: config.attn_bias, mlp: config.mlp_bias };
+    Ok(Architecture {
         model_class: ModelClass::LlamaSimpleMlp.to_string(),
         n_blocks: config.n_layer,
-        d_model: config.n_embd,
+        d_model,
         n_heads: config.n_head,
         n_kv_heads,
-        d_mlp: config.n_intermediate,
+        d_head,
+        d_mlp,
         vocab: config.vocab_size,
         // Past n_ctx, the published class gives every position the angle of the last one: not a model anyone meant.
         max_positions: config.block_size.min(config.n_ctx),
@@ -259,8 +251,8 @@ fn llama_simple_mlp(file: &Path, config: &LlamaSimpleMlp) -> Result<TargetModel,
             base: config.rotary_base,
             adjacent_pairs: config.rotary_adjacent_pairs,
         },
-    };
-    Ok(TargetModel { architecture, attn_bias: config.attn_bias, mlp_bias: config.mlp_bias })
+        linear: published_layers(config.n_layer, d_model, n_kv_heads * d_head, d_mlp, biases),
+    })
 }
 
 fn check_sizes(file: &Path, sizes: &[(&str, usize)]) -> Result<(), InputError> {

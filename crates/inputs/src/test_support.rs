@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use tributary_engine::{
-    Architecture, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearWeights, Norm,
-    NormWeights, PositionEncoding, Projection, Sigmoid, Weights,
+use tributary_model::{
+    Architecture, Array, Biases, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearLayer,
+    LinearWeights, Norm, NormWeights, PositionEncoding, Role, Sigmoid, Weights, published_layers,
 };
 
 /// The PyTorch storage class that holds a tensor's elements.
@@ -301,9 +301,9 @@ fn model_config(weights: &Weights) -> String {
     if let (Norm::RmsNorm { eps }, PositionEncoding::Rotary { base, adjacent_pairs }) =
         (weights.architecture.norm, weights.architecture.position_encoding)
     {
-        let has_bias = |projection| weights.linear[&Layer::linear(0, projection)].bias.is_some();
-        let (attn_bias, mlp_bias) = (has_bias(Projection::Q), has_bias(Projection::CFc));
-        let d_head = weights.architecture.d_head();
+        let has_bias = |role| weights.linear[&weights.architecture.layer(0, role)].bias.is_some();
+        let (attn_bias, mlp_bias) = (has_bias(Role::Query), has_bias(Role::MlpUp));
+        let d_head = weights.architecture.d_head;
         write!(
             config,
             "n_ctx: {max_positions}\nn_intermediate: {d_mlp}\nn_key_value_heads: {n_kv_heads}\nrotary_dim: {d_head}\n\
@@ -340,10 +340,6 @@ pub struct RandomWeights {
     pub ci_hidden: Vec<usize>,
     /// Their last step.
     pub sigmoid: Sigmoid,
-    /// Whether q, k, v and o have biases; `GPT2Simple` always has.
-    pub attn_bias: bool,
-    /// Whether `c_fc` and `down_proj` have biases; `GPT2Simple` always has.
-    pub mlp_bias: bool,
     /// Whether the unembedding is the token embedding.
     pub tied: bool,
     /// Equal seeds give equal weights.
@@ -359,11 +355,13 @@ impl RandomWeights {
             d_model: 8,
             n_heads: 2,
             n_kv_heads: 2,
+            d_head: 4,
             d_mlp: 32,
             vocab: 11,
             max_positions: 6,
             norm: Norm::LayerNorm { eps: 1e-5 },
             position_encoding: PositionEncoding::Learned,
+            linear: published_layers(2, 8, 8, 32, Biases { attention: true, mlp: true }),
         })
         .seeded(seed)
     }
@@ -371,20 +369,21 @@ impl RandomWeights {
     /// A two-block `LlamaSimpleMLP` of width 8 with two query heads to a kv head; otherwise as
     /// [`gpt2_simple`](Self::gpt2_simple), without biases.
     pub fn llama_simple_mlp(seed: u64) -> Self {
-        let mut random = Self::of(Architecture {
+        Self::of(Architecture {
             model_class: "LlamaSimpleMLP".to_owned(),
             n_blocks: 2,
             d_model: 8,
             n_heads: 2,
             n_kv_heads: 1,
+            d_head: 4,
             d_mlp: 12,
             vocab: 11,
             max_positions: 6,
             norm: Norm::RmsNorm { eps: 1e-6 },
             position_encoding: PositionEncoding::Rotary { base: 10_000.0, adjacent_pairs: false },
-        });
-        (random.attn_bias, random.mlp_bias) = (false, false);
-        random.seeded(seed)
+            linear: published_layers(2, 8, 4, 12, Biases { attention: false, mlp: false }),
+        })
+        .seeded(seed)
     }
 
     fn of(architecture: Architecture) -> Self {
@@ -394,8 +393,6 @@ impl RandomWeights {
             ci_input: CiInput::SharedVector,
             ci_hidden: vec![3],
             sigmoid: Sigmoid::Hard,
-            attn_bias: true,
-            mlp_bias: true,
             tied: true,
             seed: 0,
         }
@@ -424,13 +421,7 @@ impl RandomWeights {
         let ln_f = norm(&mut random);
         let mut linear = BTreeMap::new();
         let mut decomposed = BTreeMap::new();
-        for layer in architecture.linear_layers() {
-            let Layer::Linear { projection, .. } = layer else { continue };
-            let (d_in, d_out) = architecture.widths(projection);
-            let has_bias = match projection {
-                Projection::CFc | Projection::DownProj => self.mlp_bias,
-                Projection::Q | Projection::K | Projection::V | Projection::O => self.attn_bias,
-            };
+        for &LinearLayer { layer, d_in, d_out, has_bias } in &architecture.linear {
             let weight = random.uniform(&[d_out, d_in]);
             linear.insert(layer, LinearWeights { weight, bias: has_bias.then(|| random.uniform(&[d_out])) });
             if let Some(&count) = self.components.get(&layer) {

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
-use tributary_engine::{Layer, Projection, Weights};
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_inputs::{CiSetFile, CiSetFormat, InputError, RunOptions, TrainedRun};
+use tributary_model::{Layer, Role, Weights};
 
 const Q: &str = "h.0.attn.q_proj";
 const DOWN: &str = "h.1.mlp.down_proj";
@@ -54,7 +54,7 @@ fn assert_message(result: Result<CiSetFile, InputError>, parts: &[&str]) {
 fn weights() -> Weights {
     let mut random = RandomWeights::gpt2_simple(5);
     random.components =
-        [(Layer::linear(0, Projection::Q), 2), (Layer::linear(1, Projection::DownProj), 3)].into_iter().collect();
+        [(Layer::published(0, Role::Query), 2), (Layer::published(1, Role::MlpDown), 3)].into_iter().collect();
     random.weights()
 }
 

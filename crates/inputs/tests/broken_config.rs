@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use tributary_engine::{Layer, Projection};
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_inputs::{InputError, RunOptions, TrainedRun};
+use tributary_model::{Layer, Role};
 
 /// A Llama run, and what is done to it before it is loaded.
 fn load(change: impl FnOnce(&Path)) -> Result<TrainedRun, InputError> {
@@ -244,7 +244,7 @@ fn the_target_model_is_found_where_it_is_said_to_be() {
 fn only_named_layers_are_decomposed() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = RandomWeights::llama_simple_mlp(3);
-    let kept = [Layer::linear(0, Projection::K), Layer::linear(1, Projection::DownProj)];
+    let kept = [Layer::published(0, Role::Key), Layer::published(1, Role::MlpDown)];
     random.components.retain(|layer, _| kept.contains(layer));
     write_run(folder.path(), &random.weights(), Style::Older);
     let run = TrainedRun::load(folder.path(), &RunOptions::default()).unwrap();

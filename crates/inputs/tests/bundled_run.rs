@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use tributary_engine::{Array, CiInput, Layer, Projection, Sigmoid};
 use tributary_inputs::{CiSetFormat, RunOptions, TrainedRun};
+use tributary_model::{Array, CiInput, Layer, Role, Sigmoid};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -26,7 +26,7 @@ fn it_loads_as_its_config_describes_it() {
     let counts = run.weights.component_counts();
     assert_eq!(counts.len(), 12);
     assert!(counts.values().all(|&count| count == 96));
-    let ci_function = &run.weights.decomposed[&Layer::linear(1, Projection::DownProj)].ci_function;
+    let ci_function = &run.weights.decomposed[&Layer::published(1, Role::MlpDown)].ci_function;
     assert_eq!((ci_function.input, ci_function.sigmoid), (CiInput::SharedVector, Sigmoid::Hard));
     let shapes: Vec<&[usize]> = ci_function.layers.iter().map(|(weight, _)| &*weight.shape).collect();
     assert_eq!(shapes, [[256, 96], [96, 96]]);
@@ -38,7 +38,7 @@ fn its_values_are_those_python_unpickles() {
     // First and last element of each storage, by Python's zipfile, pickle and struct:
     // struct.unpack("<f", ...) of model_1500/data/KEY, with KEY as model_1500/data.pkl has it.
     let run = bundled();
-    let q = Layer::linear(0, Projection::Q);
+    let q = Layer::published(0, Role::Query);
     let (linear, decomposed) = (&run.weights.linear[&q], &run.weights.decomposed[&q]);
     let ends = |array: &Array| (array.values[0], array.values[array.values.len() - 1]);
     assert_eq!(ends(&run.weights.wte), (0.203_971_12, -0.037_432_782));

@@ -1,9 +1,9 @@
 //! A run written from weights reads back as those weights.
 
 use proptest::prelude::*;
-use tributary_engine::{CiInput, PositionEncoding, Sigmoid, Weights};
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_inputs::{RunOptions, TrainedRun};
+use tributary_model::{CiInput, PositionEncoding, Role, Sigmoid, Weights};
 
 fn read_back(weights: &Weights, style: Style) -> TrainedRun {
     let folder = tempfile::tempdir().unwrap();
@@ -31,7 +31,10 @@ proptest! {
     ) {
         let mut random = if is_llama { RandomWeights::llama_simple_mlp(seed) } else { RandomWeights::gpt2_simple(seed) };
         if is_llama {
-            (random.attn_bias, random.mlp_bias) = (attn_bias, mlp_bias);
+            for layer in &mut random.architecture.linear {
+                let is_mlp = matches!(layer.layer.role(), Role::MlpUp | Role::MlpDown);
+                layer.has_bias = if is_mlp { mlp_bias } else { attn_bias };
+            }
             random.architecture.position_encoding = PositionEncoding::Rotary { base: 500.0, adjacent_pairs };
         }
         let layers = random.architecture.linear_layers().zip(decomposed);

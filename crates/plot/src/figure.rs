@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tributary_engine::Layer;
-use tributary_graph::{Entry, Graph, LayerKind, Limits, Selection};
+use tributary_graph::{Entry, Graph, Limits, Selection};
+use tributary_model::{Layer, Role};
 use tributary_results::{Manifest, PromptEntry, SetEntry};
 
 use crate::Scale;
@@ -184,7 +184,7 @@ impl<'a> Figure<'a> {
         let nodes = nodes.into_iter().map(|place| (self.graph.nodes[place].entry, false, place));
         let ghosts = ghosts.iter().map(|&place| (self.graph.ghosts[place], true, place));
         let mut shown: Vec<(Entry, bool, usize)> = nodes.chain(ghosts).collect();
-        if layer == Layer::Output {
+        if layer.is_output() {
             // The most probable token on top; ghosts, whose probability is below the threshold, under them.
             let probability = |&(_, is_ghost, place): &(Entry, bool, usize)| {
                 if is_ghost { -1.0 } else { self.graph.nodes[place].probability.unwrap_or(0.0) }
@@ -195,8 +195,7 @@ impl<'a> Figure<'a> {
         }
         let count = shown.len();
         for (slot, (entry, is_ghost, place)) in shown.into_iter().enumerate() {
-            let (x, y) =
-                if layer == Layer::Output { row.output_slot(slot, count) } else { row.slot(layer, slot, count) };
+            let (x, y) = if layer.is_output() { row.output_slot(slot, count) } else { row.slot(layer, slot, count) };
             let radius = if is_ghost { SMALLEST } else { self.scale.radius(self.graph.nodes[place].importance) };
             let marks = if is_ghost { &mut self.ghosts } else { &mut self.nodes };
             marks.push(Mark { entry, place, at: (column + x, y), radius });
@@ -219,9 +218,9 @@ impl<'a> Figure<'a> {
     }
 
     /// The kinds of layers there are, in the order data flows through them.
-    pub(crate) fn kinds(&self) -> Vec<LayerKind> {
+    pub(crate) fn kinds(&self) -> Vec<Role> {
         let layers: Vec<Layer> = self.grid.rows.iter().flat_map(|row| row.bands.keys().copied()).collect();
-        LayerKind::ALL.into_iter().filter(|&kind| layers.iter().any(|&layer| LayerKind::of(layer) == kind)).collect()
+        Role::ALL.into_iter().filter(|&kind| layers.iter().any(|&layer| layer.role() == kind)).collect()
     }
 }
 

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use tributary_engine::Layer;
 use tributary_graph::layer_rows;
+use tributary_model::Layer;
 
 /// Distance of neighbouring slots, in pixels.
 pub(crate) const PITCH: f64 = 11.0;
@@ -85,7 +85,7 @@ impl Grid {
 
 impl Row {
     fn new(layers: &[Layer], column: f64, needs: &BTreeMap<Layer, Vec<Need>>) -> Self {
-        let is_output = layers == [Layer::Output];
+        let is_output = layers == [Layer::output()];
         let most = |layer: &Layer, count: fn(&Need) -> usize| needs[layer].iter().map(count).max().unwrap_or(0);
         let inner = column - 2.0 * COLUMN_PADDING;
         #[expect(clippy::cast_sign_loss, reason = "columns are wider than their padding")]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tributary_graph::LayerKind;
+use tributary_model::Role;
 
 use crate::figure::Figure;
 use crate::palette;
@@ -39,7 +39,7 @@ impl Figure<'_> {
         let node = |colour, radius, text| Item { sign: Sign::Node { colour, radius }, text };
         let mut items: Vec<Item> =
             self.kinds().into_iter().map(|kind| node(palette::node(kind), 4.0, kind.name().to_owned())).collect();
-        let any = palette::node(LayerKind::Wte);
+        let any = palette::node(Role::Embedding);
         for share in [1.0, 0.1] {
             let importance = self.scale.importance * share;
             if importance > 0.0 {

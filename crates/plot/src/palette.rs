@@ -1,6 +1,6 @@
 //! Colours.
 
-use tributary_graph::LayerKind;
+use tributary_model::Role;
 
 pub(crate) const BACKGROUND: &str = "#ffffff";
 pub(crate) const BAND: &str = "#f5f6f8";
@@ -12,15 +12,15 @@ pub(crate) const POSITIVE: &str = "#2166ac";
 pub(crate) const NEGATIVE: &str = "#d6401f";
 
 /// Colour of the nodes of a layer. Neither of the edges' colours is among them.
-pub(crate) fn node(kind: LayerKind) -> &'static str {
+pub(crate) fn node(kind: Role) -> &'static str {
     match kind {
-        LayerKind::Wte => "#7d8590",
-        LayerKind::Q => "#e69f00",
-        LayerKind::K => "#8c6d31",
-        LayerKind::V => "#1a9e77",
-        LayerKind::O => "#cc79a7",
-        LayerKind::CFc => "#56b4e9",
-        LayerKind::DownProj => "#6a51a3",
-        LayerKind::Output => "#1b1f24",
+        Role::Embedding => "#7d8590",
+        Role::Query => "#e69f00",
+        Role::Key => "#8c6d31",
+        Role::Value => "#1a9e77",
+        Role::AttentionOutput => "#cc79a7",
+        Role::MlpUp => "#56b4e9",
+        Role::MlpDown => "#6a51a3",
+        Role::Output => "#1b1f24",
     }
 }

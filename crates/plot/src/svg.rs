@@ -6,8 +6,7 @@ use std::io::Cursor;
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
-use tributary_engine::Layer;
-use tributary_graph::{Entry, LayerKind};
+use tributary_graph::Entry;
 
 use crate::figure::{Figure, Line, Mark};
 use crate::grid::Row;
@@ -152,7 +151,7 @@ impl Figure<'_> {
 
     fn marks(&self, out: &mut Svg) {
         for ghost in &self.ghosts {
-            let colour = palette::node(LayerKind::of(ghost.entry.layer));
+            let colour = palette::node(ghost.entry.layer.role());
             let attributes = [
                 ("class", "ghost".to_owned()),
                 ("fill", "none".to_owned()),
@@ -161,13 +160,13 @@ impl Figure<'_> {
                 ("stroke-opacity", "0.7".to_owned()),
             ];
             out.circle(ghost.at, ghost.radius, &attributes, &format!("{} (ghost)", self.entry_name(ghost.entry)));
-            if ghost.entry.layer == Layer::Output {
+            if ghost.entry.layer.is_output() {
                 self.output_label(out, ghost, None);
             }
         }
         for mark in &self.nodes {
             let node = &self.graph.nodes[mark.place];
-            let kind = LayerKind::of(mark.entry.layer);
+            let kind = mark.entry.layer.role();
             let attributes = [
                 ("class", format!("node {}", kind.name())),
                 ("fill", palette::node(kind).to_owned()),
@@ -179,7 +178,7 @@ impl Figure<'_> {
             let values: Vec<String> = values.chain([format!("importance {:e}", node.importance as f32)]).collect();
             let title = format!("{}: {}", self.entry_name(mark.entry), values.join(", "));
             out.circle(mark.at, mark.radius, &attributes, &title);
-            if mark.entry.layer == Layer::Output {
+            if mark.entry.layer.is_output() {
                 self.output_label(out, mark, node.probability);
             }
         }
@@ -208,9 +207,9 @@ impl Figure<'_> {
 
 fn row_label(out: &mut Svg, row: &Row) {
     let layers: Vec<Layer> = row.bands.keys().copied().collect();
-    let label = match layers[..] {
-        [Layer::Linear { block, .. }, _, ..] => {
-            let letters = layers.iter().map(|&layer| LayerKind::of(layer).name().trim_end_matches("_proj"));
+    let label = match (layers.len(), layers.first().and_then(|layer| layer.block())) {
+        (2.., Some(block)) => {
+            let letters = layers.iter().map(|&layer| layer.role().name().trim_end_matches("_proj"));
             format!("h.{block}.attn {}", letters.collect::<Vec<_>>().join(" · "))
         }
         _ => layers.iter().map(Layer::to_string).collect(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use insta::{Settings, assert_snapshot};
 use resvg::tiny_skia::Pixmap;
 use roxmltree::{Document, Node};
-use tributary_engine::{AliveEntries, Layer, Projection, SetAttributions};
-use tributary_graph::{Entry, Graph, LayerKind, Limits, Selection};
+use tributary_graph::{Entry, Graph, Limits, Selection};
+use tributary_model::{AliveEntries, Layer, Role, SetAttributions};
 use tributary_plot::{Figure, PlotOptions, Scale, png};
 use tributary_results::{Manifest, ResultFolder};
 
@@ -51,10 +51,10 @@ fn number(node: Node<'_, '_>, attribute: &str) -> f64 {
 /// How titles name an entry.
 fn name(entry: Entry, manifest: &Manifest) -> String {
     let at = format!("at {} ({})", entry.position, manifest.prompts[0].token_strings[entry.position as usize]);
-    match entry.layer {
-        Layer::Wte => format!("wte {at}"),
-        Layer::Output => format!("output {} (token {}) {at}", manifest.output_token(entry.component), entry.component),
-        layer @ Layer::Linear { .. } => format!("{layer} {} {at}", entry.component),
+    match entry.layer.role() {
+        Role::Embedding => format!("wte {at}"),
+        Role::Output => format!("output {} (token {}) {at}", manifest.output_token(entry.component), entry.component),
+        _ => format!("{layer} {} {at}", entry.component),
     }
 }
 
@@ -76,7 +76,7 @@ fn check(graph: &Graph, manifest: &Manifest, options: &PlotOptions) {
         let title = title(node);
         let (entry, numbers) = title.rsplit_once(": ").unwrap();
         let known = graph.nodes.iter().find(|node| name(node.entry, manifest) == entry).unwrap();
-        let kind = LayerKind::of(known.entry.layer).name();
+        let kind = known.entry.layer.role().name();
         assert_eq!(node.attribute("class").unwrap(), format!("node {kind}"));
         let named = [("CI", known.ci), ("probability", known.probability), ("activation", known.activation)];
         for (what, value) in named {
@@ -151,7 +151,7 @@ fn output_nodes_bear_token_and_probability() {
     let svg = figure(&graph, result.manifest(), &PlotOptions::default()).svg();
     let svg = Document::parse(&svg).unwrap();
     let labels: BTreeSet<String> = classed(&svg, "output-label").into_iter().map(text).collect();
-    let outputs = graph.nodes.iter().filter(|node| node.entry.layer == Layer::Output);
+    let outputs = graph.nodes.iter().filter(|node| node.entry.layer.is_output());
     let expected: BTreeSet<String> = outputs
         .map(|node| {
             format!("{} {:.2}", result.manifest().output_token(node.entry.component), node.probability.unwrap())
@@ -175,10 +175,10 @@ fn dense(positions: usize, alive: usize) -> (Manifest, Graph) {
     prompt.token_strings = (0..positions).map(|s| format!("token-number-{s}")).collect();
     let mut set: SetAttributions<f32> = result.read_set("seed_0").unwrap();
     for (layer, nodes) in &mut set.nodes {
-        let alive = if *layer == Layer::Wte { 1 } else { alive };
+        let alive = if layer.is_embedding() { 1 } else { alive };
         nodes.alive = Arc::new(AliveEntries::collect(positions, alive, |_, _| true));
         nodes.original = Arc::new(AliveEntries::collect(positions, alive + 3, |_, c| c % 2 == 0));
-        let values = if *layer == Layer::Wte { 0 } else { nodes.alive.len() };
+        let values = if layer.is_embedding() { 0 } else { nodes.alive.len() };
         nodes.importance = vec![0.25; values];
         nodes.activation = vec![1.0; values];
     }
@@ -355,8 +355,8 @@ fn projections_of_a_block_stand_side_by_side() {
         let span = spans.entry(layer).or_insert((y, y));
         *span = (span.0.min(y), span.1.max(y));
     }
-    let attends = |layer: Layer| match layer {
-        Layer::Linear { block, projection: Projection::Q | Projection::K | Projection::V } => Some(block),
+    let attends = |layer: Layer| match layer.role() {
+        Role::Query | Role::Key | Role::Value => layer.block(),
         _ => None,
     };
     for (&lower, &(top, _)) in &spans {

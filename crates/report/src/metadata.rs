@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tributary_engine::Layer;
-use tributary_graph::{LayerKind, layer_rows};
+use tributary_graph::layer_rows;
+use tributary_model::Layer;
 use tributary_results::Manifest;
 
 use crate::Options;
@@ -92,7 +92,7 @@ impl Metadata {
         let mut output_tokens = BTreeMap::new();
         let prompts = prompts.iter().enumerate().map(|(number, graphs)| {
             let entries = graphs.entries();
-            let output = entries.iter().filter(|entry| entry.layer == Layer::Output);
+            let output = entries.iter().filter(|entry| entry.layer.is_output());
             output_tokens.extend(output.map(|entry| (entry.component, manifest.output_token(entry.component))));
             let block = entry_columns(&entries, &layers);
             let columns = block.columns().to_vec();
@@ -131,11 +131,7 @@ impl Metadata {
 }
 
 fn layer_entry(layer: Layer) -> LayerEntry {
-    let block = match layer {
-        Layer::Linear { block, .. } => Some(block),
-        Layer::Wte | Layer::Output => None,
-    };
-    LayerEntry { name: layer.to_string(), kind: LayerKind::of(layer).name(), block }
+    LayerEntry { name: layer.to_string(), kind: layer.role().name(), block: layer.block() }
 }
 
 fn set_entry(set: &SetGraph, columns: Vec<Column>) -> SetEntry {

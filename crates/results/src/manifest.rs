@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tributary_engine::{Borderline, Layer, Pair, Prompt};
+use tributary_model::{Borderline, Layer, Pair, Prompt};
 
 use crate::{ResultError, file_name, layer_names};
 
@@ -115,7 +115,7 @@ impl ModelInfo {
     /// the vocabulary.
     pub fn node_layers(&self) -> impl Iterator<Item = (Layer, usize)> + '_ {
         let decomposed = self.components.iter().map(|(&layer, &count)| (layer, count));
-        [(Layer::Wte, 1)].into_iter().chain(decomposed).chain([(Layer::Output, self.vocab)])
+        [(Layer::wte(), 1)].into_iter().chain(decomposed).chain([(Layer::output(), self.vocab)])
     }
 }
 

@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde_json::{Map, Value, json};
 use tributary_backend::Element;
-use tributary_engine::{AliveEntries, Layer, Pair, PairAttribution, Prompt, SetAttributions};
+use tributary_model::{AliveEntries, Layer, Pair, PairAttribution, Prompt, Role, SetAttributions};
 
 use crate::{FORMAT, FORMAT_VERSION};
 
@@ -26,10 +26,10 @@ pub(crate) fn edge_tensor(pair: &Pair, what: &str) -> String {
 
 /// What the importance of a layer's nodes is called; `wte` has none.
 pub(crate) fn importance_name(layer: Layer) -> Option<&'static str> {
-    match layer {
-        Layer::Wte => None,
-        Layer::Linear { .. } => Some("ci"),
-        Layer::Output => Some("prob"),
+    match layer.role() {
+        Role::Embedding => None,
+        _ => Some("ci"),
+        Role::Output => Some("prob"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tributary_backend::Element;
-use tributary_engine::{Layer, LayerNodes, PairAttribution, Prompt, SetAttributions};
+use tributary_model::{Layer, LayerNodes, PairAttribution, Prompt, SetAttributions};
 
 use crate::file_name::FileNames;
 use crate::manifest::{
@@ -143,7 +143,7 @@ impl ResultWriter {
         let table = self.pairs.get_or_insert_with(|| pairs.clone());
         assert_eq!(*table, pairs, "set {:?} has other pairs than the sets before it", set.name);
         assert_fits(set);
-        if let Some(output) = set.nodes.get(&Layer::Output) {
+        if let Some(output) = set.nodes.get(&Layer::output()) {
             let entries = output.alive.iter().chain(output.original.iter());
             self.output_tokens.extend(entries.map(|(_, token)| (token as u32, String::new())));
         }

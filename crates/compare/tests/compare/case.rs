@@ -7,10 +7,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::Value;
 use tributary_compare::ComparedSet;
-use tributary_engine::{
-    AliveEntries, Layer, LayerNodes, PairAttribution, Projection, Prompt, SetAttributions, edge_count, pair_table,
-};
 use tributary_graph::Entry;
+use tributary_model::{
+    AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions, edge_count, pair_table,
+    published_blocks,
+};
 use tributary_results::{
     FORMAT, FORMAT_VERSION, Manifest, ModelInfo, PairEntry, PromptEntry, ResultWriter, RunInfo, SetEntry, Settings,
     Timings,
@@ -70,11 +71,11 @@ pub(crate) fn prompt(positions: usize) -> Prompt {
 }
 
 fn decomposed_of(set: &SetAttributions<f32>) -> BTreeSet<Layer> {
-    set.nodes.keys().copied().filter(|layer| matches!(layer, Layer::Linear { .. })).collect()
+    set.nodes.keys().copied().filter(|layer| layer.is_linear()).collect()
 }
 
 pub(crate) fn positions(set: &SetAttributions<f32>) -> usize {
-    set.nodes[&Layer::Wte].alive.positions()
+    set.nodes[&Layer::wte()].alive.positions()
 }
 
 /// Sets as they are read from one result, without the detour over files.
@@ -147,8 +148,8 @@ pub(crate) fn set(
     };
     let wte = Arc::new(AliveEntries::every_position(positions));
     let empty = LayerNodes { alive: Arc::clone(&wte), original: wte, importance: vec![], activation: vec![] };
-    let mut nodes = BTreeMap::from([(Layer::Wte, empty)]);
-    for layer in decomposed.iter().copied().chain([Layer::Output]) {
+    let mut nodes = BTreeMap::from([(Layer::wte(), empty)]);
+    for layer in decomposed.iter().copied().chain([Layer::output()]) {
         let (alive, original) = (collect(layer, &mut alive), collect(layer, &mut original));
         // Different in every set, as its name is.
         let shift = name.len() as f32;
@@ -156,7 +157,7 @@ pub(crate) fn set(
         let activation = (0..alive.len()).map(|row| row as f32 - 2.0 * shift).collect();
         nodes.insert(layer, LayerNodes { alive, original, importance, activation });
     }
-    let pairs = pair_table(1, decomposed).into_iter().map(|pair| {
+    let pairs = pair_table(&published_blocks(1), decomposed).into_iter().map(|pair| {
         let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
         let mut attribution = PairAttribution {
             values: Vec::new(),
@@ -179,8 +180,13 @@ pub(crate) fn set(
     SetAttributions { name: name.to_owned(), nodes, pairs, output_probs: vec![], borderline: vec![] }
 }
 
-pub(crate) const C_FC: Layer = Layer::Linear { block: 0, projection: Projection::CFc };
-pub(crate) const DOWN: Layer = Layer::Linear { block: 0, projection: Projection::DownProj };
+pub(crate) fn c_fc() -> Layer {
+    Layer::published(0, Role::MlpUp)
+}
+
+pub(crate) fn down() -> Layer {
+    Layer::published(0, Role::MlpDown)
+}
 
 pub(crate) fn at(layer: Layer, position: u32, component: u32) -> Entry {
     Entry { layer, position, component }
@@ -191,10 +197,10 @@ pub(crate) fn at(layer: Layer, position: u32, component: u32) -> Entry {
 pub(crate) fn small(name: &str, alive: &[Entry], edges: &[(Entry, Entry, f32)]) -> Case {
     let value =
         |source, target| edges.iter().find(|edge| (edge.0, edge.1) == (source, target)).map_or(0.0, |edge| edge.2);
-    let set = set(name, 1, &BTreeSet::from([C_FC, DOWN]), |entry| alive.contains(&entry), |_| false, value);
+    let set = set(name, 1, &BTreeSet::from([c_fc(), down()]), |entry| alive.contains(&entry), |_| false, value);
     let given = |edge: &&(Entry, Entry, f32)| {
         set.pairs.iter().any(|pair| (pair.pair.source, pair.pair.target) == (edge.0.layer, edge.1.layer))
-            && (edge.0.layer == Layer::Wte || alive.contains(&edge.0))
+            && (edge.0.layer.is_embedding() || alive.contains(&edge.0))
             && alive.contains(&edge.1)
     };
     assert_eq!(edges.iter().filter(given).count(), edges.len(), "an edge that the nodes do not allow");
@@ -221,8 +227,7 @@ pub(crate) fn cases() -> impl Strategy<Value = Vec<Case>> {
         prop::option::weighted(0.8, 0_u8..4),
     );
     (1_usize..4, prop::collection::vec(one_set, 2..6)).prop_map(|(positions, sets)| {
-        let decomposed: BTreeSet<Layer> =
-            Projection::ALL.iter().map(|&projection| Layer::linear(0, projection)).collect();
+        let decomposed: BTreeSet<Layer> = published_blocks(1).into_iter().collect();
         let case = |(place, sampled): (usize, Sampled)| {
             let (density, flags, values, coefficient) = sampled;
             let mut flags = flags.into_iter().cycle();

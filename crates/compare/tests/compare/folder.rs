@@ -5,7 +5,6 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use tributary_compare::{Alignment, CONSENSUS_METHOD, CONSENSUS_SETS, Comparison, ComparisonOptions, Consensus, open};
-use tributary_engine::Layer;
 use tributary_graph::Graph;
 use tributary_results::{ResultError, ResultFolder, Settings};
 
@@ -83,7 +82,7 @@ proptest! {
         for (token, string) in &ours.output_tokens {
             prop_assert_eq!(Some(string), theirs.output_tokens.get(token));
         }
-        let is_output = |node: &&tributary_compare::ConsensusNode| node.node.layer == Layer::Output;
+        let is_output = |node: &&tributary_compare::ConsensusNode| node.node.layer.is_output();
         for node in consensus.nodes.iter().filter(is_output) {
             let token = node.node.component;
             prop_assert_eq!(ours.output_tokens.get(&token), theirs.output_tokens.get(&token));

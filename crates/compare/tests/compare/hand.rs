@@ -1,25 +1,25 @@
 //! Small cases computed by hand.
 
 use tributary_compare::{Alignment, CompareError, Comparison, ComparisonOptions, Consensus};
-use tributary_engine::Layer::{Output, Wte};
 use tributary_graph::Entry;
+use tributary_model::Layer;
 
-use crate::case::{C_FC, Case, DOWN, at, compared, small};
+use crate::case::{Case, at, c_fc, compared, down, small};
 
 fn wte() -> Entry {
-    at(Wte, 0, 0)
+    at(Layer::wte(), 0, 0)
 }
 
 fn c_fc(component: u32) -> Entry {
-    at(C_FC, 0, component)
+    at(c_fc(), 0, component)
 }
 
 fn down(component: u32) -> Entry {
-    at(DOWN, 0, component)
+    at(down(), 0, component)
 }
 
 fn token(component: u32) -> Entry {
-    at(Output, 0, component)
+    at(Layer::output(), 0, component)
 }
 
 /// Attributions of the edges that two sets share: 1 and 2, -2 and 2, 3 and 5, -3 and -1, 4 and 4.
@@ -66,11 +66,11 @@ fn counts() {
     assert_eq!((&edges.counts, edges.union, edges.intersection), (&vec![6, 6, 1], 7, 1));
     assert_eq!(edges.in_exactly, [2, 4, 1]);
     let of_layer = |layer| comparison.nodes.layers.iter().find(|found| found.layer == layer).unwrap();
-    let c_fc = &of_layer(C_FC).overlap;
+    let c_fc = &of_layer(c_fc()).overlap;
     assert_eq!((&c_fc.counts, c_fc.union, c_fc.intersection), (&vec![2, 3, 1], 3, 1));
     // 2/3, 1/2 and 1/3.
     assert!((c_fc.mean_jaccard - 0.5).abs() < 1e-15);
-    let down = &of_layer(DOWN).overlap;
+    let down = &of_layer(down()).overlap;
     assert_eq!((&down.counts, down.union, down.intersection), (&vec![1, 1, 0], 1, 0));
     assert!((down.mean_jaccard - 1.0 / 3.0).abs() < 1e-15);
     let pairs: Vec<(String, Vec<usize>)> = comparison

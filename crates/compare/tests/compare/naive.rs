@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tributary_engine::SetAttributions;
 use tributary_graph::Entry;
+use tributary_model::SetAttributions;
 
 /// What a set has, and how much each weighs, with its sign.
 pub(crate) type Has<K> = BTreeMap<K, f64>;

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use tributary_compare::{Alignment, CompareError, ComparedSet, open};
-use tributary_engine::Prompt;
+use tributary_model::Prompt;
 use tributary_results::{ModelInfo, ResultFolder};
 
-use crate::case::{C_FC, Case, at, prompt, settings, small, write};
+use crate::case::{Case, at, c_fc, prompt, settings, small, write};
 
 fn set(name: &str) -> Case {
-    small(name, &[at(C_FC, 0, 1)], &[])
+    small(name, &[at(c_fc(), 0, 1)], &[])
 }
 
 fn on(token: u32) -> Prompt {

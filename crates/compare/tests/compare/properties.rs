@@ -187,7 +187,7 @@ proptest! {
             let importances = naive::having(&nodes, &node.node);
             prop_assert_eq!(node.sets, importances.len());
             prop_assert!(near(node.importance, importances.iter().sum::<f64>() / importances.len() as f64));
-            let value = |value: fn(&tributary_engine::LayerNodes<f32>) -> &[f32]| {
+            let value = |value: fn(&tributary_model::LayerNodes<f32>) -> &[f32]| {
                 let at = |case: &Case| {
                     let of_layer = &case.set.nodes[&node.node.layer];
                     let row = of_layer.alive.row_of(node.node.position as usize, node.node.component as usize)?;

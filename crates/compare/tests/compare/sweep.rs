@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::json;
 use tributary_compare::{Comparison, ComparisonOptions, Course, LastAlive, Sweep};
-use tributary_engine::Layer::Wte;
 use tributary_graph::Entry;
+use tributary_model::Layer;
 
-use crate::case::{C_FC, Case, DOWN, at, cases, compared, small};
+use crate::case::{Case, at, c_fc, cases, compared, down, small};
 use crate::naive::{self, Has};
 
 fn sweep(cases: &[Case], top: Option<usize>) -> Option<Sweep> {
@@ -18,12 +18,13 @@ fn sweep(cases: &[Case], top: Option<usize>) -> Option<Sweep> {
 
 #[test]
 fn deaths_by_hand() {
-    let (wte, a, b, c, d) = (at(Wte, 0, 0), at(C_FC, 0, 0), at(C_FC, 0, 1), at(C_FC, 0, 2), at(DOWN, 0, 0));
+    let (wte, a, b, c, d) =
+        (at(Layer::wte(), 0, 0), at(c_fc(), 0, 0), at(c_fc(), 0, 1), at(c_fc(), 0, 2), at(down(), 0, 0));
     let cases = [
         // Not in the order of their coefficients, and one without.
         small("coeff_3", &[a, c], &[(wte, a, 1.0)]),
         small("coeff_2-seed_0", &[a, b], &[(wte, b, -5.0)]),
-        small("model", &[d, at(DOWN, 0, 2)], &[]),
+        small("model", &[d, at(down(), 0, 2)], &[]),
         small("coeff_1", &[a, b, c], &[(wte, a, 1.0), (wte, b, 9.0), (wte, c, 0.5)]),
         small("coeff_2-seed_1", &[a, b, d], &[(wte, b, 3.0), (a, d, 2.0)]),
     ];
@@ -54,7 +55,7 @@ fn deaths_by_hand() {
         nodes.strongest_survivors.iter().map(last).collect::<Vec<_>>(),
         [(wte, 1.0, 1.0, false), (a, 1.0, 1.0, false)]
     );
-    let c_fc = sweep.nodes.layers.iter().find(|course| course.layer == C_FC).unwrap();
+    let c_fc = sweep.nodes.layers.iter().find(|course| course.layer == c_fc()).unwrap();
     assert_eq!((&c_fc.alive[..], &c_fc.died[..]), (&[3, 2, 2][..], &[0, 0, 1][..]));
     let edges = &sweep.edges.course;
     let counts: Vec<_> =

@@ -15,21 +15,22 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::{AliveEntries, Layer, Pair, Role};
 
 use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries};
+use crate::EngineError;
 use crate::forward::Heads;
-use crate::{EngineError, Layer, Pair, Projection};
 
 pub(super) fn attribute<B: AttributionBackend>(
     context: &Context<'_, B>,
     block: usize,
     edges: &mut Edges<'_, '_, B::Element>,
 ) -> Result<(), EngineError> {
-    let at = |projection| Layer::linear(block, projection);
+    let at = |role| context.model.architecture.layer(block, role);
     let is_dead = |entries: &LayerEntries<'_, B::Element>| entries.alive.iter().all(|set| set.is_empty());
-    let to = &context.targets[&at(Projection::O)];
-    let from = [Projection::Q, Projection::K, Projection::V].map(|source| &context.sources[&at(source)]);
+    let to = &context.targets[&at(Role::AttentionOutput)];
+    let from = [Role::Query, Role::Key, Role::Value].map(|source| &context.sources[&at(source)]);
     if is_dead(to) || from.iter().all(|from| is_dead(from)) {
         return Ok(());
     }
@@ -94,11 +95,11 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
     fn new(context: &'a Context<'a, B>, block: usize) -> Result<Self, BackendError> {
         let Context { model, forward, targets, .. } = context;
         let (b, architecture) = (&model.backend, &model.architecture);
-        let (n_heads, d_head) = (architecture.n_heads, architecture.d_head());
-        let output = |projection| &forward.layers[&Layer::linear(block, projection)].output;
-        let (q, k, v) = (output(Projection::Q), output(Projection::K), output(Projection::V));
+        let (n_heads, d_head) = (architecture.n_heads, architecture.d_head);
+        let output = |role| &forward.layers[&architecture.layer(block, role)].output;
+        let (q, k, v) = (output(Role::Query), output(Role::Key), output(Role::Value));
         let heads = Heads::new(model, &forward.sequence, q, k, v)?;
-        let target = Layer::linear(block, Projection::O);
+        let target = architecture.layer(block, Role::AttentionOutput);
         let support = targets[&target].components.len();
         let readers = b.reshape(&forward.layers[&target].v, &[n_heads, d_head, support])?;
         let grouped =
@@ -125,35 +126,40 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         Ok(Self { context, block, queries, keys, d_head, readers, reads })
     }
 
-    /// Entries of a source projection.
-    fn source(&self, projection: Projection) -> &LayerEntries<'a, B::Element> {
-        &self.context.sources[&Layer::linear(self.block, projection)]
+    /// The layer of this block with a role.
+    fn layer(&self, role: Role) -> Layer {
+        self.context.model.architecture.layer(self.block, role)
+    }
+
+    /// Entries of the source with a role.
+    fn source(&self, role: Role) -> &LayerEntries<'a, B::Element> {
+        &self.context.sources[&self.layer(role)]
     }
 
     /// Entries of the output projection.
     fn target(&self) -> &LayerEntries<'a, B::Element> {
-        &self.context.targets[&Layer::linear(self.block, Projection::O)]
+        &self.context.targets[&self.layer(Role::AttentionOutput)]
     }
 
-    /// The pair of a source projection and the output projection.
-    fn pair(&self, source: Projection) -> Pair {
-        let at = |projection| Layer::linear(self.block, projection);
-        Pair { source: at(source), target: at(Projection::O), crosses_positions: source != Projection::Q }
+    /// The pair of the source with a role and the output projection.
+    fn pair(&self, source: Role) -> Pair {
+        let (from, to) = (self.layer(source), self.layer(Role::AttentionOutput));
+        Pair { source: from, target: to, crosses_positions: source != Role::Query }
     }
 
     /// Sets in which something is alive at both ends.
-    fn sets(&self, source: Projection) -> Vec<usize> {
+    fn sets(&self, source: Role) -> Vec<usize> {
         let (from, to) = (self.source(source), self.target());
         (0..to.alive.len()).filter(|&set| !from.alive[set].is_empty() && !to.alive[set].is_empty()).collect()
     }
 
-    /// Rows of `U` of everything alive in one set, `[rows, heads, d_head]`, `heads` being the projection's own number,
+    /// Rows of `U` of everything alive in one set, `[rows, heads, d_head]`, `heads` being the layer's own number,
     /// rotated to their positions.
-    fn rows(&self, projection: Projection, set: usize) -> Result<B::Tensor, BackendError> {
+    fn rows(&self, role: Role, set: usize) -> Result<B::Tensor, BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
-        let u = &forward.layers[&Layer::linear(self.block, projection)].u;
-        let from = self.source(projection);
+        let u = &forward.layers[&self.layer(role)].u;
+        let from = self.source(role);
         let places: Vec<usize> = from.places[set].iter().map(|&place| place as usize).collect();
         let positions: Vec<usize> = from.positions[set].iter().map(|&position| position as usize).collect();
         let rows = b.reshape(&b.select(u, 0, &places)?, &[places.len(), b.shape(u)[1] / self.d_head, self.d_head])?;
@@ -183,9 +189,9 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
     fn value_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
-        let (from, to, reads) = (self.source(Projection::V), self.target(), &self.reads);
+        let (from, to, reads) = (self.source(Role::Value), self.target(), &self.reads);
         let n_heads = reads.n_heads;
-        let u = &forward.layers[&Layer::linear(self.block, Projection::V)].u;
+        let u = &forward.layers[&self.layer(Role::Value)].u;
         let width = from.components.len();
         // <U_v, V_o> by head, of weights alone: [n_heads, target's support, source's support].
         let rows = b.reshape(u, &[width, b.shape(u)[1] / self.d_head, self.d_head])?;
@@ -195,10 +201,10 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         for (head, values) in virtual_weights.chunks_exact((reads.support * width).max(1)).enumerate() {
             interleave(&mut by_head, head, n_heads, values.iter().copied());
         }
-        for set in self.sets(Projection::V) {
+        for set in self.sets(Role::Value) {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
             let (positions, places, weight) = (&from.positions[set], &from.places[set], &from.weight[set]);
-            edges.put(&self.pair(Projection::V), set, alive, wanted, |s_out, values| {
+            edges.put(&self.pair(Role::Value), set, alive, wanted, |s_out, values| {
                 let sources = alive.rows_at(s_out).end;
                 // post * mask * p by head, for every source.
                 let mut weighted = vec![B::Element::default(); sources * n_heads];
@@ -222,14 +228,14 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
 
     fn key_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
         let b = &self.context.model.backend;
-        let (from, to, reads) = (self.source(Projection::K), self.target(), &self.reads);
+        let (from, to, reads) = (self.source(Role::Key), self.target(), &self.reads);
         let (n_heads, scale) = (reads.n_heads, self.scale());
-        let pair = self.pair(Projection::K);
-        for set in self.sets(Projection::K) {
+        let pair = self.pair(Role::Key);
+        for set in self.sets(Role::Key) {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
             let source_positions = &from.positions[set];
             let weight: Vec<B::Element> = from.weight[set].iter().map(|&weight| weight * scale).collect();
-            let rows = self.repeat_heads(&self.rows(Projection::K, set)?, 1)?;
+            let rows = self.repeat_heads(&self.rows(Role::Key, set)?, 1)?;
             let queries = self.of_set(&self.queries, set)?;
             for range in key_chunks(wanted, alive, n_heads) {
                 // Positions without a target need no scores.
@@ -278,13 +284,13 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
 
     fn query_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
         let b = &self.context.model.backend;
-        let (from, to, reads) = (self.source(Projection::Q), self.target(), &self.reads);
+        let (from, to, reads) = (self.source(Role::Query), self.target(), &self.reads);
         let (n_heads, d_head, scale) = (reads.n_heads, self.d_head, self.scale());
-        let pair = self.pair(Projection::Q);
-        for set in self.sets(Projection::Q) {
+        let pair = self.pair(Role::Query);
+        for set in self.sets(Role::Query) {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
             let weight = &from.weight[set];
-            let rows = b.download(&self.rows(Projection::Q, set)?)?;
+            let rows = b.download(&self.rows(Role::Query, set)?)?;
             let keys = self.of_set(&self.keys, set)?;
             for targets in target_chunks(wanted, alive, CHUNK / (n_heads * reads.positions)) {
                 let (Some(&first), Some(&last)) = (targets.first(), targets.last()) else { continue };
@@ -321,7 +327,11 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
 
 /// Target positions in ranges of at most [`CHUNK`] edges and as many scores of keys, at least one position each. Scores are
 /// those of every source up to the last position that has a target, for each head and position with a target.
-fn key_chunks(targets: &crate::AliveEntries, sources: &crate::AliveEntries, n_heads: usize) -> Vec<Range<usize>> {
+fn key_chunks(
+    targets: &tributary_model::AliveEntries,
+    sources: &tributary_model::AliveEntries,
+    n_heads: usize,
+) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let (mut start, mut positions, mut edges) = (0, 0, 0);
     for s_out in 0..targets.positions() {
@@ -343,7 +353,11 @@ fn key_chunks(targets: &crate::AliveEntries, sources: &crate::AliveEntries, n_he
 
 /// Rows of the targets at positions where a source is alive, in groups of about `at_once`; those of a position stay
 /// together.
-fn target_chunks(targets: &crate::AliveEntries, sources: &crate::AliveEntries, at_once: usize) -> Vec<Vec<usize>> {
+fn target_chunks(
+    targets: &tributary_model::AliveEntries,
+    sources: &tributary_model::AliveEntries,
+    at_once: usize,
+) -> Vec<Vec<usize>> {
     let mut chunks = vec![Vec::new()];
     for position in (0..targets.positions()).filter(|&position| !sources.rows_at(position).is_empty()) {
         let rows = targets.rows_at(position);
@@ -364,7 +378,7 @@ fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::AliveEntries;
+    use tributary_model::AliveEntries;
 
     /// One target at the last position alone, and sources everywhere: few edges, for which few scores are held.
     #[test]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, Element};
+use tributary_model::{AliveEntries, CiSet, Layer, Pair, component_union, source_rows};
 
 use crate::batch::Batch;
 use crate::masked::MaskedForward;
 use crate::sink::Emit;
 use crate::support::Places;
-use crate::{AliveEntries, EngineError, Layer, Model, Pair, component_union, source_rows};
+use crate::{EngineError, Model};
 
 /// Values that are computed before they are handed on: bounds what is held of a large pair.
 pub(crate) const CHUNK: usize = 1 << 21;
@@ -54,24 +55,17 @@ impl<'a, E: Element> LayerEntries<'a, E> {
         };
         let places = of_rows(&|(_, component)| place.of(component));
         let positions = of_rows(&|(position, _)| position);
-        let weight = match layer {
-            Layer::Linear { .. } => batch.sets().iter().zip(entries).zip(&pre).map(|((set, entries), pre)| {
-                let ci = &set.layers[&layer];
-                let mask = |(s, c): (usize, usize)| E::from_f32(ci.values[s * ci.components + c]);
-                entries.iter().zip(pre).map(|(entry, &pre)| pre * mask(entry)).collect()
-            }),
-            Layer::Wte | Layer::Output => {
-                return Self {
-                    alive: entries,
-                    components,
-                    places,
-                    positions,
-                    weight: vec![Vec::new(); entries.len()],
-                    pre,
-                };
-            }
+        let of_set = |((set, entries), pre): ((&&CiSet, &Arc<AliveEntries>), &Vec<E>)| -> Vec<E> {
+            let ci = &set.layers[&layer];
+            let mask = |(s, c): (usize, usize)| E::from_f32(ci.values[s * ci.components + c]);
+            entries.iter().zip(pre).map(|(entry, &pre)| pre * mask(entry)).collect()
         };
-        Self { alive: entries, components, places, positions, weight: weight.collect(), pre }
+        let weight = if layer.is_linear() {
+            batch.sets().iter().zip(entries).zip(&pre).map(of_set).collect()
+        } else {
+            vec![Vec::new(); entries.len()]
+        };
+        Self { alive: entries, components, places, positions, weight, pre }
     }
 }
 

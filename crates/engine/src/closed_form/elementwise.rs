@@ -9,10 +9,11 @@
 use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError, Unary};
+use tributary_model::{AliveEntries, Layer, Pair};
 
 use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries, chunks};
-use crate::{AliveEntries, EngineError, Layer, Pair};
+use crate::EngineError;
 
 /// Elements of the operands that are multiplied at once: on a CPU as many as its caches hold, elsewhere the more the
 /// better.

@@ -10,11 +10,12 @@
 //! where LayerNorm takes the mean of `u` off first. `<u, g>` is made of weights alone.
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::{Layer, Pair};
 
 use super::Context;
 use super::edges::{Edges, LayerEntries};
+use crate::EngineError;
 use crate::model::NormTensors;
-use crate::{EngineError, Layer, Pair};
 
 /// The residual stream as it grows, and who wrote to it.
 pub(super) struct ResidualReads<'a, B: AttributionBackend> {
@@ -139,11 +140,11 @@ impl<E: Element> EmbeddingRead<'_, E> {
         virtual_weights: &[E],
         edges: &mut Edges<'_, '_, E>,
     ) -> Result<(), EngineError> {
-        let pair = Pair { source: Layer::Wte, target: target.layer, crosses_positions: false };
+        let pair = Pair { source: Layer::wte(), target: target.layer, crosses_positions: false };
         let width = target.entries.components.len();
         for (set, alive) in target.entries.alive.iter().enumerate() {
             let (places, through) = (&target.entries.places[set], &target.against_x[set]);
-            let source = &context.sources[&Layer::Wte].alive[set];
+            let source = &context.sources[&Layer::wte()].alive[set];
             edges.put(&pair, set, source, alive, |position, values| {
                 let at = set * alive.positions() + position;
                 let inverse = E::from_f64(self.inverse[at]);

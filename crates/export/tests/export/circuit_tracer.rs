@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tributary_engine::Layer;
 use tributary_export::{
     CIRCUIT_TRACER_SCHEMA, ExportedSet, Format, LeftOut, MANY_LINKS, METADATA_FILE, OutputPosition, Pruning, Warning,
 };
 use tributary_graph::{Entry, Graph, Influence, Pruned};
+use tributary_model::{Layer, Role};
 use tributary_results::SetEntry;
 
 use crate::results::{NASTY, Written, cases};
@@ -96,13 +96,13 @@ fn assert_nodes(read: &Value, written: &Written, set: &SetEntry, graph: &Graph) 
         let activation = node.activation.filter(|activation| activation.is_finite());
         assert_eq!(row.get("activation").map(|value| value.as_f64().unwrap() as f32), activation);
         let component = u64::from(entry.component);
-        match entry.layer {
-            Layer::Wte => {
+        match entry.layer.role() {
+            Role::Embedding => {
                 let token = prompt.tokens[entry.position as usize];
                 assert_eq!(text(row, "node_id"), format!("E_{token}_{}", entry.position));
                 assert_eq!((text(row, "feature_type"), &row["feature"]), ("embedding", &json!(token)));
             }
-            Layer::Output => {
+            Role::Output => {
                 assert_eq!((text(row, "feature_type"), &row["feature"]), ("logit", &json!(component)));
                 // As the viewer cuts it.
                 let clerp = text(row, "clerp");
@@ -122,7 +122,7 @@ fn assert_nodes(read: &Value, written: &Written, set: &SetEntry, graph: &Graph) 
                     assert_eq!(row["is_target_logit"], json!(false));
                 }
             }
-            layer @ Layer::Linear { .. } => {
+            _ => {
                 assert_eq!(text(row, "feature_type"), "cross layer transcoder");
                 // Taken apart as the viewer does, in f64.
                 let z = row["feature"].as_f64().unwrap();
@@ -152,7 +152,7 @@ fn entry(id: &str, layers: &[Layer]) -> Entry {
     let [layer, feature, position] = parts[..] else { panic!("{id} has not three parts") };
     let position = position.parse().unwrap();
     match layer {
-        "E" => Entry { layer: Layer::Wte, position, component: 0 },
+        "E" => Entry { layer: Layer::wte(), position, component: 0 },
         number => {
             Entry { layer: layers[number.parse::<usize>().unwrap()], position, component: feature.parse().unwrap() }
         }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 
 use roxmltree::{Document, Node};
-use tributary_engine::Layer;
 use tributary_export::Format;
 
 use crate::results::{assert_counts, cases};
@@ -55,7 +54,7 @@ fn graphml_reads_back_as_the_graph() {
                 assert_eq!(place, expected);
                 assert_eq!(element.attribute("id").unwrap(), expected.join(":"));
                 assert_eq!(data["node_position_token"], shown(&prompt.token_strings[entry.position as usize]));
-                let token = (entry.layer == Layer::Output).then(|| shown(&manifest.output_token(entry.component)));
+                let token = (entry.layer.is_output()).then(|| shown(&manifest.output_token(entry.component)));
                 assert_eq!(data.get("node_output_token").copied(), token.as_deref());
                 assert_eq!(data["node_importance"].parse(), Ok(node.importance));
                 let numbers = [

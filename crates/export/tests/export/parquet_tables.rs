@@ -6,7 +6,6 @@ use std::path::Path;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
-use tributary_engine::Layer;
 use tributary_export::Format;
 use tributary_graph::Entry;
 
@@ -74,7 +73,7 @@ fn tables_read_back_as_the_graph() {
                 assert_eq!(fields[8].1, &importance);
                 let prompt = &manifest.prompts[set.prompt];
                 assert_eq!(text(fields[9].1), prompt.token_strings[entry.position as usize]);
-                let token = (entry.layer == Layer::Output).then(|| manifest.output_token(entry.component));
+                let token = (entry.layer.is_output()).then(|| manifest.output_token(entry.component));
                 assert_eq!(fields[10].1, &token.map_or(Field::Null, Field::Str));
             }
         }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tributary_engine::{
-    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Projection, Prompt, edge_count, pair_table,
-};
 use tributary_export::{ExportError, Exported, Format, export};
 use tributary_graph::Graph;
+use tributary_model::{
+    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prompt, Role, edge_count, pair_table, published_blocks,
+};
 use tributary_results::{ResultFolder, ResultWriter, SetEntry};
 
 use crate::random::Results;
@@ -70,7 +70,7 @@ impl Written {
         }
         let (empty, _) = results.sets.last_mut().unwrap();
         for (layer, nodes) in &mut empty.nodes {
-            if *layer != Layer::Wte {
+            if !layer.is_embedding() {
                 let none = AliveEntries::collect(nodes.alive.positions(), 1, |_, _| false);
                 nodes.alive = none.into();
                 nodes.importance.clear();
@@ -96,13 +96,13 @@ impl Written {
     /// its own.
     pub(crate) fn full(components: usize) -> Self {
         let mut results = Results::random(1);
-        let decomposed = [Layer::linear(0, Projection::CFc), Layer::linear(0, Projection::DownProj)];
+        let decomposed = [Layer::published(0, Role::MlpUp), Layer::published(0, Role::MlpDown)];
         results.model.n_blocks = 1;
         results.model.components = decomposed.map(|layer| (layer, components)).into();
         let (mut set, _) = results.sets.swap_remove(0);
         let of_layer = |(layer, components)| {
-            let alive = Arc::new(AliveEntries::collect(1, components, |_, _| layer != Layer::Output));
-            let numbers = if layer == Layer::Wte { vec![] } else { vec![0.5; alive.len()] };
+            let alive = Arc::new(AliveEntries::collect(1, components, |_, _| !layer.is_output()));
+            let numbers = if layer.is_embedding() { vec![] } else { vec![0.5; alive.len()] };
             let (importance, activation, original) = (numbers.clone(), numbers, Arc::clone(&alive));
             (layer, LayerNodes { alive, original, importance, activation })
         };
@@ -121,7 +121,7 @@ impl Written {
                 pair,
             }
         };
-        set.pairs = pair_table(1, &decomposed.into()).into_iter().map(&mut attribution).collect();
+        set.pairs = pair_table(&published_blocks(1), &decomposed.into()).into_iter().map(&mut attribution).collect();
         set.output_probs = vec![0.0; results.model.vocab];
         set.borderline.clear();
         let prompt = Prompt { text: "a".to_owned(), tokens: vec![0], token_strings: vec!["a".to_owned()] };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use tributary_engine::{
-    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Projection, Prompt, SetAttributions, edge_count, pair_table,
-};
 use tributary_graph::{Entry, Graph};
+use tributary_model::{
+    AliveEntries, LayerNodes, Pair, PairAttribution, Prompt, Role, SetAttributions, edge_count, pair_table,
+    published_blocks,
+};
 use tributary_results::{ModelInfo, ResultFolder, ResultWriter, RunInfo, Settings, Timings};
 
 /// Texts that break pages which take them for markup, or cannot be seen.
@@ -116,13 +117,13 @@ fn heavy(random: &mut Rng) -> f32 {
 }
 
 fn model(n_blocks: usize, components: usize, vocab: usize) -> ModelInfo {
-    let layers = (0..n_blocks).flat_map(|block| Projection::ALL.map(|projection| Layer::linear(block, projection)));
+    let layers = published_blocks(n_blocks).into_iter();
     let (class, fingerprint) = ("GPT2Simple".to_owned(), "0".repeat(64));
     ModelInfo { class, fingerprint, n_blocks, vocab, components: layers.map(|layer| (layer, components)).collect() }
 }
 
 fn pairs(model: &ModelInfo) -> Vec<Pair> {
-    pair_table(model.n_blocks, &model.components.keys().copied().collect::<BTreeSet<_>>())
+    pair_table(&published_blocks(model.n_blocks), &model.components.keys().copied().collect::<BTreeSet<_>>())
 }
 
 fn prompt(token_strings: &[&str], text: &str) -> Prompt {
@@ -146,15 +147,15 @@ fn set(
     for (layer, components) in model.node_layers() {
         let every = Arc::new(AliveEntries::every_position(positions));
         let mut entries = |density: f32| {
-            let density = if layer == Layer::Output { density * 0.2 } else { density };
+            let density = if layer.is_output() { density * 0.2 } else { density };
             let alive: Vec<bool> = (0..positions * components).map(|_| random.f32() < density).collect();
             Arc::new(AliveEntries::collect(positions, components, |s, c| alive[s * components + c]))
         };
-        let (alive, original) = match layer {
-            Layer::Wte => (Arc::clone(&every), every),
+        let (alive, original) = match layer.role() {
+            Role::Embedding => (Arc::clone(&every), every),
             _ => (entries(density), entries(density.max(0.3))),
         };
-        let carried = if layer == Layer::Wte { 0 } else { alive.len() };
+        let carried = if layer.is_embedding() { 0 } else { alive.len() };
         let importance = (0..carried).map(|_| random.f32()).collect();
         let activation = (0..carried).map(|_| heavy(random)).collect();
         nodes.insert(layer, LayerNodes { alive, original, importance, activation });

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use tributary_engine::{
-    AliveEntries, Borderline, Layer, LayerNodes, Pair, PairAttribution, Projection, Prompt, SetAttributions,
-    edge_count, pair_table,
+use tributary_model::{
+    AliveEntries, Borderline, Layer, LayerNodes, Pair, PairAttribution, Prompt, SetAttributions, edge_count,
+    pair_table, published_blocks,
 };
 use tributary_results::{Manifest, ModelInfo, ResultError, ResultWriter, RunInfo, Settings, Timings};
 
@@ -24,12 +24,12 @@ impl Results {
     pub(crate) fn random(seed: u64) -> Self {
         let mut random = Random(seed);
         let n_blocks = 1 + random.below(2);
-        let linear = (0..n_blocks).flat_map(|block| Projection::ALL.map(|projection| Layer::linear(block, projection)));
+        let linear = published_blocks(n_blocks).into_iter();
         let decomposed: BTreeSet<Layer> = linear.filter(|_| random.below(4) > 0).collect();
         let components = decomposed.iter().map(|&layer| (layer, 1 + random.below(5))).collect();
         let (class, fingerprint) = ("GPT2Simple".to_owned(), format!("{seed:064x}"));
         let model = ModelInfo { class, fingerprint, n_blocks, vocab: 1 + random.below(7), components };
-        let pairs = pair_table(n_blocks, &decomposed);
+        let pairs = pair_table(&published_blocks(n_blocks), &decomposed);
         let prompts: Vec<Prompt> = (0..2).map(|number| random.prompt(number, model.vocab)).collect();
         let sets = (0..=random.below(4))
             .map(|number| {
@@ -110,7 +110,7 @@ impl Random {
     fn set(&mut self, name: String, model: &ModelInfo, pairs: &[Pair], positions: usize) -> SetAttributions<f32> {
         let mut nodes = BTreeMap::new();
         for (layer, components) in model.node_layers() {
-            let (alive, original, carried) = if layer == Layer::Wte {
+            let (alive, original, carried) = if layer.is_embedding() {
                 let every = Arc::new(AliveEntries::every_position(positions));
                 (Arc::clone(&every), every, 0)
             } else {
@@ -137,7 +137,7 @@ impl Random {
             })
             .collect();
         let near = |layer, component| Borderline { layer, position: 0, component, importance: 0.1 };
-        let borderline = (0..self.below(3)).map(|token| near(Layer::Output, token)).collect();
+        let borderline = (0..self.below(3)).map(|token| near(Layer::output(), token)).collect();
         SetAttributions { name, nodes, pairs, output_probs: self.numbers(positions * model.vocab), borderline }
     }
 }

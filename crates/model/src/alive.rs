@@ -44,7 +44,7 @@ impl AliveEntries {
     /// # Panics
     ///
     /// When there are more than `u32::MAX`.
-    pub(crate) fn from_positions(positions: impl Iterator<Item = impl Iterator<Item = usize>>) -> Self {
+    pub fn from_positions(positions: impl Iterator<Item = impl Iterator<Item = usize>>) -> Self {
         let mut entries = Self { starts: vec![0], components: Vec::new() };
         positions.for_each(|components| entries.push_position(components));
         entries

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{AliveEntries, Borderline, CausalImportances, Layer, Pair};
+use crate::{AliveEntries, CausalImportances, Layer, Pair};
 
 /// The attribution graph of one CI set.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,19 @@ pub struct SetAttributions<E> {
     pub output_probs: Vec<E>,
     /// Entries, alive or not, so near a threshold that rounding decides.
     pub borderline: Vec<Borderline>,
+}
+
+/// An entry, alive or not, whose importance lies so near to its threshold that rounding decides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Borderline {
+    /// Its layer.
+    pub layer: Layer,
+    /// Its position.
+    pub position: usize,
+    /// Its component; the token for `output`.
+    pub component: usize,
+    /// Its causal importance or probability.
+    pub importance: f64,
 }
 
 /// The nodes of one layer in one set.
@@ -53,7 +66,7 @@ pub struct PairAttribution<E> {
     pub original_source: Arc<AliveEntries>,
     /// Originally alive entries of the target layer.
     pub original_target: Arc<AliveEntries>,
-    /// The attributions. Empty at the [beginning](crate::Sink::begin) of a set.
+    /// The attributions. Empty until they are computed.
     pub values: Vec<E>,
 }
 

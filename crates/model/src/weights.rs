@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Architecture, Layer};
+use crate::{Architecture, Layer, Sigmoid};
 
 /// A dense array in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,20 +71,6 @@ pub enum CiInput {
     /// `mlp`: one network per component, over the component's own activation. Weights `[C, in, out]` with `in` = 1 for
     /// the first, biases `[C, out]`.
     Activation,
-}
-
-/// How the last layer of a causal-importance function becomes a causal importance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sigmoid {
-    /// `leaky_hard`, `hard`: `clamp(x, 0, 1)`. (They differ in their gradients only, which are not used here.)
-    Hard,
-    /// `normal`: `1 / (1 + e^-x)`.
-    Normal,
-    /// `upper_leaky_hard`: 0 below 0, `x` up to 1, `1 + 0.01 (x - 1)` above.
-    UpperLeakyHard,
-    /// `swish_hard`: `1/2 + (x' - 1/2) s(-10 (x' - 1/2)) - x' s(10 x') + (x' + 1/2) s(10 (x' + 1/2)) - x' s(-10 x')`
-    /// with `x' = x - 1/2` and `s` the logistic function.
-    SwishHard,
 }
 
 /// A causal-importance function: linear layers with GELU (erf) between them, then a sigmoid.

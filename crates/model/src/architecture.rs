@@ -1,6 +1,6 @@
-//! Shape of a transformer of the `GPT2Simple` / `LlamaSimpleMLP` family.
+//! Shape of a transformer.
 
-use crate::{Layer, Projection};
+use crate::{Layer, Role};
 
 /// How the residual stream is normalised before it is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +32,19 @@ pub enum PositionEncoding {
     },
 }
 
+/// A linear layer of the target model: `[.., d_in] -> [.., d_out]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearLayer {
+    /// Which layer.
+    pub layer: Layer,
+    /// Width of its input.
+    pub d_in: usize,
+    /// Width of its output.
+    pub d_out: usize,
+    /// Whether a bias is added to its output.
+    pub has_bias: bool,
+}
+
 /// Shape of a model: everything about it but its numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
@@ -45,6 +58,8 @@ pub struct Architecture {
     pub n_heads: usize,
     /// Number of key and value heads; divides `n_heads`, and query head `h` reads kv head `h / (n_heads / n_kv_heads)`.
     pub n_kv_heads: usize,
+    /// Width of one attention head.
+    pub d_head: usize,
     /// Width of the hidden layer of the MLPs.
     pub d_mlp: usize,
     /// Number of tokens in the vocabulary.
@@ -55,27 +70,28 @@ pub struct Architecture {
     pub norm: Norm,
     /// How positions enter.
     pub position_encoding: PositionEncoding,
+    /// The linear layers in the order data flows, by the names of the model's class.
+    pub linear: Vec<LinearLayer>,
 }
 
 impl Architecture {
-    /// Width of one attention head.
-    pub fn d_head(&self) -> usize {
-        self.d_model / self.n_heads
-    }
-
-    /// Input and output width of a linear layer.
-    pub fn widths(&self, projection: Projection) -> (usize, usize) {
-        let kv = self.n_kv_heads * self.d_head();
-        match projection {
-            Projection::Q | Projection::O => (self.d_model, self.d_model),
-            Projection::K | Projection::V => (self.d_model, kv),
-            Projection::CFc => (self.d_model, self.d_mlp),
-            Projection::DownProj => (self.d_mlp, self.d_model),
-        }
-    }
-
     /// All linear layers in the order data flows.
-    pub fn linear_layers(&self) -> impl Iterator<Item = Layer> + use<> {
-        (0..self.n_blocks).flat_map(|block| Projection::ALL.map(|projection| Layer::linear(block, projection)))
+    pub fn linear_layers(&self) -> impl Iterator<Item = Layer> + '_ {
+        self.linear.iter().map(|linear| linear.layer)
+    }
+
+    /// A linear layer's widths and bias; `None` when the model has no such layer.
+    pub fn linear(&self, layer: Layer) -> Option<&LinearLayer> {
+        self.linear.iter().find(|linear| linear.layer == layer)
+    }
+
+    /// The layer of block `block` that has this role.
+    ///
+    /// # Panics
+    ///
+    /// When the block has none.
+    pub fn layer(&self, block: usize, role: Role) -> Layer {
+        let layer = self.linear_layers().find(|layer| layer.block() == Some(block) && layer.role() == role);
+        layer.unwrap_or_else(|| panic!("block {block} has no layer {role:?}"))
     }
 }

@@ -1,0 +1,38 @@
+//! The vocabulary that everything else speaks: a decomposed model's layers and numbers, CI sets, who is alive, which
+//! layers act on which, and the attributions of one set. Values only: nothing here computes or reads a file.
+//!
+//! ```
+//! use tributary_model::{Layer, Role};
+//!
+//! let layer: Layer = "h.0.attn.q_proj".parse()?;
+//! assert_eq!((layer.block(), layer.role()), (Some(0), Role::Query));
+//! assert!(Layer::wte() < layer && layer < Layer::output());
+//! # Ok::<(), tributary_model::UnknownLayer>(())
+//! ```
+
+mod alive;
+mod architecture;
+mod attribution;
+mod ci_set;
+mod layer;
+mod pair;
+mod published;
+mod sigmoid;
+mod thresholds;
+mod weights;
+
+pub use alive::{AliveEntries, component_union};
+pub use architecture::{Architecture, LinearLayer, Norm, PositionEncoding};
+pub use attribution::{
+    Borderline, DenseAttribution, LayerNodes, PairAttribution, SetAttributions, alive_components, edge_count,
+    source_rows,
+};
+pub use ci_set::{CausalImportances, CiSet, Prompt};
+pub use layer::{Layer, Role};
+pub use pair::{Pair, pair_table};
+pub use published::{Biases, UnknownLayer, published_blocks, published_layers};
+pub use sigmoid::Sigmoid;
+pub use thresholds::Thresholds;
+pub use weights::{
+    Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Weights,
+};

@@ -11,46 +11,15 @@ use std::sync::Arc;
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{AliveEntries, Pair, component_union, edge_count, source_rows};
 
-use crate::batch::Batch;
 use crate::batch_alive::BatchAlive;
-use crate::masked::MaskedForward;
+use crate::closed_form::Edges;
+use crate::recorded_pass::RecordedPass;
 use crate::segment::Segment;
-use crate::sink::Emit;
 use crate::support::Places;
-use crate::{EngineError, Model, Progress};
-
-/// Emits the values of every pair for every set, in the order of the pair table.
-pub(crate) fn attribute<B: AttributionBackend>(
-    model: &Model<B>,
-    batch: &Batch<'_>,
-    forward: &MaskedForward<B::Tensor>,
-    alive: &BatchAlive,
-    progress: &mut dyn FnMut(Progress),
-    emit: &mut Emit<'_, B::Element>,
-) -> Result<(), EngineError> {
-    // The pair table is ordered by target.
-    let targets: Vec<Target<'_>> =
-        model.pairs.chunk_by(|a, b| a.target == b.target).map(|pairs| Target::new(pairs, alive)).collect();
-    let passes = targets.iter().flat_map(|target| &target.groups).map(|group| group.slots).sum();
-    let mut done = 0;
-    let mut first_pair = 0;
-    for target in &targets {
-        let values = target.attribute(model, batch, forward, &mut || {
-            done += 1;
-            progress(Progress::Backward { done, passes });
-        })?;
-        for (pair, sets) in values.iter().enumerate() {
-            for (set, values) in sets.iter().enumerate() {
-                emit(first_pair + pair, set, values)?;
-            }
-        }
-        first_pair += values.len();
-    }
-    Ok(())
-}
+use crate::{EngineError, Model};
 
 /// A target layer with all its pairs, and the passes it takes.
-struct Target<'a> {
+pub(crate) struct Target<'a> {
     pairs: &'a [Pair],
     /// Wanted entries of the target layer per set, and of each pair's source: `[set]`, `[pair][set]`.
     entries: &'a [Arc<AliveEntries>],
@@ -67,7 +36,8 @@ struct PassGroup {
 }
 
 impl<'a> Target<'a> {
-    fn new(pairs: &'a [Pair], alive: &'a BatchAlive) -> Self {
+    /// The target of `pairs`, which all have the same.
+    pub(crate) fn new(pairs: &'a [Pair], alive: &'a BatchAlive) -> Self {
         let entries = alive.targets(pairs[0].target);
         let positions = entries[0].positions();
         let group = |positions: Range<usize>| {
@@ -83,12 +53,32 @@ impl<'a> Target<'a> {
         Self { pairs, entries, sources, groups }
     }
 
-    /// Values of each pair for each set: `[pair][set]`.
-    fn attribute<B: AttributionBackend>(
+    /// How many backward passes it takes.
+    pub(crate) fn passes(&self) -> usize {
+        self.groups.iter().map(|group| group.slots).sum()
+    }
+
+    /// Hands on the values of each pair for each set.
+    pub(crate) fn attribute<B: AttributionBackend>(
         &self,
         model: &Model<B>,
-        batch: &Batch<'_>,
-        forward: &MaskedForward<B::Tensor>,
+        forward: &RecordedPass<B::Tensor>,
+        edges: &mut Edges<'_, '_, B::Element>,
+        pass_done: &mut dyn FnMut(),
+    ) -> Result<(), EngineError> {
+        for (pair, sets) in self.pairs.iter().zip(self.values(model, forward, pass_done)?) {
+            for (set, values) in sets.iter().enumerate() {
+                edges.put_all(pair, set, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Values of each pair for each set: `[pair][set]`.
+    fn values<B: AttributionBackend>(
+        &self,
+        model: &Model<B>,
+        forward: &RecordedPass<B::Tensor>,
         pass_done: &mut dyn FnMut(),
     ) -> Result<Vec<Vec<Vec<B::Element>>>, BackendError> {
         let b = &model.backend;
@@ -106,7 +96,7 @@ impl<'a> Target<'a> {
             let segment = Segment::new(model, forward, sources, self.pairs[0].target, &union)?;
             let leaves = segment.leaves();
             for group in &self.groups {
-                let gathers = self.gathers(group, forward, batch.positions());
+                let gathers = self.gathers(group, forward);
                 for slot in 0..group.slots {
                     let cotangent = self.cotangent(b, group, slot, &union)?;
                     let gradients = b.vjp(&leaves, &cotangent, |leaves| segment.evaluate(leaves))?;
@@ -126,7 +116,8 @@ impl<'a> Target<'a> {
     }
 
     /// For each pair, the source entries that the passes of `group` reach.
-    fn gathers<T: Clone>(&self, group: &PassGroup, forward: &MaskedForward<T>, positions: usize) -> Vec<Gather> {
+    fn gathers<T: Clone>(&self, group: &PassGroup, forward: &RecordedPass<T>) -> Vec<Gather> {
+        let positions = self.entries[0].positions();
         let gather = |(pair, sources): (&Pair, &&[Arc<AliveEntries>])| {
             let components = forward.layers.get(&pair.source).map_or([0].as_slice(), |layer| &layer.components);
             let places = Places::new(components);

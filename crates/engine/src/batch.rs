@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{CiSet, Layer};
+use tributary_model::CiSet;
 
+use crate::EngineError;
 use crate::support::{SetSupports, Supports};
-use crate::{EngineError, Model};
 
 /// CI sets whose prompts have the same number of tokens, to be computed in one pass.
 pub(crate) struct Batch<'a> {
@@ -80,21 +79,5 @@ impl<'a> Batch<'a> {
 
     pub(crate) fn tokens(&self) -> Vec<&'a [u32]> {
         self.sets.iter().map(|set| set.prompt.tokens.as_slice()).collect()
-    }
-
-    /// Causal importances of some components of a layer, stacked to `[sets, positions, components]`.
-    pub(crate) fn mask<B: AttributionBackend>(
-        &self,
-        model: &Model<B>,
-        layer: Layer,
-        components: &[usize],
-    ) -> Result<B::Tensor, BackendError> {
-        let mut values = Vec::with_capacity(self.sets.len() * self.positions() * components.len());
-        for ci in self.sets.iter().map(|set| &set.layers[&layer]) {
-            for row in ci.values.chunks_exact(ci.components.max(1)) {
-                values.extend(components.iter().map(|&component| B::Element::from_f32(row[component])));
-            }
-        }
-        model.backend.upload(&values, &[self.sets.len(), self.positions(), components.len()])
     }
 }

@@ -1,8 +1,11 @@
 //! Whether sets fit the model, and results are numbers.
 
-use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{CiSet, Layer, Pair, Prompt};
+use std::collections::BTreeMap;
 
+use tributary_backend::{AttributionBackend, Element};
+use tributary_model::{CausalImportances, CiSet, Layer, Pair, Prompt};
+
+use crate::pass::Edit;
 use crate::{EngineError, Model};
 
 /// Whether a set fits the model and its prompt.
@@ -11,16 +14,42 @@ pub(crate) fn check_set<B: AttributionBackend>(model: &Model<B>, set: &CiSet) ->
     if let Err(problem) = check_tokens(model, &set.prompt) {
         return fail(problem);
     }
-    let positions = set.prompt.tokens.len();
-    if let Some(layer) = set.layers.keys().find(|layer| !model.component_counts.contains_key(layer)) {
-        return fail(format!("layer {layer} is not decomposed in this model"));
+    check_mask(model, &set.layers, set.prompt.tokens.len()).or_else(fail)
+}
+
+/// Whether values for every component of every decomposed layer at `positions` positions are just these; `Err` says why not.
+pub(crate) fn check_mask<B: AttributionBackend>(
+    model: &Model<B>,
+    layers: &BTreeMap<Layer, CausalImportances>,
+    positions: usize,
+) -> Result<(), String> {
+    if let Some(layer) = layers.keys().find(|layer| !model.component_counts.contains_key(layer)) {
+        return Err(format!("layer {layer} is not decomposed in this model"));
     }
     for (layer, &components) in &model.component_counts {
-        let Some(ci) = set.layers.get(layer) else { return fail(format!("layer {layer} is missing")) };
+        let Some(ci) = layers.get(layer) else { return Err(format!("layer {layer} is missing")) };
         if ci.components != components || ci.values.len() != positions * components {
             let found = format!("{} values of {} components", ci.values.len(), ci.components);
-            return fail(format!("layer {layer} has {found}, expected {positions} positions of {components}"));
+            return Err(format!("layer {layer} has {found}, expected {positions} positions of {components}"));
         }
+    }
+    Ok(())
+}
+
+/// Whether there is the activation that an edit sets; `Err` says why not.
+pub(crate) fn check_edit<B: AttributionBackend>(
+    model: &Model<B>,
+    edit: &Edit,
+    items: usize,
+    positions: usize,
+) -> Result<(), String> {
+    let Edit { item, layer, position, component, .. } = *edit;
+    let Some(&components) = model.component_counts.get(&layer) else {
+        return Err(format!("an edit is of layer {layer}, which is not decomposed in this model"));
+    };
+    if item >= items || position >= positions || component >= components {
+        let there_are = format!("there are {items} prompts of {positions} positions and {components} components");
+        return Err(format!("an edit is of prompt {item}, {layer} ({position}, {component}), but {there_are}"));
     }
     Ok(())
 }

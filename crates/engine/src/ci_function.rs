@@ -30,15 +30,15 @@ impl<T: Clone> CiNetwork<T> {
         Ok(Self { input: function.input, layers, sigmoid: function.sigmoid })
     }
 
-    /// Causal importances `[positions, C]`, on the host, of a layer with input `x`, `[1, positions, d_in]`, and
-    /// components reading it through `v`, `[d_in, C]`.
+    /// Causal importances `[rows, C]`, on the host, of a layer with input `x`, `[1, rows, d_in]`, and components reading it
+    /// through `v`, `[d_in, C]`. Rows are positions, of one prompt or several.
     pub(crate) fn evaluate<B: AttributionBackend<Tensor = T>>(
         &self,
         b: &B,
         x: &T,
         v: &T,
     ) -> Result<Vec<f32>, BackendError> {
-        // `[1, positions, width]` for a shared network; `[C, positions, width]`, its first axis perhaps still 1, for a
+        // `[1, rows, width]` for a shared network; `[C, rows, width]`, its first axis perhaps still 1, for a
         // network per component.
         let mut hidden = match self.input {
             CiInput::SharedVector | CiInput::Vector => x.clone(),

@@ -5,24 +5,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_backend::{AttributionBackend, Element};
 use tributary_model::{
-    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions, Thresholds,
+    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions, Thresholds,
 };
 
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
-use crate::check::{check_activations, check_finite, check_probs, check_set, check_tokens};
-use crate::masked::MaskedForward;
-use crate::model_ci::{OriginalAlive, model_ci, original_alive};
+use crate::check::{check_activations, check_ci, check_finite, check_probs, check_set, check_tokens};
+use crate::entry_values::EntryValues;
+use crate::model_ci::{OriginalAlive, TargetPass, original_alive, target_passes};
 use crate::output::Logits;
+use crate::pass::Pass;
+use crate::recorded_pass::RecordedPass;
 use crate::sink::Collect;
-use crate::support::{Places, SetSupports};
+use crate::support::SetSupports;
+use crate::target_output::TargetOutput;
 use crate::timings::time;
-use crate::{
-    EngineError, Method, Model, Progress, Request, Sets, Sink, Targets, Timings, autograd, closed_form, memory,
-};
+use crate::{EngineError, Method, Model, Progress, Request, Sets, Sink, Targets, Timings, by_route, memory};
 
 /// What a run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -141,17 +142,10 @@ impl<B: AttributionBackend> Run<'_, B> {
         let Request { sets, thresholds, method, max_memory } = **request;
         let prompts = self.check()?;
         let mut cost = Cost::default();
-        let own_sets;
-        let (sets, originals) = match sets {
-            Sets::Given(sets) => {
-                let originals = time(&mut cost.timings.model_ci, || originals(model, &prompts, thresholds, progress))?;
-                (sets, originals)
-            }
-            Sets::ModelCi(_) => {
-                let found = time(&mut cost.timings.model_ci, || own_sets_of(model, &prompts, thresholds, progress))?;
-                own_sets = found.0;
-                (own_sets.as_slice(), found.1)
-            }
+        let (own, facts) = time(&mut cost.timings.model_ci, || self.prompt_facts(&prompts, progress))?;
+        let sets = match sets {
+            Sets::Given(sets) => sets,
+            Sets::ModelCi(_) => own.as_slice(),
         };
         let started = Instant::now();
         let supports: Vec<SetSupports> = sets.par_iter().map(|set| SetSupports::new(set, thresholds)).collect();
@@ -166,16 +160,50 @@ impl<B: AttributionBackend> Run<'_, B> {
             progress(Progress::Forward { done, batches: cost.batches });
             let started = Instant::now();
             let spent = cost.timings.sink;
-            self.batch(sets, planned, &originals, &mut cost.timings, sink, progress)?;
+            self.batch(sets, planned, &facts, &mut cost.timings, sink, progress)?;
             cost.timings.attribution += started.elapsed().as_secs_f64() - (cost.timings.sink - spent);
         }
         Ok(cost)
     }
 
+    /// What the target model says of every prompt, and its own causal importances as sets where those are asked for.
+    fn prompt_facts<'p>(
+        &self,
+        prompts: &[&'p Prompt],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Vec<CiSet>, Facts<'p, B::Tensor>), EngineError> {
+        let (model, thresholds) = (self.model, self.request.thresholds);
+        let groups = grouped(prompts);
+        let count = groups.iter().map(Vec::len).sum();
+        let (mut facts, mut own) = (Facts::new(), BTreeMap::new());
+        for group in groups {
+            progress(Progress::ModelCi { done: facts.len(), prompts: count });
+            let tokens: Vec<&[u32]> = group.iter().map(|prompt| prompt.tokens.as_slice()).collect();
+            for (prompt, TargetPass { layers, last }) in group.iter().zip(target_passes(model, &tokens)?) {
+                let set = CiSet { name: "model".to_owned(), prompt: (*prompt).clone(), layers };
+                let original = match self.request.sets {
+                    Sets::Given(_) => Some(original_alive(model, &set, thresholds)?),
+                    Sets::ModelCi(_) => {
+                        check_ci(&set)?;
+                        own.insert(prompt.tokens.as_slice(), set.layers);
+                        None
+                    }
+                };
+                facts.insert(prompt.tokens.as_slice(), PromptFacts { last, original });
+            }
+        }
+        let named = |(index, prompt): (usize, &&Prompt)| {
+            let layers = own.get(prompt.tokens.as_slice())?.clone();
+            Some(CiSet { name: own_name(index), prompt: (*prompt).clone(), layers })
+        };
+        Ok((prompts.iter().enumerate().filter_map(named).collect(), facts))
+    }
+
     /// Whether everything fits the model; gives the prompts of the sets.
     fn check(&self) -> Result<Vec<&Prompt>, EngineError> {
         let (model, request) = (self.model, self.request);
-        if let (Method::ClosedForm, Some(layer)) = (request.method, closed_form::uncovered(model)) {
+        let left_out = || model.architecture.linear_layers().find(|layer| !model.component_counts.contains_key(layer));
+        if let (Method::ClosedForm, Some(layer)) = (request.method, left_out()) {
             return Err(EngineError::NotCovered { layer });
         }
         match request.sets {
@@ -197,7 +225,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         &self,
         sets: &[CiSet],
         planned: Planned,
-        originals: &Originals<'_>,
+        facts: &Facts<'_, B::Tensor>,
         timings: &mut Timings,
         sink: &mut dyn Sink<B::Element>,
         progress: &mut dyn FnMut(Progress),
@@ -205,25 +233,40 @@ impl<B: AttributionBackend> Run<'_, B> {
         let (model, thresholds) = (self.model, self.request.thresholds);
         let Planned { sets: members, supports, .. } = planned;
         let batch = Batch::new(&members.iter().map(|&index| &sets[index]).collect::<Vec<_>>());
-        let forward = time(&mut timings.forward, || MaskedForward::run(model, &batch, supports))?;
+        let pass = Pass::masked(batch.sets());
+        let forward = time(&mut timings.forward, || RecordedPass::run(model, &batch.tokens(), &pass, supports))?;
 
         let wanted = self.targets.map(|targets| members.iter().map(|&index| &targets[index]).collect::<Vec<_>>());
         let mut alive = BatchAlive::new(&batch, thresholds, wanted.as_deref());
-        let mut activations = self.activations(&forward, &alive)?;
+        let mut values = EntryValues::of_layers(&model.backend, &forward, &alive)?;
         let vocab = model.architecture.vocab;
+        // The target model's predictions on the prompt of the set before: sets of a prompt come one after the other.
+        let mut target: Option<(&[u32], TargetOutput<B::Element>)> = None;
         for group in forward.output_groups(vocab) {
-            let logits = time(&mut timings.forward, || Logits::compute(model, &forward, group.clone()))?;
+            let logits = time(&mut timings.forward, || Logits::compute(model, &forward.last, group.clone()))?;
             for (at, logits) in group.zip(logits.by_set()) {
                 let set = batch.sets()[at];
+                let tokens = set.prompt.tokens.as_slice();
+                let own = &facts[tokens];
+                let target = match target.take().filter(|(of, _)| *of == tokens) {
+                    Some(same) => target.insert(same),
+                    None => {
+                        let output = time(&mut timings.target_output, || TargetOutput::compute(model, &own.last))?;
+                        target.insert((tokens, output))
+                    }
+                };
+                let masked = time(&mut timings.target_output, || target.1.of_logits(&logits, vocab));
                 let output = time(&mut timings.output, || logits.normalise(vocab, thresholds.output_prob));
                 check_probs(&set.name, &output.probs)?;
-                activations.entry(Layer::output()).or_default().push(output.logits);
+                let prediction = target.1.compare(masked, &output.log_sums, &output.alive, vocab);
+                let of_output = values.entry(Layer::output()).or_insert_with(|| EntryValues::none(0));
+                of_output.pre.push(output.logits);
+                of_output.mask.push(Vec::new());
                 alive.push_output(output.alive, wanted.as_ref().map(|wanted| wanted[at]));
-                for (&layer, of_sets) in &activations {
-                    check_activations(&set.name, layer, &of_sets[at])?;
+                for (&layer, of_layer) in &values {
+                    check_activations(&set.name, layer, &of_layer.pre[at])?;
                 }
-                let original = &originals[set.prompt.tokens.as_slice()];
-                let graph = self.begin(set, at, output.probs, &alive, &activations, original);
+                let graph = self.begin(set, at, output.probs, prediction, &alive, &values, own.original.as_ref());
                 time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
             }
         }
@@ -233,40 +276,13 @@ impl<B: AttributionBackend> Run<'_, B> {
                 check_finite(&batch.sets()[set].name, &model.pairs[pair], values)?;
                 time(sink_seconds, || sink.values(members[set], pair, values)).map_err(EngineError::Sink)
             };
-            match self.request.method {
-                Method::Autograd => autograd::attribute(model, &batch, &forward, &alive, progress, &mut emit)?,
-                Method::ClosedForm => {
-                    closed_form::attribute(model, &batch, &forward, &alive, &activations, stages, &mut emit)?;
-                }
-            }
+            let method = self.request.method;
+            by_route::attribute(model, &forward, &alive, &values, method, stages, progress, &mut emit)?;
         }
         for &set in &members {
             time(&mut timings.sink, || sink.end(set)).map_err(EngineError::Sink)?;
         }
         Ok(())
-    }
-
-    /// Activations of the alive components of every decomposed layer, by set and row.
-    fn activations(
-        &self,
-        forward: &MaskedForward<B::Tensor>,
-        alive: &BatchAlive,
-    ) -> Result<Activations<B::Element>, BackendError> {
-        let b = &self.model.backend;
-        let mut activations = BTreeMap::new();
-        for (&layer, recorded) in &forward.layers {
-            let (places, width) = (Places::new(&recorded.components), recorded.components.len());
-            let mut indices = Vec::new();
-            for (set, entries) in alive.of(layer).iter().enumerate() {
-                let row = |position| (set * entries.positions() + position) * width;
-                indices.extend(entries.iter().map(|(position, component)| row(position) + places.of(component)));
-            }
-            let gathered = b.download(&b.gather(&recorded.post, &indices)?)?;
-            let mut rest = gathered.as_slice();
-            let split = |entries: &Arc<AliveEntries>| rest.split_off(..entries.len()).unwrap_or_default().to_vec();
-            activations.insert(layer, alive.of(layer).iter().map(split).collect());
-        }
-        Ok(activations)
     }
 
     /// The graph of set number `at` of a batch but for the values of its pairs.
@@ -275,15 +291,16 @@ impl<B: AttributionBackend> Run<'_, B> {
         set: &CiSet,
         at: usize,
         probs: Vec<B::Element>,
+        prediction: Prediction<B::Element>,
         alive: &BatchAlive,
-        activations: &Activations<B::Element>,
-        original: &OriginalAlive,
+        values: &BTreeMap<Layer, EntryValues<B::Element>>,
+        original: Option<&OriginalAlive>,
     ) -> SetAttributions<B::Element> {
         let (vocab, thresholds) = (self.model.architecture.vocab, self.request.thresholds);
         let computed = matches!(self.request.sets, Sets::ModelCi(_)).then_some(set);
         let borderline = borderline(&probs, computed, thresholds, vocab);
         let entries = |layer| Arc::clone(&alive.of(layer)[at]);
-        let original = |layer| Arc::clone(&original[&layer]);
+        let original = |layer| original.map_or_else(|| entries(layer), |original| Arc::clone(&original[&layer]));
         let pairs = self.model.pairs.iter().map(|pair| PairAttribution {
             pair: *pair,
             source: entries(pair.source),
@@ -302,65 +319,48 @@ impl<B: AttributionBackend> Run<'_, B> {
                     pick(&entries, &ci.values, ci.components, B::Element::from_f32)
                 }
             };
-            let activation = activations.get(&layer).map_or_else(Vec::new, |sets| sets[at].clone());
+            let activation = values.get(&layer).map_or_else(Vec::new, |of_layer| of_layer.pre[at].clone());
             (layer, LayerNodes { alive: entries, original: original(layer), importance, activation })
         });
         let nodes = nodes.collect();
-        SetAttributions { name: set.name.clone(), nodes, pairs: pairs.collect(), output_probs: probs, borderline }
+        SetAttributions {
+            name: set.name.clone(),
+            nodes,
+            pairs: pairs.collect(),
+            output_probs: probs,
+            borderline,
+            prediction: Some(prediction),
+        }
     }
 }
 
-/// Activations of alive entries by layer, set and row.
-pub(crate) type Activations<E> = BTreeMap<Layer, Vec<Vec<E>>>;
+/// What the target model says of a prompt.
+struct PromptFacts<T> {
+    /// What it unembeds, `[1, positions, d_model]`.
+    last: T,
+    /// What is alive under its own causal importances; `None` where these are the set.
+    original: Option<OriginalAlive>,
+}
 
-/// What is originally alive on each distinct prompt, by its tokens.
-type Originals<'a> = BTreeMap<&'a [u32], OriginalAlive>;
+/// The same for each distinct prompt, by its tokens.
+type Facts<'a, T> = BTreeMap<&'a [u32], PromptFacts<T>>;
+
+/// Rows, positions of prompts of one length, that go through the target model at once, unless one prompt has more.
+const ROWS_AT_ONCE: usize = 1 << 11;
 
 fn own_name(index: usize) -> String {
     format!("prompt_{index}")
 }
 
-fn distinct<'a>(prompts: &[&'a Prompt]) -> BTreeMap<&'a [u32], &'a Prompt> {
-    prompts.iter().map(|prompt| (prompt.tokens.as_slice(), *prompt)).collect()
-}
-
-fn originals<'a, B: AttributionBackend>(
-    model: &Model<B>,
-    prompts: &[&'a Prompt],
-    thresholds: Thresholds,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Originals<'a>, EngineError> {
-    let distinct = distinct(prompts);
-    let count = distinct.len();
-    let compute = |(done, (tokens, prompt))| {
-        progress(Progress::ModelCi { done, prompts: count });
-        Ok((tokens, original_alive(model, &model_ci(model, "model", prompt)?, thresholds)?))
-    };
-    distinct.into_iter().enumerate().map(compute).collect()
-}
-
-/// The model's own causal importances on every prompt, as sets, and what is alive under them.
-fn own_sets_of<'a, B: AttributionBackend>(
-    model: &Model<B>,
-    prompts: &[&'a Prompt],
-    thresholds: Thresholds,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<(Vec<CiSet>, Originals<'a>), EngineError> {
-    let distinct = distinct(prompts);
-    let count = distinct.len();
-    let (mut own, mut originals) = (BTreeMap::new(), Originals::new());
-    for (done, (tokens, prompt)) in distinct.into_iter().enumerate() {
-        progress(Progress::ModelCi { done, prompts: count });
-        let set = model_ci(model, "model", prompt)?;
-        originals.insert(tokens, original_alive(model, &set, thresholds)?);
-        own.insert(tokens, set.layers);
-    }
-    let named = |(index, prompt): (usize, &&Prompt)| CiSet {
-        name: own_name(index),
-        prompt: (*prompt).clone(),
-        layers: own[prompt.tokens.as_slice()].clone(),
-    };
-    Ok((prompts.iter().enumerate().map(named).collect(), originals))
+/// Distinct prompts in groups of one length that go through the target model together.
+fn grouped<'a>(prompts: &[&'a Prompt]) -> Vec<Vec<&'a Prompt>> {
+    let distinct: BTreeMap<(usize, &[u32]), &Prompt> =
+        prompts.iter().map(|prompt| ((prompt.tokens.len(), prompt.tokens.as_slice()), *prompt)).collect();
+    let distinct: Vec<&Prompt> = distinct.into_values().collect();
+    let same_length = distinct.chunk_by(|a, b| a.tokens.len() == b.tokens.len());
+    same_length
+        .flat_map(|group| group.chunks((ROWS_AT_ONCE / group[0].tokens.len()).max(1)).map(<[_]>::to_vec))
+        .collect()
 }
 
 /// Values of `entries` out of `values`, `[positions, components]`.

@@ -51,10 +51,13 @@ pub(crate) fn working_set<B: AttributionBackend>(
     // The hidden layer of the MLP in the steps of its nonlinearity.
     let hidden = 6 * rows * a.d_mlp;
     let output = positions * a.vocab * 5;
+    let closed_form = 3 * CHUNK + 4 * products_at_once(&model.backend) + attention.max(reads).max(hidden);
+    // The tape holds every intermediate of a segment, and gradients as large.
+    let autograd = 4 * attention + 4 * hidden + 6 * rows * (widest + 8 * a.d_model);
     let passes = match method {
-        Method::ClosedForm => 3 * CHUNK + 4 * products_at_once(&model.backend) + attention.max(reads).max(hidden),
-        // The tape holds every intermediate of a segment, and gradients as large.
-        Method::Autograd => 4 * attention + 4 * hidden + 6 * rows * (widest + 8 * a.d_model),
+        Method::ClosedForm => closed_form,
+        Method::Autograd => autograd,
+        Method::Mixed => closed_form.max(autograd),
     };
     let element = match B::Element::DTYPE {
         Dtype::F32 => 4,

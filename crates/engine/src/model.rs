@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError, Element, Unary};
 use tributary_model::{
-    Architecture, Array, Components, Layer, LinearWeights, Norm, NormWeights, Pair, Weights, pair_table,
+    Architecture, Array, Components, Layer, LinearWeights, Norm, NormWeights, Pair, Role, Weights, pair_table,
 };
 
+use crate::Method;
 use crate::ci_function::CiNetwork;
+use crate::route::Route;
 
 /// Number of terms of a logit that are summed at once.
 const UNEMBEDDING_PIECE: usize = 32;
@@ -42,7 +44,7 @@ pub(crate) struct NormTensors<T> {
 pub(crate) struct LinearTensors<T> {
     /// `[d_in, d_out]`
     weight: T,
-    bias: Option<T>,
+    pub(crate) bias: Option<T>,
 }
 
 pub(crate) struct ComponentTensors<T> {
@@ -107,6 +109,26 @@ impl<B: AttributionBackend> Model<B> {
         &self.pairs
     }
 
+    /// By which way attributions to a target are computed.
+    pub(crate) fn route(&self, target: Layer, method: Method) -> Route {
+        let linear: Vec<Layer> = self.architecture.linear_layers().collect();
+        Route::to(target, &linear, |layer| self.component_counts.contains_key(&layer), method)
+    }
+
+    /// The norm behind which a layer reads the residual stream.
+    ///
+    /// # Panics
+    ///
+    /// When the layer does not read it.
+    pub(crate) fn norm_before(&self, layer: Layer) -> &NormTensors<B::Tensor> {
+        match (layer.block(), layer.role()) {
+            (Some(block), Role::Query | Role::Key | Role::Value) => &self.norms[block][0],
+            (Some(block), Role::MlpUp) => &self.norms[block][1],
+            (None, Role::Output) => &self.ln_f,
+            _ => panic!("{layer} does not read the residual stream"),
+        }
+    }
+
     /// Token embeddings `[sets, positions, d_model]` of as many rows of tokens.
     pub(crate) fn embed(&self, tokens: &[&[u32]]) -> Result<B::Tensor, BackendError> {
         let flat: Vec<usize> = tokens.iter().flat_map(|row| row.iter().map(|&token| token as usize)).collect();
@@ -169,20 +191,6 @@ impl<B: AttributionBackend> Model<B> {
             });
         }
         Ok(logits.unwrap_or_else(|| unreachable!("the residual stream has a width")))
-    }
-
-    /// What a decomposed layer gives for the activations of some of its components, with `U` cut to these:
-    /// `(post * mask) U + bias`.
-    pub(crate) fn write(
-        &self,
-        layer: Layer,
-        u: &B::Tensor,
-        post: &B::Tensor,
-        mask: &B::Tensor,
-    ) -> Result<B::Tensor, BackendError> {
-        let b = &self.backend;
-        let sum = b.matmul(&b.mul(post, mask)?, u)?;
-        self.add_bias(&sum, &self.linear[&layer])
     }
 
     /// What turns the input of a target layer into the activations of some of its components (`V`), or into the logits

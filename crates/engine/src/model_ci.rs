@@ -1,4 +1,4 @@
-//! The model's own causal importances, and what is originally alive under them.
+//! The target model on prompts: its own causal importances, and what it predicts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tributary_backend::{AttributionBackend, BackendError};
 use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Thresholds, alive_components};
 
-use crate::batch::Batch;
 use crate::check::{check_ci, check_probs};
 use crate::forward::{Flow, Halt, Visitor, forward};
-use crate::masked::MaskedForward;
 use crate::output::Logits;
+use crate::pass::Pass;
+use crate::recorded_pass::RecordedPass;
 use crate::sequence::Sequence;
 use crate::support::SetSupports;
 use crate::{EngineError, Model};
@@ -20,13 +20,33 @@ use crate::{EngineError, Model};
 /// One forward pass of the *undecomposed* model; each decomposed layer's input goes through its causal-importance
 /// function.
 pub fn model_ci<B: AttributionBackend>(model: &Model<B>, name: &str, prompt: &Prompt) -> Result<CiSet, BackendError> {
-    let sequence = Sequence::new(model, prompt.tokens.len())?;
-    let mut visitor = Undecomposed { model, tokens: &prompt.tokens, layers: BTreeMap::new() };
-    match forward(model, &sequence, &mut visitor) {
-        Ok(_) => Ok(CiSet { name: name.to_owned(), prompt: prompt.clone(), layers: visitor.layers }),
-        Err(Halt::Failed(error)) => Err(error),
-        Err(Halt::Reached(_)) => unreachable!("runs to the logits"),
-    }
+    let layers = target_passes(model, &[&prompt.tokens])?.remove(0).layers;
+    Ok(CiSet { name: name.to_owned(), prompt: prompt.clone(), layers })
+}
+
+/// What the forward pass of the target model gives on one prompt.
+pub(crate) struct TargetPass<T> {
+    /// The model's own causal importances.
+    pub(crate) layers: BTreeMap<Layer, CausalImportances>,
+    /// What is unembedded: the last residual stream, normalised, `[1, positions, d_model]`.
+    pub(crate) last: T,
+}
+
+/// Runs the undecomposed model on prompts of equal length.
+pub(crate) fn target_passes<B: AttributionBackend>(
+    model: &Model<B>,
+    prompts: &[&[u32]],
+) -> Result<Vec<TargetPass<B::Tensor>>, BackendError> {
+    let b = &model.backend;
+    let sequence = Sequence::new(model, prompts[0].len())?;
+    let mut visitor = Undecomposed { model, prompts, layers: vec![BTreeMap::new(); prompts.len()] };
+    let last = match forward(model, &sequence, &mut visitor) {
+        Err(Halt::Reached(last)) => last,
+        Err(Halt::Failed(error)) => return Err(error),
+        Ok(_) => unreachable!("halts before the logits"),
+    };
+    let pass = |(prompt, layers)| Ok(TargetPass { layers, last: b.select(&last, 0, &[prompt])? });
+    visitor.layers.into_iter().enumerate().map(pass).collect()
 }
 
 /// Entries of every layer that are alive under the model's own causal importances on a prompt.
@@ -39,12 +59,12 @@ pub(crate) fn original_alive<B: AttributionBackend>(
     thresholds: Thresholds,
 ) -> Result<OriginalAlive, EngineError> {
     check_ci(own)?;
-    let batch = Batch::new(&[own]);
-    let forward = MaskedForward::run(model, &batch, SetSupports::new(own, thresholds).components())?;
-    let logits = Logits::compute(model, &forward, 0..1)?;
+    let supports = SetSupports::new(own, thresholds).components();
+    let forward = RecordedPass::run(model, &[&own.prompt.tokens], &Pass::masked(&[own]), supports)?;
+    let logits = Logits::compute(model, &forward.last, 0..1)?;
     let mut alive: OriginalAlive =
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds.ci)))).collect();
-    alive.insert(Layer::wte(), Arc::new(AliveEntries::every_position(batch.positions())));
+    alive.insert(Layer::wte(), Arc::new(AliveEntries::every_position(own.prompt.tokens.len())));
     for set in logits.by_set() {
         let output = set.normalise(model.architecture.vocab, thresholds.output_prob);
         check_probs(&own.name, &output.probs)?;
@@ -55,22 +75,31 @@ pub(crate) fn original_alive<B: AttributionBackend>(
 
 struct Undecomposed<'a, B: AttributionBackend> {
     model: &'a Model<B>,
-    tokens: &'a [u32],
-    layers: BTreeMap<Layer, CausalImportances>,
+    prompts: &'a [&'a [u32]],
+    /// `[prompt]`
+    layers: Vec<BTreeMap<Layer, CausalImportances>>,
 }
 
 impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
     fn embedding(&mut self) -> Flow<B> {
-        Ok(self.model.embed(&[self.tokens])?)
+        Ok(self.model.embed(self.prompts)?)
     }
 
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {
         let x = input(self)?;
-        if let Some(network) = self.model.ci_networks.get(&layer) {
-            let values = network.evaluate(&self.model.backend, &x, &self.model.components[&layer].v)?;
-            let components = self.model.component_counts[&layer];
-            self.layers.insert(layer, CausalImportances { components, values });
+        if layer.is_output() {
+            return Err(Halt::Reached(x));
         }
-        Ok(self.model.apply_linear(layer, &x)?)
+        let (model, b) = (self.model, &self.model.backend);
+        if let Some(network) = model.ci_networks.get(&layer) {
+            let [prompts, positions, d_in] = b.shape(&x)[..] else { panic!("a layer's input has three axes") };
+            let rows = b.reshape(&x, &[1, prompts * positions, d_in])?;
+            let values = network.evaluate(b, &rows, &model.components[&layer].v)?;
+            let components = model.component_counts[&layer];
+            for (own, values) in self.layers.iter_mut().zip(values.chunks_exact(positions * components)) {
+                own.insert(layer, CausalImportances { components, values: values.to_vec() });
+            }
+        }
+        Ok(model.apply_linear(layer, &x)?)
     }
 }

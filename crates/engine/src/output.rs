@@ -7,7 +7,6 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::AliveEntries;
 
 use crate::Model;
-use crate::masked::MaskedForward;
 
 /// Logits of some sets on the host, `[sets, positions, vocab]`.
 pub(crate) struct Logits<E> {
@@ -26,17 +25,19 @@ pub(crate) struct SetOutput<E> {
     pub(crate) alive: AliveEntries,
     /// Logit of each of these.
     pub(crate) logits: Vec<E>,
+    /// Logarithm of the sum of the exponentials of the logits, by position.
+    pub(crate) log_sums: Vec<f64>,
 }
 
 impl<E: Element> Logits<E> {
-    /// The logits of some sets of a batch.
+    /// The logits of some sets, of which `last` is what is unembedded, `[sets, positions, d_model]`.
     pub(crate) fn compute<B: AttributionBackend<Element = E>>(
         model: &Model<B>,
-        forward: &MaskedForward<B::Tensor>,
+        last: &B::Tensor,
         sets: Range<usize>,
     ) -> Result<Self, BackendError> {
         let b = &model.backend;
-        let last = b.select(&forward.last, 0, &sets.clone().collect::<Vec<_>>())?;
+        let last = b.select(last, 0, &sets.clone().collect::<Vec<_>>())?;
         Ok(Self { values: b.download(&model.unembed(&last)?)?, sets: sets.len() })
     }
 
@@ -53,21 +54,28 @@ impl<E: Element> SetLogits<E> {
     pub(crate) fn normalise(self, vocab: usize, threshold: f64) -> SetOutput<E> {
         let Self(mut values) = self;
         let threshold = E::from_f64(threshold);
-        let rows: Vec<Vec<(usize, E)>> = values
+        let rows: Vec<(Vec<(usize, E)>, f64)> = values
             .par_chunks_exact_mut(vocab)
             .map_init(Vec::new, |exponentials, row| softmax(row, threshold, exponentials))
             .collect();
-        let alive = AliveEntries::from_positions(rows.iter().map(|row| row.iter().map(|&(token, _)| token)));
-        let logits = rows.iter().flatten().map(|&(_, logit)| logit).collect();
-        SetOutput { probs: values, alive, logits }
+        let alive = AliveEntries::from_positions(rows.iter().map(|(row, _)| row.iter().map(|&(token, _)| token)));
+        let logits = rows.iter().flat_map(|(row, _)| row).map(|&(_, logit)| logit).collect();
+        let log_sums = rows.iter().map(|&(_, log_sum)| log_sum).collect();
+        SetOutput { probs: values, alive, logits, log_sums }
+    }
+
+    /// The logits, `[positions, vocab]` in row-major order.
+    pub(crate) fn values(&self) -> &[E] {
+        &self.0
     }
 }
 
-/// Turns one position's logits into their softmax; gives the tokens that reach `threshold`, with their logits.
+/// Turns one position's logits into their softmax; gives the tokens that reach `threshold`, with their logits, and the
+/// logarithm of the sum of the exponentials.
 ///
 /// In float64 whatever the element type: summed one by one in float32, the thousands of terms of a vocabulary lose more
 /// than the 1e-6 that a probability is wanted to, and backends would disagree on what passes a threshold.
-fn softmax<E: Element>(row: &mut [E], threshold: E, exponentials: &mut Vec<f64>) -> Vec<(usize, E)> {
+fn softmax<E: Element>(row: &mut [E], threshold: E, exponentials: &mut Vec<f64>) -> (Vec<(usize, E)>, f64) {
     let largest = row.iter().fold(f64::NEG_INFINITY, |largest, logit| largest.max(logit.to_f64()));
     exponentials.clear();
     exponentials.extend(row.iter().map(|logit| (logit.to_f64() - largest).exp()));
@@ -80,5 +88,5 @@ fn softmax<E: Element>(row: &mut [E], threshold: E, exponentials: &mut Vec<f64>)
         }
         *value = prob;
     }
-    alive
+    (alive, largest + sum.ln())
 }

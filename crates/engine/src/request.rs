@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, CiSet, Layer, Prompt, Thresholds};
 
-use crate::{Model, closed_form};
+use crate::Model;
+use crate::route::Route;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -55,19 +56,36 @@ pub enum Method {
     Autograd,
     /// The gradients written out: one pass, no differentiation. For models whose every linear layer is decomposed.
     ClosedForm,
+    /// In closed form to every target that it covers, by automatic differentiation to the others: for models of which some
+    /// linear layers are decomposed.
+    Mixed,
 }
 
 impl Method {
     /// The fastest method that covers a model.
     pub fn fastest<B: AttributionBackend>(model: &Model<B>) -> Self {
-        if closed_form::uncovered(model).is_none() { Self::ClosedForm } else { Self::Autograd }
+        let linear: Vec<Layer> = model.architecture.linear_layers().collect();
+        Self::fastest_of(&linear, |layer| model.component_counts.contains_key(&layer))
     }
 
-    /// Name of the method, as `--method` takes it.
+    pub(crate) fn fastest_of(linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool) -> Self {
+        let targets = linear.iter().copied().filter(|&layer| is_decomposed(layer)).chain([Layer::output()]);
+        let (closed, differentiated): (Vec<Route>, Vec<Route>) = targets
+            .map(|target| Route::to(target, linear, &is_decomposed, Self::Mixed))
+            .partition(|route| *route != Route::Autograd);
+        match (closed.is_empty(), differentiated.is_empty()) {
+            (_, true) => Self::ClosedForm,
+            (true, false) => Self::Autograd,
+            (false, false) => Self::Mixed,
+        }
+    }
+
+    /// Name of the method, as results have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Autograd => "autograd",
             Self::ClosedForm => "closed-form",
+            Self::Mixed => "mixed",
         }
     }
 }

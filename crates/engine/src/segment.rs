@@ -7,7 +7,7 @@ use tributary_model::Layer;
 
 use crate::Model;
 use crate::forward::{Flow, Halt, Visitor, forward};
-use crate::masked::MaskedForward;
+use crate::recorded_pass::RecordedPass;
 
 /// A target layer as a function of its sources.
 ///
@@ -15,7 +15,7 @@ use crate::masked::MaskedForward;
 /// outputs the masked forward pass recorded.
 pub(crate) struct Segment<'a, B: AttributionBackend> {
     model: &'a Model<B>,
-    forward: &'a MaskedForward<B::Tensor>,
+    forward: &'a RecordedPass<B::Tensor>,
     sources: Vec<Layer>,
     target: Layer,
     /// `[d_in, components]`: the wanted columns of what reads the target's input.
@@ -26,7 +26,7 @@ impl<'a, B: AttributionBackend> Segment<'a, B> {
     /// The `components` of `target` as a function of the layers in `sources`.
     pub(crate) fn new(
         model: &'a Model<B>,
-        forward: &'a MaskedForward<B::Tensor>,
+        forward: &'a RecordedPass<B::Tensor>,
         sources: Vec<Layer>,
         target: Layer,
         components: &[usize],
@@ -72,7 +72,7 @@ impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
         }
         if let Some(post) = self.leaves.get(&layer) {
             let recorded = &forward.layers[&layer];
-            return Ok(model.write(layer, &recorded.u, post, &recorded.mask)?);
+            return Ok(recorded.write(&model.backend, post)?);
         }
         match forward.layers.get(&layer) {
             // Past the target the input has to be asked for, since the target lies somewhere before it.

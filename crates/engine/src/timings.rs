@@ -11,15 +11,17 @@ pub struct Timings {
     pub forward: f64,
     /// From the logits to probabilities and alive tokens.
     pub output: f64,
+    /// The target model's predictions, and how far the masked model's are from them.
+    pub target_output: f64,
     /// From inputs ready to trimmed values on the host: everything here but `model_ci` and `sink`, and what is not listed.
     pub attribution: f64,
     /// What the sink took.
     pub sink: f64,
-    /// The parts of the closed form, the sink's time included.
+    /// By route, the sink's time included.
     pub stages: Stages,
 }
 
-/// Wall-clock seconds of the segments of the closed form.
+/// Wall-clock seconds of the routes to targets.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stages {
     /// Reads of the residual stream: to `q_proj`, `k_proj`, `v_proj`, `c_fc` and `output`.
@@ -28,6 +30,8 @@ pub struct Stages {
     pub attention: f64,
     /// To `down_proj`.
     pub elementwise: f64,
+    /// To targets that no closed form covers.
+    pub autograd: f64,
 }
 
 /// Calls `f` and adds what it takes to `seconds`.

@@ -19,6 +19,49 @@ pub struct SetAttributions<E> {
     pub output_probs: Vec<E>,
     /// Entries, alive or not, so near a threshold that rounding decides.
     pub borderline: Vec<Borderline>,
+    /// How the masked model's predictions compare with the target model's; `None` where that is not known.
+    pub prediction: Option<Prediction<E>>,
+}
+
+/// How the predictions of the masked model, which a graph explains, compare with those of the target model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction<E> {
+    /// The target model's probability of each output node: rows as the nodes of `output`.
+    pub target_prob: Vec<E>,
+    /// Kullback-Leibler divergence of the masked model from the target model at each position, in nats: the sum over the
+    /// vocabulary of `p_target ln(p_target / p_masked)`.
+    pub kl: Vec<f64>,
+    /// The masked model's likeliest token at each position.
+    pub likeliest: Vec<u32>,
+    /// The target model's likeliest tokens at each position, the likeliest first. Shared by the sets of a prompt.
+    pub target_likeliest: Arc<Vec<Vec<TokenProb>>>,
+}
+
+/// A token and its probability.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenProb {
+    /// Token id.
+    pub token: u32,
+    /// Its probability.
+    pub prob: f64,
+}
+
+impl<E> Prediction<E> {
+    /// Mean of [`kl`](Self::kl) over positions, in nats.
+    pub fn mean_kl(&self) -> f64 {
+        self.kl.iter().sum::<f64>() / self.kl.len() as f64
+    }
+
+    /// Whether both models have the same likeliest token, at each position.
+    pub fn agrees(&self) -> impl ExactSizeIterator<Item = bool> + '_ {
+        let target = self.target_likeliest.iter().map(|tokens| tokens.first().map(|first| first.token));
+        self.likeliest.iter().zip(target).map(|(&own, target)| target == Some(own))
+    }
+
+    /// The share of positions at which both models have the same likeliest token.
+    pub fn agreement(&self) -> f64 {
+        self.agrees().filter(|&agrees| agrees).count() as f64 / self.likeliest.len() as f64
+    }
 }
 
 /// An entry, alive or not, whose importance lies so near to its threshold that rounding decides.
@@ -195,6 +238,12 @@ impl<E: Copy> SetAttributions<E> {
             pairs: pairs.collect(),
             output_probs: all(&self.output_probs),
             borderline: self.borderline.clone(),
+            prediction: self.prediction.as_ref().map(|prediction| Prediction {
+                target_prob: all(&prediction.target_prob),
+                kl: prediction.kl.clone(),
+                likeliest: prediction.likeliest.clone(),
+                target_likeliest: Arc::clone(&prediction.target_likeliest),
+            }),
         }
     }
 

@@ -24,8 +24,8 @@ mod weights;
 pub use alive::{AliveEntries, component_union};
 pub use architecture::{Architecture, LinearLayer, Norm, PositionEncoding};
 pub use attribution::{
-    Borderline, DenseAttribution, LayerNodes, PairAttribution, SetAttributions, alive_components, edge_count,
-    source_rows,
+    Borderline, DenseAttribution, LayerNodes, PairAttribution, Prediction, SetAttributions, TokenProb,
+    alive_components, edge_count, source_rows,
 };
 pub use ci_set::{CausalImportances, CiSet, Prompt};
 pub use layer::{Layer, Role};

@@ -22,14 +22,16 @@ use super::edges::{CHUNK, Edges, LayerEntries};
 use crate::EngineError;
 use crate::forward::Heads;
 
-pub(super) fn attribute<B: AttributionBackend>(
+/// Attributions to `target`, the output projection of an attention, from its queries, keys and values.
+pub(crate) fn attribute<B: AttributionBackend>(
     context: &Context<'_, B>,
-    block: usize,
+    target: Layer,
     edges: &mut Edges<'_, '_, B::Element>,
 ) -> Result<(), EngineError> {
+    let block = target.block().unwrap_or_default();
     let at = |role| context.model.architecture.layer(block, role);
     let is_dead = |entries: &LayerEntries<'_, B::Element>| entries.alive.iter().all(|set| set.is_empty());
-    let to = &context.targets[&at(Role::AttentionOutput)];
+    let to = &context.targets[&target];
     let from = [Role::Query, Role::Key, Role::Value].map(|source| &context.sources[&at(source)]);
     if is_dead(to) || from.iter().all(|from| is_dead(from)) {
         return Ok(());
@@ -327,11 +329,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
 
 /// Target positions in ranges of at most [`CHUNK`] edges and as many scores of keys, at least one position each. Scores are
 /// those of every source up to the last position that has a target, for each head and position with a target.
-fn key_chunks(
-    targets: &tributary_model::AliveEntries,
-    sources: &tributary_model::AliveEntries,
-    n_heads: usize,
-) -> Vec<Range<usize>> {
+fn key_chunks(targets: &AliveEntries, sources: &AliveEntries, n_heads: usize) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let (mut start, mut positions, mut edges) = (0, 0, 0);
     for s_out in 0..targets.positions() {
@@ -353,11 +351,7 @@ fn key_chunks(
 
 /// Rows of the targets at positions where a source is alive, in groups of about `at_once`; those of a position stay
 /// together.
-fn target_chunks(
-    targets: &tributary_model::AliveEntries,
-    sources: &tributary_model::AliveEntries,
-    at_once: usize,
-) -> Vec<Vec<usize>> {
+fn target_chunks(targets: &AliveEntries, sources: &AliveEntries, at_once: usize) -> Vec<Vec<usize>> {
     let mut chunks = vec![Vec::new()];
     for position in (0..targets.positions()).filter(|&position| !sources.rows_at(position).is_empty()) {
         let rows = targets.rows_at(position);
@@ -378,7 +372,6 @@ fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tributary_model::AliveEntries;
 
     /// One target at the last position alone, and sources everywhere: few edges, for which few scores are held.
     #[test]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{AliveEntries, CiSet, Layer, Pair, component_union, source_rows};
+use tributary_model::{AliveEntries, Layer, Pair, component_union, source_rows};
 
-use crate::batch::Batch;
-use crate::masked::MaskedForward;
+use crate::entry_values::EntryValues;
+use crate::recorded_pass::RecordedPass;
 use crate::sink::Emit;
 use crate::support::Places;
 use crate::{EngineError, Model};
@@ -21,7 +21,7 @@ pub(crate) const CHUNK: usize = 1 << 21;
 const WORTH_SHARING: usize = 1 << 14;
 
 /// Entries of one layer for every set.
-pub(super) struct LayerEntries<'a, E> {
+pub(crate) struct LayerEntries<'a, E> {
     /// `[set]`
     pub(super) alive: &'a [Arc<AliveEntries>],
     /// What places number: the support of the layer; the tokens alive anywhere, for `output`.
@@ -37,13 +37,12 @@ pub(super) struct LayerEntries<'a, E> {
 }
 
 impl<'a, E: Element> LayerEntries<'a, E> {
-    /// `entries` of `layer`, and `pre` of each of them.
-    pub(super) fn new<T>(
-        batch: &Batch<'_>,
-        forward: &MaskedForward<T>,
+    /// `entries` of `layer`, and what was recorded of each of them.
+    pub(crate) fn new<T>(
+        forward: &RecordedPass<T>,
         layer: Layer,
         entries: &'a [Arc<AliveEntries>],
-        pre: Vec<Vec<E>>,
+        EntryValues { pre, mask }: EntryValues<E>,
     ) -> Self {
         let components = match forward.layers.get(&layer) {
             Some(recorded) => recorded.components.clone(),
@@ -55,22 +54,14 @@ impl<'a, E: Element> LayerEntries<'a, E> {
         };
         let places = of_rows(&|(_, component)| place.of(component));
         let positions = of_rows(&|(position, _)| position);
-        let of_set = |((set, entries), pre): ((&&CiSet, &Arc<AliveEntries>), &Vec<E>)| -> Vec<E> {
-            let ci = &set.layers[&layer];
-            let mask = |(s, c): (usize, usize)| E::from_f32(ci.values[s * ci.components + c]);
-            entries.iter().zip(pre).map(|(entry, &pre)| pre * mask(entry)).collect()
-        };
-        let weight = if layer.is_linear() {
-            batch.sets().iter().zip(entries).zip(&pre).map(of_set).collect()
-        } else {
-            vec![Vec::new(); entries.len()]
-        };
+        let products = |(pre, mask): (&Vec<E>, &Vec<E>)| pre.iter().zip(mask).map(|(&pre, &mask)| pre * mask).collect();
+        let weight = pre.iter().zip(&mask).map(products).collect();
         Self { alive: entries, components, places, positions, weight, pre }
     }
 }
 
 /// Takes the values of pairs in the order of the pair table.
-pub(super) struct Edges<'a, 'b, E> {
+pub(crate) struct Edges<'a, 'b, E> {
     /// Number of each pair in the pair table.
     numbers: BTreeMap<(Layer, Layer), usize>,
     emit: &'a mut Emit<'b, E>,
@@ -78,9 +69,14 @@ pub(super) struct Edges<'a, 'b, E> {
 }
 
 impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
-    pub(super) fn new<B: AttributionBackend>(model: &Model<B>, emit: &'a mut Emit<'b, E>) -> Self {
+    pub(crate) fn new<B: AttributionBackend>(model: &Model<B>, emit: &'a mut Emit<'b, E>) -> Self {
         let numbers = model.pairs.iter().enumerate().map(|(number, pair)| ((pair.source, pair.target), number));
         Self { numbers: numbers.collect(), emit, buffer: Vec::new() }
+    }
+
+    /// Hands on all values of a pair in one set.
+    pub(crate) fn put_all(&mut self, pair: &Pair, set: usize, values: &[E]) -> Result<(), EngineError> {
+        (self.emit)(self.numbers[&(pair.source, pair.target)], set, values)
     }
 
     /// Computes and hands on every value of a pair in one set.

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError, Unary};
-use tributary_model::{AliveEntries, Layer, Pair};
+use tributary_model::{AliveEntries, Layer, Pair, Role};
 
 use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries, chunks};
@@ -21,14 +21,15 @@ pub(crate) fn products_at_once<B: AttributionBackend>(b: &B) -> usize {
     if b.device().is_cpu() { 1 << 16 } else { 1 << 22 }
 }
 
-pub(super) fn attribute<B: AttributionBackend>(
+/// Attributions to `target`, the output of an MLP, from its hidden layer.
+pub(crate) fn attribute<B: AttributionBackend>(
     context: &Context<'_, B>,
-    source: Layer,
     target: Layer,
     edges: &mut Edges<'_, '_, B::Element>,
 ) -> Result<(), EngineError> {
     let Context { model, forward, sources, targets } = context;
     let b = &model.backend;
+    let source = model.architecture.layer(target.block().unwrap_or_default(), Role::MlpUp);
     let (from, to) = (&*sources[&source], &*targets[&target]);
     let (d_mlp, positions) = (model.architecture.d_mlp, from.alive[0].positions());
     let all: Vec<usize> = (0..forward.layers[&target].components.len()).collect();

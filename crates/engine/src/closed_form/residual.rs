@@ -18,7 +18,7 @@ use crate::EngineError;
 use crate::model::NormTensors;
 
 /// The residual stream as it grows, and who wrote to it.
-pub(super) struct ResidualReads<'a, B: AttributionBackend> {
+pub(crate) struct ResidualReads<'a, B: AttributionBackend> {
     context: &'a Context<'a, B>,
     /// `[sets, positions, d_model]`
     stream: B::Tensor,
@@ -29,7 +29,7 @@ pub(super) struct ResidualReads<'a, B: AttributionBackend> {
 }
 
 impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
-    pub(super) fn new(context: &'a Context<'a, B>) -> Result<Self, BackendError> {
+    pub(crate) fn new(context: &'a Context<'a, B>) -> Result<Self, BackendError> {
         let (model, forward) = (context.model, context.forward);
         let embedding = &forward.embedding;
         let stream = match &forward.sequence.wpe {
@@ -40,7 +40,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
     }
 
     /// Adds the output of `layer` to the stream.
-    pub(super) fn write(&mut self, layer: Layer) -> Result<(), BackendError> {
+    pub(crate) fn write(&mut self, layer: Layer) -> Result<(), BackendError> {
         let Context { model, forward, .. } = self.context;
         let recorded = &forward.layers[&layer];
         self.stream = model.backend.add(&self.stream, &recorded.output)?;
@@ -49,7 +49,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
     }
 
     /// Attributions of everything written so far to each of `targets`, which read behind `norm`.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         norm: &NormTensors<B::Tensor>,
         targets: &[Layer],

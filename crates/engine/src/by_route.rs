@@ -1,0 +1,110 @@
+//! Every target's attributions, each by its route, in the order of the pair table.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tributary_backend::AttributionBackend;
+use tributary_model::{AliveEntries, Layer, Pair, Role};
+
+use crate::batch_alive::BatchAlive;
+use crate::closed_form::{Context, Edges, LayerEntries, ResidualReads, attention, elementwise};
+use crate::entry_values::EntryValues;
+use crate::recorded_pass::RecordedPass;
+use crate::route::Route;
+use crate::sink::Emit;
+use crate::timings::time;
+use crate::{EngineError, Method, Model, Progress, Stages, autograd};
+
+/// Emits the values of every pair of the pair table for every set, in the order of the pair table.
+pub(crate) fn attribute<B: AttributionBackend>(
+    model: &Model<B>,
+    forward: &RecordedPass<B::Tensor>,
+    alive: &BatchAlive,
+    values: &BTreeMap<Layer, EntryValues<B::Element>>,
+    method: Method,
+    stages: &mut Stages,
+    progress: &mut dyn FnMut(Progress),
+    emit: &mut Emit<'_, B::Element>,
+) -> Result<(), EngineError> {
+    let route = |target: Layer| model.route(target, method);
+    // The pair table is ordered by target.
+    let targets: Vec<&[Pair]> = model.pairs.chunk_by(|a, b| a.target == b.target).collect();
+    let differentiated = |pairs: &&&[Pair]| route(pairs[0].target) == Route::Autograd;
+    let mut by_autograd: BTreeMap<Layer, autograd::Target<'_>> = targets
+        .iter()
+        .filter(differentiated)
+        .map(|pairs| (pairs[0].target, autograd::Target::new(pairs, alive)))
+        .collect();
+    let passes = by_autograd.values().map(autograd::Target::passes).sum();
+    let mut done = 0;
+
+    let context = context(model, forward, alive, values);
+    let mut edges = Edges::new(model, emit);
+    let mut reads = ResidualReads::new(&context)?;
+    for together in targets.chunk_by(|a, b| read_together(a[0].target, b[0].target)) {
+        let layers: Vec<Layer> = together.iter().map(|pairs| pairs[0].target).collect();
+        let first = layers[0];
+        match route(first) {
+            Route::Residual => {
+                time(&mut stages.residual, || reads.read(model.norm_before(first), &layers, &mut edges))?;
+            }
+            Route::Attention => time(&mut stages.attention, || attention::attribute(&context, first, &mut edges))?,
+            Route::Elementwise => {
+                time(&mut stages.elementwise, || elementwise::attribute(&context, first, &mut edges))?
+            }
+            Route::Autograd => {
+                for target in layers.iter().filter_map(|layer| by_autograd.remove(layer)) {
+                    let mut pass_done = || {
+                        done += 1;
+                        progress(Progress::Backward { done, passes });
+                    };
+                    time(&mut stages.autograd, || target.attribute(model, forward, &mut edges, &mut pass_done))?;
+                }
+            }
+        }
+        // Past a writer that is not decomposed no target has a residual route.
+        if first.role().writes_residual() {
+            reads.write(first)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether two targets read the same input: queries, keys and values of a block.
+fn read_together(a: Layer, b: Layer) -> bool {
+    let reads_attention = |layer: Layer| matches!(layer.role(), Role::Query | Role::Key | Role::Value);
+    reads_attention(a) && reads_attention(b) && a.shares_block(b)
+}
+
+fn context<'a, B: AttributionBackend>(
+    model: &'a Model<B>,
+    forward: &'a RecordedPass<B::Tensor>,
+    alive: &'a BatchAlive,
+    values: &BTreeMap<Layer, EntryValues<B::Element>>,
+) -> Context<'a, B> {
+    let (mut sources, mut targets) = (BTreeMap::new(), BTreeMap::new());
+    for layer in alive.layers() {
+        let (all, wanted) = (alive.of(layer), alive.targets(layer));
+        let known = values.get(&layer).cloned().unwrap_or_else(|| EntryValues::none(all.len()));
+        let target = (wanted != all).then(|| {
+            let cut = |values: &[Vec<B::Element>]| -> Vec<Vec<B::Element>> {
+                all.iter().zip(wanted).zip(values).map(|((all, wanted), values)| of_some(all, wanted, values)).collect()
+            };
+            let known = EntryValues { pre: cut(&known.pre), mask: cut(&known.mask) };
+            Rc::new(LayerEntries::new(forward, layer, wanted, known))
+        });
+        let source = Rc::new(LayerEntries::new(forward, layer, all, known));
+        targets.insert(layer, target.unwrap_or_else(|| Rc::clone(&source)));
+        sources.insert(layer, source);
+    }
+    Context { model, forward, sources, targets }
+}
+
+/// Of values of all entries, those of some.
+fn of_some<E: Copy>(all: &Arc<AliveEntries>, some: &Arc<AliveEntries>, values: &[E]) -> Vec<E> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    some.iter().filter_map(|(position, component)| Some(values[all.row_of(position, component)?])).collect()
+}

@@ -1,0 +1,62 @@
+//! A forward pass for its own sake.
+
+use tributary_backend::AttributionBackend;
+use tributary_model::{Layer, Prompt};
+
+use crate::check::{check_edit, check_mask, check_tokens};
+use crate::pass::{Masks, Pass};
+use crate::recorded_pass::RecordedPass;
+use crate::support::Supports;
+use crate::{EngineError, Model};
+
+/// Logits `[prompts, positions, vocab]`, in row-major order, of a forward pass over prompts of equal length: what the model
+/// predicts when its components are masked, and its activations edited, as `pass` says.
+///
+/// # Errors
+///
+/// [`EngineError::Set`], named by the place of the prompt, when prompts differ in length or do not fit the model, or masks
+/// or edits do not fit model and prompts.
+pub fn logits<B: AttributionBackend>(
+    model: &Model<B>,
+    prompts: &[&Prompt],
+    pass: &Pass<'_>,
+) -> Result<Vec<B::Element>, EngineError> {
+    let Some(first) = prompts.first() else { return Ok(Vec::new()) };
+    let positions = first.tokens.len();
+    let of_item = |item: usize| move |problem| EngineError::Set { set: item.to_string(), problem };
+    for (item, prompt) in prompts.iter().enumerate() {
+        check_tokens(model, prompt).map_err(of_item(item))?;
+        if prompt.tokens.len() != positions {
+            let problem = format!("it has {} tokens, the first prompt {positions}", prompt.tokens.len());
+            return Err(of_item(item)(problem));
+        }
+    }
+    if let Masks::Given(masks) = &pass.masks {
+        if masks.len() != prompts.len() {
+            return Err(of_item(masks.len())(format!("{} masks for {} prompts", masks.len(), prompts.len())));
+        }
+        for (item, mask) in masks.iter().enumerate() {
+            check_mask(model, mask, positions).map_err(of_item(item))?;
+        }
+    }
+    for edit in pass.edits {
+        check_edit(model, edit, prompts.len(), positions).map_err(of_item(edit.item))?;
+    }
+    let tokens: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.tokens.as_slice()).collect();
+    let forward = RecordedPass::run(model, &tokens, pass, supports(model, &pass.masks))?;
+    Ok(model.backend.download(&model.unembed(&forward.last)?)?)
+}
+
+/// The components that any mask keeps.
+fn supports<B: AttributionBackend>(model: &Model<B>, masks: &Masks<'_>) -> Supports {
+    let kept = |(&layer, &count): (&Layer, &usize)| {
+        let is_kept = |component: &usize| match masks {
+            Masks::Ones => true,
+            Masks::Given(items) => items.iter().any(|layers| {
+                layers[&layer].values.iter().skip(*component).step_by(count.max(1)).any(|&value| value != 0.0)
+            }),
+        };
+        (layer, (0..count).filter(is_kept).collect())
+    };
+    model.component_counts.iter().map(kept).collect()
+}

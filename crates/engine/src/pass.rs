@@ -1,0 +1,90 @@
+//! What a forward pass does at the decomposed layers, told by one value.
+//!
+//! A decomposed layer with weight `W`, components `V`, `U` and bias `b` reads `x` and computes
+//!
+//! ```text
+//! pre  = x V           post = pre, or what an edit says          out = (post * mask) U + [x (W - (V U)^T)^T] + b
+//! ```
+//!
+//! The masks say how much of each component is kept, the delta whether the part of the weight that no component holds (the
+//! bracket) is added, edits what single activations are set to. Who is alive, and which outputs are of interest, is no
+//! matter of the forward pass.
+
+use std::collections::BTreeMap;
+
+use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::{CausalImportances, CiSet, Layer};
+
+use crate::Model;
+
+/// One forward pass of some prompts, the items, of equal length.
+#[derive(Clone, Debug)]
+pub struct Pass<'a> {
+    /// How much of each component is kept.
+    pub masks: Masks<'a>,
+    /// What becomes of the part of the weights that no component holds.
+    pub delta: Delta,
+    /// Activations that are set, not computed.
+    pub edits: &'a [Edit],
+}
+
+/// How much of each component is kept at each position.
+#[derive(Clone, Debug)]
+pub enum Masks<'a> {
+    /// For each item and decomposed layer, a factor for every position and component.
+    Given(Vec<&'a BTreeMap<Layer, CausalImportances>>),
+    /// All of it, everywhere.
+    Ones,
+}
+
+/// The part of a decomposed layer's weight that no component holds, `W - (V U)^T`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delta {
+    /// Left out.
+    None,
+    /// Added, without a gradient through it.
+    Stopped,
+}
+
+/// An activation that is set to a value, before its mask is applied.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Edit {
+    /// Place among the items of the pass.
+    pub item: usize,
+    /// A decomposed layer.
+    pub layer: Layer,
+    /// Position.
+    pub position: usize,
+    /// Component.
+    pub component: usize,
+    /// What `post` is set to.
+    pub value: f64,
+}
+
+impl<'a> Pass<'a> {
+    /// The pass of the model that each set's causal importances mask: what attributions are made in.
+    pub fn masked(sets: &[&'a CiSet]) -> Self {
+        let masks = Masks::Given(sets.iter().map(|set| &set.layers).collect());
+        Self { masks, delta: Delta::None, edits: &[] }
+    }
+}
+
+impl Masks<'_> {
+    /// The factors of some components of a layer, `[items, positions, components]`; `None` where all are 1.
+    pub(crate) fn upload<B: AttributionBackend>(
+        &self,
+        model: &Model<B>,
+        layer: Layer,
+        components: &[usize],
+    ) -> Result<Option<B::Tensor>, BackendError> {
+        let Self::Given(items) = self else { return Ok(None) };
+        let positions = items[0][&layer].positions();
+        let mut values = Vec::with_capacity(items.len() * positions * components.len());
+        for mask in items.iter().map(|layers| &layers[&layer]) {
+            for row in mask.values.chunks_exact(mask.components.max(1)) {
+                values.extend(components.iter().map(|&component| B::Element::from_f32(row[component])));
+            }
+        }
+        model.backend.upload(&values, &[items.len(), positions, components.len()]).map(Some)
+    }
+}

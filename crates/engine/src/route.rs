@@ -1,0 +1,88 @@
+//! By which way the attributions to a target are computed.
+
+use tributary_model::{Layer, Role};
+
+use crate::Method;
+
+/// By which way the attributions to a target are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// In closed form, from everything that writes to the residual stream through the norm that the target reads behind.
+    Residual,
+    /// In closed form, through the attention before an output projection.
+    Attention,
+    /// In closed form, through the nonlinearity before the MLP's output.
+    Elementwise,
+    /// By the backend's automatic differentiation, whatever lies in between.
+    Autograd,
+}
+
+impl Route {
+    /// The way to `target` in a model with these `linear` layers.
+    ///
+    /// A closed form covers a target when nothing but it lies between the target and the nearest detaches: when every layer
+    /// that its input is made of is decomposed.
+    pub(crate) fn to(target: Layer, linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool, method: Method) -> Self {
+        if method == Method::Autograd {
+            return Self::Autograd;
+        }
+        let in_block = |roles: &[Role]| {
+            linear.iter().filter(|layer| layer.shares_block(target) && roles.contains(&layer.role())).copied().collect()
+        };
+        let (inputs, route): (Vec<Layer>, Self) = match target.role() {
+            Role::Embedding => unreachable!("the embedding is no target"),
+            Role::AttentionOutput => (in_block(&[Role::Query, Role::Key, Role::Value]), Self::Attention),
+            Role::MlpDown => (in_block(&[Role::MlpUp]), Self::Elementwise),
+            Role::Query | Role::Key | Role::Value | Role::MlpUp | Role::Output => {
+                let writers = linear.iter().filter(|layer| layer.role().writes_residual() && **layer < target);
+                (writers.copied().collect(), Self::Residual)
+            }
+        };
+        if inputs.into_iter().all(is_decomposed) { route } else { Self::Autograd }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tributary_model::published_blocks;
+
+    use super::*;
+
+    /// Ways to each decomposed layer and the output, in the order data flows, when `left_out` are not decomposed.
+    fn routes(left_out: &[&str]) -> Vec<(String, Route)> {
+        let linear = published_blocks(2);
+        let left_out: BTreeSet<Layer> = left_out.iter().map(|path| path.parse().unwrap()).collect();
+        let decomposed = |layer: Layer| !left_out.contains(&layer);
+        let targets = linear.iter().copied().filter(|&layer| decomposed(layer)).chain([Layer::output()]);
+        targets
+            .map(|target| {
+                (target.to_string(), Route::to(target, &linear, decomposed, Method::fastest_of(&linear, decomposed)))
+            })
+            .collect()
+    }
+
+    fn by_autograd(left_out: &[&str]) -> Vec<String> {
+        let routes = routes(left_out).into_iter();
+        routes.filter(|(_, route)| *route == Route::Autograd).map(|(target, _)| target).collect()
+    }
+
+    #[test]
+    fn every_target_of_a_fully_decomposed_model_has_a_closed_form() {
+        let block =
+            [Route::Residual, Route::Residual, Route::Residual, Route::Attention, Route::Residual, Route::Elementwise];
+        let expected: Vec<Route> = block.into_iter().chain(block).chain([Route::Residual]).collect();
+        assert_eq!(routes(&[]).into_iter().map(|(_, route)| route).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn an_undecomposed_layer_costs_the_targets_that_lie_behind_it() {
+        // Read by the MLP's output alone.
+        assert_eq!(by_autograd(&["h.1.mlp.c_fc"]), ["h.1.mlp.down_proj"]);
+        assert_eq!(by_autograd(&["h.0.attn.q_proj"]), ["h.0.attn.o_proj"]);
+        // A writer: what reads the stream behind it.
+        assert_eq!(by_autograd(&["h.1.attn.o_proj"]), ["h.1.mlp.c_fc", "output"]);
+        assert_eq!(by_autograd(&["h.1.mlp.down_proj"]), ["output"]);
+    }
+}

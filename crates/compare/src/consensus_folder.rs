@@ -50,6 +50,7 @@ impl Consensus {
                 pairs: self.pair_values(alignment, &nodes, &rows, value_of),
                 output_probs: Vec::new(),
                 borderline: Vec::new(),
+                prediction: None,
             };
             writer.write_set(place, &set, &prompt, Some(self.metadata(alignment, value)))?;
         }

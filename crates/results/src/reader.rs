@@ -91,7 +91,7 @@ impl SetFile<'_> {
         };
         self.check_counts(entry, &nodes, &pairs)?;
         let borderline = entry.borderline.iter().copied().map(Into::into).collect();
-        Ok(SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs, borderline })
+        Ok(SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs, borderline, prediction: None })
     }
 
     /// Whether the manifest counts what is in the file.

@@ -28,8 +28,8 @@ pub(crate) fn edge_tensor(pair: &Pair, what: &str) -> String {
 pub(crate) fn importance_name(layer: Layer) -> Option<&'static str> {
     match layer.role() {
         Role::Embedding => None,
-        _ => Some("ci"),
         Role::Output => Some("prob"),
+        _ => Some("ci"),
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
         layers: BTreeMap::new(),
         pairs: Vec::new(),
         borderline: Vec::new(),
+        prediction: None,
     };
     let manifest = Arc::new(Manifest {
         format: FORMAT.to_owned(),
@@ -177,7 +178,7 @@ pub(crate) fn set(
         attribution
     });
     let pairs = pairs.collect();
-    SetAttributions { name: name.to_owned(), nodes, pairs, output_probs: vec![], borderline: vec![] }
+    SetAttributions { name: name.to_owned(), nodes, pairs, output_probs: vec![], borderline: vec![], prediction: None }
 }
 
 pub(crate) fn c_fc() -> Layer {

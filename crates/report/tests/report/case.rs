@@ -172,7 +172,7 @@ fn set(
         }
     });
     let pairs = attributions.collect();
-    SetAttributions { name: name.to_owned(), nodes, pairs, output_probs: Vec::new(), borderline: Vec::new() }
+    SetAttributions { name: name.to_owned(), nodes, pairs, output_probs: Vec::new(), borderline: Vec::new(), prediction: None }
 }
 
 fn settings() -> Settings {

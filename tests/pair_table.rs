@@ -38,7 +38,8 @@ proptest! {
     #[test]
     fn holds_what_has_gradients(shape in shapes(), keep in any::<[bool; 12]>()) {
         let shape = tributary_tests::random_case::Shape { positions: 3, ..shape };
-        let kept = shape.architecture().linear_layers().zip(keep.into_iter().cycle());
+        let architecture = shape.architecture();
+        let kept = architecture.linear_layers().zip(keep.into_iter().cycle());
         let decomposed: BTreeSet<Layer> = kept.filter(|(_, keep)| *keep).map(|(layer, _)| layer).collect();
         let weights = shape.model_decomposed_at(&decomposed);
         let set = &shape.ci_sets(&weights)[0];

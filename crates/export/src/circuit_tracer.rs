@@ -178,7 +178,7 @@ impl<'a> ViewerGraph<'a> {
         let entry = node.entry;
         match entry.layer.role() {
             Role::Embedding => ("E".to_owned(), self.set.prompt().tokens[entry.position as usize]),
-            layer => (self.numbers[&layer].to_string(), entry.component),
+            _ => (self.numbers[&entry.layer].to_string(), entry.component),
         }
     }
 

@@ -54,7 +54,7 @@ fn name(entry: Entry, manifest: &Manifest) -> String {
     match entry.layer.role() {
         Role::Embedding => format!("wte {at}"),
         Role::Output => format!("output {} (token {}) {at}", manifest.output_token(entry.component), entry.component),
-        _ => format!("{layer} {} {at}", entry.component),
+        _ => format!("{} {} {at}", entry.layer, entry.component),
     }
 }
 

@@ -93,7 +93,6 @@ pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
         layers: BTreeMap::new(),
         pairs: Vec::new(),
         borderline: Vec::new(),
-        prediction: None,
     };
     let manifest = Arc::new(Manifest {
         format: FORMAT.to_owned(),
@@ -181,11 +180,11 @@ pub(crate) fn set(
     SetAttributions { name: name.to_owned(), nodes, pairs, output_probs: vec![], borderline: vec![], prediction: None }
 }
 
-pub(crate) fn c_fc() -> Layer {
+pub(crate) fn c_fc_layer() -> Layer {
     Layer::published(0, Role::MlpUp)
 }
 
-pub(crate) fn down() -> Layer {
+pub(crate) fn down_layer() -> Layer {
     Layer::published(0, Role::MlpDown)
 }
 
@@ -198,7 +197,8 @@ pub(crate) fn at(layer: Layer, position: u32, component: u32) -> Entry {
 pub(crate) fn small(name: &str, alive: &[Entry], edges: &[(Entry, Entry, f32)]) -> Case {
     let value =
         |source, target| edges.iter().find(|edge| (edge.0, edge.1) == (source, target)).map_or(0.0, |edge| edge.2);
-    let set = set(name, 1, &BTreeSet::from([c_fc(), down()]), |entry| alive.contains(&entry), |_| false, value);
+    let set =
+        set(name, 1, &BTreeSet::from([c_fc_layer(), down_layer()]), |entry| alive.contains(&entry), |_| false, value);
     let given = |edge: &&(Entry, Entry, f32)| {
         set.pairs.iter().any(|pair| (pair.pair.source, pair.pair.target) == (edge.0.layer, edge.1.layer))
             && (edge.0.layer.is_embedding() || alive.contains(&edge.0))

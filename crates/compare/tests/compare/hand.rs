@@ -4,18 +4,18 @@ use tributary_compare::{Alignment, CompareError, Comparison, ComparisonOptions, 
 use tributary_graph::Entry;
 use tributary_model::Layer;
 
-use crate::case::{Case, at, c_fc, compared, down, small};
+use crate::case::{Case, at, c_fc_layer, compared, down_layer, small};
 
 fn wte() -> Entry {
     at(Layer::wte(), 0, 0)
 }
 
 fn c_fc(component: u32) -> Entry {
-    at(c_fc(), 0, component)
+    at(c_fc_layer(), 0, component)
 }
 
 fn down(component: u32) -> Entry {
-    at(down(), 0, component)
+    at(down_layer(), 0, component)
 }
 
 fn token(component: u32) -> Entry {
@@ -66,11 +66,11 @@ fn counts() {
     assert_eq!((&edges.counts, edges.union, edges.intersection), (&vec![6, 6, 1], 7, 1));
     assert_eq!(edges.in_exactly, [2, 4, 1]);
     let of_layer = |layer| comparison.nodes.layers.iter().find(|found| found.layer == layer).unwrap();
-    let c_fc = &of_layer(c_fc()).overlap;
+    let c_fc = &of_layer(c_fc_layer()).overlap;
     assert_eq!((&c_fc.counts, c_fc.union, c_fc.intersection), (&vec![2, 3, 1], 3, 1));
     // 2/3, 1/2 and 1/3.
     assert!((c_fc.mean_jaccard - 0.5).abs() < 1e-15);
-    let down = &of_layer(down()).overlap;
+    let down = &of_layer(down_layer()).overlap;
     assert_eq!((&down.counts, down.union, down.intersection), (&vec![1, 1, 0], 1, 0));
     assert!((down.mean_jaccard - 1.0 / 3.0).abs() < 1e-15);
     let pairs: Vec<(String, Vec<usize>)> = comparison

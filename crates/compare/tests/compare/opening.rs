@@ -6,10 +6,10 @@ use tributary_compare::{Alignment, CompareError, ComparedSet, open};
 use tributary_model::Prompt;
 use tributary_results::{ModelInfo, ResultFolder};
 
-use crate::case::{Case, at, c_fc, prompt, settings, small, write};
+use crate::case::{Case, at, c_fc_layer, prompt, settings, small, write};
 
 fn set(name: &str) -> Case {
-    small(name, &[at(c_fc(), 0, 1)], &[])
+    small(name, &[at(c_fc_layer(), 0, 1)], &[])
 }
 
 fn on(token: u32) -> Prompt {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tributary_compare::{Comparison, ComparisonOptions, SCHEMA};
 use tributary_model::Layer;
 
-use crate::case::{Case, at, c_fc, cases, compared, small};
+use crate::case::{Case, at, c_fc_layer, cases, compared, small};
 
 fn validator() -> Validator {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
@@ -40,7 +40,7 @@ proptest! {
 
 #[test]
 fn the_schema_refuses_what_is_not_said() {
-    let (wte, a, b) = (at(Layer::wte(), 0, 0), at(c_fc(), 0, 0), at(c_fc(), 0, 1));
+    let (wte, a, b) = (at(Layer::wte(), 0, 0), at(c_fc_layer(), 0, 0), at(c_fc_layer(), 0, 1));
     let sets =
         [small("coeff_1", &[a, b], &[(wte, a, 1.0), (wte, b, f32::NAN)]), small("coeff_2", &[a], &[(wte, a, -2.5)])];
     let json = json_of(&sets, &ComparisonOptions::default());

@@ -8,7 +8,7 @@ use tributary_compare::{Comparison, ComparisonOptions, Course, LastAlive, Sweep}
 use tributary_graph::Entry;
 use tributary_model::Layer;
 
-use crate::case::{Case, at, c_fc, cases, compared, down, small};
+use crate::case::{Case, at, c_fc_layer, cases, compared, down_layer, small};
 use crate::naive::{self, Has};
 
 fn sweep(cases: &[Case], top: Option<usize>) -> Option<Sweep> {
@@ -18,13 +18,18 @@ fn sweep(cases: &[Case], top: Option<usize>) -> Option<Sweep> {
 
 #[test]
 fn deaths_by_hand() {
-    let (wte, a, b, c, d) =
-        (at(Layer::wte(), 0, 0), at(c_fc(), 0, 0), at(c_fc(), 0, 1), at(c_fc(), 0, 2), at(down(), 0, 0));
+    let (wte, a, b, c, d) = (
+        at(Layer::wte(), 0, 0),
+        at(c_fc_layer(), 0, 0),
+        at(c_fc_layer(), 0, 1),
+        at(c_fc_layer(), 0, 2),
+        at(down_layer(), 0, 0),
+    );
     let cases = [
         // Not in the order of their coefficients, and one without.
         small("coeff_3", &[a, c], &[(wte, a, 1.0)]),
         small("coeff_2-seed_0", &[a, b], &[(wte, b, -5.0)]),
-        small("model", &[d, at(down(), 0, 2)], &[]),
+        small("model", &[d, at(down_layer(), 0, 2)], &[]),
         small("coeff_1", &[a, b, c], &[(wte, a, 1.0), (wte, b, 9.0), (wte, c, 0.5)]),
         small("coeff_2-seed_1", &[a, b, d], &[(wte, b, 3.0), (a, d, 2.0)]),
     ];
@@ -55,7 +60,7 @@ fn deaths_by_hand() {
         nodes.strongest_survivors.iter().map(last).collect::<Vec<_>>(),
         [(wte, 1.0, 1.0, false), (a, 1.0, 1.0, false)]
     );
-    let c_fc = sweep.nodes.layers.iter().find(|course| course.layer == c_fc()).unwrap();
+    let c_fc = sweep.nodes.layers.iter().find(|course| course.layer == c_fc_layer()).unwrap();
     assert_eq!((&c_fc.alive[..], &c_fc.died[..]), (&[3, 2, 2][..], &[0, 0, 1][..]));
     let edges = &sweep.edges.course;
     let counts: Vec<_> =

@@ -132,7 +132,7 @@ fn assert_nodes(read: &Value, written: &Written, set: &SetEntry, graph: &Graph) 
                     (component, (w - component).to_string()),
                     (f64::from(entry.component), text(row, "layer").to_owned())
                 );
-                assert!(text(row, "clerp").starts_with(&format!("{layer} {component} at “")));
+                assert!(text(row, "clerp").starts_with(&format!("{} {component} at “", entry.layer)));
             }
         }
         for shown in [text(row, "clerp")]

@@ -100,7 +100,7 @@ impl Written {
         results.model.n_blocks = 1;
         results.model.components = decomposed.map(|layer| (layer, components)).into();
         let (mut set, _) = results.sets.swap_remove(0);
-        let of_layer = |(layer, components)| {
+        let of_layer = |(layer, components): (Layer, usize)| {
             let alive = Arc::new(AliveEntries::collect(1, components, |_, _| !layer.is_output()));
             let numbers = if layer.is_embedding() { vec![] } else { vec![0.5; alive.len()] };
             let (importance, activation, original) = (numbers.clone(), numbers, Arc::clone(&alive));

@@ -2,7 +2,7 @@
 
 use tributary_backend::{BackendError, Dtype};
 
-use crate::{Layer, SinkError};
+use crate::{Layer, Remedy, SinkError};
 
 /// Why attributions could not be computed.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum EngineError {
     },
     /// One set alone takes more memory than is allowed.
     #[error(
-        "CI set {set:?} takes about {} MB of memory beside the model, more than the {} bytes that are allowed; allow more (--max-memory)",
+        "CI set {set:?} takes about {} MB of memory beside the model, more than the {} bytes that are allowed; allow more",
         needed.div_ceil(1_000_000), allowed
     )]
     Memory {
@@ -55,4 +55,16 @@ pub enum EngineError {
         /// What was computed in.
         dtype: Dtype,
     },
+}
+
+impl EngineError {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NotCovered { .. } => Some(Remedy::Autograd),
+            Self::Memory { .. } => Some(Remedy::MaxMemory),
+            Self::NotFinite { dtype: Dtype::F32, .. } => Some(Remedy::F64),
+            Self::Backend(_) | Self::Set { .. } | Self::Sink(_) | Self::NotFinite { .. } => None,
+        }
+    }
 }

@@ -88,7 +88,7 @@ impl Method {
         if closed_form::uncovered(model).is_none() { Self::ClosedForm } else { Self::Autograd }
     }
 
-    /// Name of the method, as `--method` takes it.
+    /// Name of the method, as users choose it and results record it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Autograd => "autograd",

@@ -94,6 +94,16 @@ pub struct RunInfo {
     pub timings: Timings,
 }
 
+impl RunInfo {
+    /// What the method of a result says that was not computed from a model: statistics of other results.
+    pub const CONSENSUS: &str = "consensus";
+
+    /// Whether the result holds statistics of other results.
+    pub fn is_consensus(&self) -> bool {
+        self.method == Self::CONSENSUS
+    }
+}
+
 /// The model a result belongs to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {

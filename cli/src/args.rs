@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use compute::{AttributeArgs, ComputeArgs, MethodArg, RunArgs, VerifyArgs};
+pub(crate) use compute::{AttributeArgs, RunArgs, VerifyArgs};
 pub(crate) use graphs::{
     CompareArgs, ExportArgs, ExportFormat, FigureFormat, OutputArgs, PlotArgs, ReportArgs, SchemaArgs, SchemaFormat,
 };

@@ -1,53 +1,51 @@
-//! The backends that are built from this repository.
+//! The backends of the stock command.
 
-use crate::BackendEntry;
-#[cfg(any(feature = "ndarray", feature = "flex"))]
-use crate::{Devices, OpenOptions, Provider};
-#[cfg(any(feature = "ndarray", feature = "flex"))]
-use tributary_backend::BackendError;
+#[cfg(feature = "flex")]
+use tributary_flex::Flex;
+#[cfg(feature = "ndarray")]
+use tributary_ndarray::NdArray;
 
-/// All backends that the stock command knows.
-pub fn built_in_backends() -> Vec<BackendEntry> {
-    vec![
-        #[cfg(feature = "ndarray")]
-        BackendEntry::of::<NdArray>(),
-        #[cfg(not(feature = "ndarray"))]
-        BackendEntry::left_out("ndarray", "CPU, over burn-ndarray"),
-        #[cfg(feature = "flex")]
-        BackendEntry::of::<Flex>(),
-        #[cfg(not(feature = "flex"))]
-        BackendEntry::left_out("flex", "CPU, over burn-flex"),
-    ]
-}
+/// All backends that the stock command knows, those that it was built without included.
+pub type BuiltIn = (NdArray, Flex);
 
-/// A CPU backend: one device, always there.
-#[cfg(any(feature = "ndarray", feature = "flex"))]
-macro_rules! cpu_provider {
-    ($name:ident, $package:ident, $description:literal) => {
-        struct $name;
+/// A backend that exists, but that this executable was built without.
+#[cfg(not(all(feature = "ndarray", feature = "flex")))]
+macro_rules! left_out {
+    ($provider:ident, $name:literal, $description:literal) => {
+        /// Left out of the build.
+        #[derive(Clone, Copy, Debug)]
+        pub struct $provider;
 
-        impl Provider for $name {
-            const NAME: &'static str = $package::NAME;
+        impl tributary_backend::Provider for $provider {
+            const NAME: &'static str = $name;
             const DESCRIPTION: &'static str = $description;
-            type F32 = $package::F32;
-            type F64 = $package::F64;
+            type F32 = tributary_backend::Absent<f32>;
+            type F64 = tributary_backend::Absent<f64>;
 
-            fn devices() -> Result<Devices, String> {
-                Ok(Devices { usable: vec![crate::cpu_device()], note: None })
+            fn devices() -> Result<tributary_backend::Devices, String> {
+                Err(concat!("this tributary was built without it (cargo feature ", $name, ")").to_owned())
             }
 
-            fn f32(_options: &OpenOptions<'_>) -> Result<Self::F32, BackendError> {
-                Ok($package::f32())
+            fn f32(_: &tributary_backend::OpenOptions<'_>) -> Result<Self::F32, tributary_backend::BackendError> {
+                Err(left_out($name))
             }
 
-            fn f64(_options: &OpenOptions<'_>) -> Result<Self::F64, BackendError> {
-                Ok($package::f64())
+            fn f64(_: &tributary_backend::OpenOptions<'_>) -> Result<Self::F64, tributary_backend::BackendError> {
+                Err(left_out($name))
             }
         }
     };
 }
 
-#[cfg(feature = "ndarray")]
-cpu_provider!(NdArray, tributary_ndarray, "CPU, over burn-ndarray");
-#[cfg(feature = "flex")]
-cpu_provider!(Flex, tributary_flex, "CPU, over burn-flex");
+#[cfg(not(all(feature = "ndarray", feature = "flex")))]
+fn left_out(backend: &'static str) -> tributary_backend::BackendError {
+    tributary_backend::BackendError::Unsupported {
+        backend,
+        capability: "compute: it was left out of the build".to_owned(),
+    }
+}
+
+#[cfg(not(feature = "ndarray"))]
+left_out!(NdArray, "ndarray", "CPU, over burn-ndarray");
+#[cfg(not(feature = "flex"))]
+left_out!(Flex, "flex", "CPU, over burn-flex");

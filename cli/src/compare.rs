@@ -8,7 +8,7 @@ use tributary_results::ResultFolder;
 
 use crate::args::CompareArgs;
 use crate::own_folder::refuse_own_folder;
-use crate::{CliError, console, selected_sets};
+use crate::{CliError, console};
 
 pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     let folders: Vec<ResultFolder> =
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
         refuse_own_folder(out, &args.results)?;
     }
     let is_name = |name: &str| folders.iter().any(|folder| folder.manifest().set(name).is_some());
-    let names = selected_sets::names(&args.sets, is_name);
+    let names = tributary::names(&args.sets, is_name);
     let sets = open(&folders, &names, args.prompt)?;
     let alignment = Alignment::new(&sets, args.min_edge)?;
     let consensus = Consensus::new(&alignment, args.at_least)?;

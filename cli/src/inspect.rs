@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 use tributary_inputs::TrainedRun;
-use tributary_model::{CiInput, LinearLayer};
+use tributary_model::{LinearLayer, CiInput};
 use tributary_results::{MANIFEST_FILE, Manifest, ResultFolder};
 
 use crate::args::InspectArgs;
-use crate::{CliError, attribute, console, summary};
+use crate::{CliError, console, summary};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     let text = if args.folder.join(MANIFEST_FILE).exists() {
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
     } else if args.folder.is_dir() && !args.folder.join("final_config.yaml").exists() {
         return Err(CliError::NothingToInspect { folder: args.folder.display().to_string() });
     } else {
-        let run = attribute::load(&args.folder, &args.run)?;
+        let run = args.run.of(&args.folder).load()?;
         if args.json { trained_run_json(&run) } else { trained_run(&run) }
     };
     console::print(&text)

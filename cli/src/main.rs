@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Tensors come and go by the thousand, and most allocators hand large ones back to the system each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
-    tributary::main(&tributary::built_in_backends())
+    tributary_cli::main::<tributary_cli::BuiltIn>()
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde_json::json;
-use tributary_compare::CONSENSUS_METHOD;
 use tributary_graph::Graph;
 use tributary_plot::{Figure, LeftOut, PlotOptions, Scale, png};
 use tributary_results::{ClosedFile, Manifest, OutputFile, ResultFolder, SetEntry};
@@ -82,7 +81,7 @@ impl Job<'_> {
             .map(|set| Ok(Graph::new(&self.result.read_set(&set.name)?)))
             .collect::<Result<_, CliError>>()?;
         // The sets of a consensus are means, deviations, shares and counts, which have no scale in common.
-        let is_consensus = self.result.manifest().run.method == CONSENSUS_METHOD;
+        let is_consensus = self.result.manifest().run.is_consensus();
         options.scale = (!is_consensus).then(|| graphs.iter().fold(Scale::default(), Scale::including));
         let drawn: Vec<(Drawn, Vec<ClosedFile>)> = sets
             .par_iter()

@@ -1,7 +1,7 @@
 //! Backends in executables of their own, found the way git and cargo find theirs: `tributary-backend-NAME`, beside this
 //! executable or on PATH.
 //!
-//! A plugin is this same command line around another backend. Asked to `describe-backend`, it answers with a [`Report`];
+//! A plugin is this same command line around another backend. Asked to `describe-backend`, it answers with a [`BackendDescription`];
 //! everything else is done by running it in this process's place with the arguments this process was given.
 
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tributary::{BackendDescription, VERSION};
 
-use crate::backend_report::{Report, VERSION};
 use crate::{CliError, console};
 
 /// What the name of every plugin's executable begins with.
@@ -60,16 +60,15 @@ impl Plugin {
     }
 
     /// Asks the plugin what it is. Whatever goes wrong makes it unusable, with the reason.
-    pub(crate) fn describe(&self) -> Report {
-        let report = self.ask().unwrap_or_else(|(version, reason)| {
+    pub(crate) fn describe(&self) -> BackendDescription {
+        let description = self.ask().unwrap_or_else(|(version, reason)| {
             let reason = format!("{}: {reason}", self.path.display());
-            Report::unusable(&self.name, "a plugin", &version, reason)
+            BackendDescription::unusable(&self.name, "a plugin", &version, reason)
         });
-        // Whatever it says is shown on a terminal.
-        report.map_text(console::plain)
+        plain(description)
     }
 
-    fn ask(&self) -> Result<Report, (String, String)> {
+    fn ask(&self) -> Result<BackendDescription, (String, String)> {
         let unknown = |reason: String| (String::new(), reason);
         let answer = self.run_to_describe().map_err(unknown)?;
         let not_a_plugin = "it does not answer as a backend of tributary does; is it one?";
@@ -81,16 +80,17 @@ impl Plugin {
             );
             return Err((version, reason));
         }
-        let report: Report =
+        let description: BackendDescription =
             serde_json::from_value(answer).map_err(|error| (version.clone(), format!("{not_a_plugin} ({error})")))?;
-        if report.devices.is_empty() && report.unusable_because.is_none() {
+        if description.devices.is_empty() && description.unusable_because.is_none() {
             return Err((version, "it names neither a device nor a reason why it has none".to_owned()));
         }
-        if report.name != self.name {
-            let reason = format!("it calls itself {:?}; name the executable {PREFIX}{}", report.name, report.name);
+        if description.name != self.name {
+            let reason =
+                format!("it calls itself {:?}; name the executable {PREFIX}{}", description.name, description.name);
             return Err((version, reason));
         }
-        Ok(report)
+        Ok(description)
     }
 
     fn run_to_describe(&self) -> Result<String, String> {
@@ -131,6 +131,20 @@ impl Plugin {
             Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
         }
     }
+}
+
+/// The same with its texts safe to show on a terminal.
+fn plain(mut description: BackendDescription) -> BackendDescription {
+    for text in [&mut description.description, &mut description.version] {
+        *text = console::plain(text);
+    }
+    for text in [&mut description.note, &mut description.unusable_because] {
+        *text = text.as_deref().map(console::plain);
+    }
+    for device in &mut description.devices {
+        (device.name, device.description) = (console::plain(&device.name), console::plain(&device.description));
+    }
+    description
 }
 
 /// Where plugins are looked for, in order.

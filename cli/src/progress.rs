@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tributary_engine::Progress;
+use tributary::Progress;
+use tributary::engine;
 
 use crate::console;
 
@@ -31,7 +32,18 @@ impl Reporter {
         }
     }
 
-    /// A step that is not the engine's.
+    /// What a session says.
+    pub(crate) fn show(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::Reading(folder) => self.step(&format!("reading {}", folder.display())),
+            Progress::Finishing(folder) => self.step(&format!("finishing {}", folder.display())),
+            Progress::Drawing(result) => self.step(&format!("drawing edges of {}", result.display())),
+            Progress::Engine(progress) => self.engine(progress),
+            _ => {}
+        }
+    }
+
+    /// A step of the command's own.
     pub(crate) fn step(&mut self, text: &str) {
         match self {
             Self::Bar(bar) => bar.set_message(text.to_owned()),
@@ -40,16 +52,15 @@ impl Reporter {
         }
     }
 
-    /// What the engine reports.
-    pub(crate) fn engine(&mut self, progress: Progress) {
+    fn engine(&mut self, progress: engine::Progress) {
         match progress {
-            Progress::ModelCi { done, prompts } => {
+            engine::Progress::ModelCi { done, prompts } => {
                 self.step(&format!("model's own causal importances: prompt {} of {prompts}", done + 1));
             }
-            Progress::Forward { done, batches } => {
+            engine::Progress::Forward { done, batches } => {
                 self.step(&format!("masked forward pass: batch {} of {batches}", done + 1));
             }
-            Progress::Backward { done, passes } => self.backward(done, passes),
+            engine::Progress::Backward { done, passes } => self.backward(done, passes),
         }
     }
 

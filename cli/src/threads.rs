@@ -1,13 +1,15 @@
 //! How many threads the CPU backends use.
 
+use tributary::Error;
+
 use crate::CliError;
 
 /// Sets the number of threads of everything that computes in this process, if one is asked for. To be called once,
 /// before anything else that may start a thread. Libraries that keep their own take it in
-/// [`Provider::set_threads`](crate::Provider::set_threads).
+/// [`Provider::set_threads`](tributary_backend::Provider::set_threads).
 pub(crate) fn set(threads: Option<u16>) -> Result<(), CliError> {
     let Some(threads) = threads.map(usize::from) else { return Ok(()) };
-    let failed = |reason: String| CliError::Threads { threads, reason };
+    let failed = |reason: String| Error::Threads { threads, reason };
     // matrixmultiply, which burn-ndarray multiplies with, keeps threads of its own and takes their number only from the
     // environment, at its first product.
     #[expect(unsafe_code, reason = "no other thread exists yet that could read the environment at the same time")]
@@ -15,5 +17,6 @@ pub(crate) fn set(threads: Option<u16>) -> Result<(), CliError> {
     unsafe {
         std::env::set_var("MATMUL_NUM_THREADS", threads.to_string());
     }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| failed(error.to_string()))
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    Ok(built.map_err(|error| failed(error.to_string()))?)
 }

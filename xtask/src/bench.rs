@@ -10,7 +10,7 @@ const SHARED: [(&str, &str, &str); 2] = [("gpt2s-2L-128", "bench", "0.05"), ("gp
 
 /// One benchmark with its arguments, or all of them.
 pub(crate) fn all_or_one(args: &[&str]) -> Result<(), String> {
-    run(cargo().args(["build", "--release", "--locked", "-p", "tributary", "-p", "tributary-bench"]))?;
+    run(cargo().args(["build", "--release", "--locked", "-p", "tributary-cli", "-p", "tributary-bench"]))?;
     if !args.is_empty() {
         return bench(args);
     }

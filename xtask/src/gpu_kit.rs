@@ -27,9 +27,10 @@ pub(crate) fn build() -> Result<(), String> {
         copy_all(&root().join(data), &kit.join(data))?;
     }
     // One backend at a time: what is linked with libtorch starts only where libtorch is.
-    for (name, features) in
-        [("cuda", "tributary-tests/cuda,tributary-tch/libtorch"), ("tch", "tributary-tests/tch,tributary-tch/libtorch")]
-    {
+    for (name, features) in [
+        ("cuda", "tributary-tests/cuda,tributary-backend-tch/libtorch"),
+        ("tch", "tributary-tests/tch,tributary-backend-tch/libtorch"),
+    ] {
         for Executable { package, target, is_test, path } in executables(features)? {
             let place = match (target.as_str(), is_test) {
                 ("conformance", true) if package != name => continue,
@@ -67,8 +68,8 @@ struct Executable {
 fn executables(features: &str) -> Result<Vec<Executable>, String> {
     let mut build = cargo();
     build.args(["test", "--workspace", "--locked", "--no-run", "--message-format=json-render-diagnostics"]);
-    // A program is built for the tests of its package; `cli` stands for the stock command.
-    build.args(SUITES.iter().chain(&["cli"]).flat_map(|suite| ["--test", suite]));
+    // A program is built for the tests of its package: `cli` stands for the stock command, `plugin` for the plugins.
+    build.args(SUITES.iter().chain(&["cli", "plugin"]).flat_map(|suite| ["--test", suite]));
     build.args(["--features", features]).stderr(std::process::Stdio::inherit());
     let output = build.output().map_err(|error| format!("cargo cannot be started: {error}"))?;
     if !output.status.success() {

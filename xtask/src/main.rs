@@ -66,7 +66,7 @@ fn test_backend(name: &str, more: &[&str]) -> Result<(), String> {
 
 fn install(name: &str, more: &[&str]) -> Result<(), String> {
     let mut command = cargo();
-    command.args(["install", "--locked", "--path", &format!("backends/{name}")]);
+    command.args(["install", "--locked", "--path", &format!("cli/plugins/{name}")]);
     if name == "tch" {
         libtorch::prepare()?;
         command.args(["--features", "libtorch"]);

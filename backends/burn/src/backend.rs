@@ -46,7 +46,7 @@ macro_rules! call2 {
 }
 
 impl<B: Backend, E: Element + burn_backend::Element> BurnBackend<B, E> {
-    /// The backend called `backend`, on burn's `device`, which `--device` calls `name`.
+    /// The backend called `backend`, on burn's `device`, which users call `name`.
     pub fn new(device: B::Device, backend: &'static str, name: &str, capabilities: Capabilities) -> Self {
         Self::with_kernels(device, backend, name, capabilities, BurnKernels)
     }

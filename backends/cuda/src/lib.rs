@@ -7,12 +7,12 @@
 mod device;
 mod failure;
 pub mod kernels;
-mod plugin;
+mod provider;
 mod toolkit;
 
 pub use device::{F32, F64, devices, f32, f64};
 pub use kernels::Precision;
-pub use plugin::Cuda;
+pub use provider::Cuda;
 
-/// Name of this backend, as `--backend` takes it.
+/// Name of this backend, as users choose it.
 pub const NAME: &str = "cuda";

@@ -1,19 +1,23 @@
 //! CPU backend over burn-flex, the maintained successor of burn-ndarray: pure Rust, SIMD and multi-threaded.
 
-use burn_flex::{Flex, FlexDevice};
+mod provider;
+
+use burn_flex::FlexDevice;
 use tributary_backend::Capabilities;
 use tributary_burn::BurnBackend;
 
-/// Name of this backend, as `--backend` takes it.
+pub use provider::Flex;
+
+/// Name of this backend, as users choose it.
 pub const NAME: &str = "flex";
 
 const CAPABILITIES: Capabilities = Capabilities { deterministic: true };
 
 /// The backend in `f32`.
-pub type F32 = BurnBackend<Flex, f32>;
+pub type F32 = BurnBackend<burn_flex::Flex, f32>;
 
 /// The backend in `f64`.
-pub type F64 = BurnBackend<Flex, f64>;
+pub type F64 = BurnBackend<burn_flex::Flex, f64>;
 
 /// The backend in `f32` on the CPU.
 pub fn f32() -> F32 {

@@ -1,19 +1,23 @@
 //! CPU backend over burn-ndarray: pure Rust.
 
-use burn_ndarray::{NdArray, NdArrayDevice};
+mod provider;
+
+use burn_ndarray::NdArrayDevice;
 use tributary_backend::Capabilities;
 use tributary_burn::BurnBackend;
 
-/// Name of this backend, as `--backend` takes it.
+pub use provider::NdArray;
+
+/// Name of this backend, as users choose it.
 pub const NAME: &str = "ndarray";
 
 const CAPABILITIES: Capabilities = Capabilities { deterministic: true };
 
 /// The backend in `f32`.
-pub type F32 = BurnBackend<NdArray<f32>, f32>;
+pub type F32 = BurnBackend<burn_ndarray::NdArray<f32>, f32>;
 
 /// The backend in `f64`.
-pub type F64 = BurnBackend<NdArray<f64>, f64>;
+pub type F64 = BurnBackend<burn_ndarray::NdArray<f64>, f64>;
 
 /// The backend in `f32` on the CPU.
 pub fn f32() -> F32 {

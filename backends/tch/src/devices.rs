@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 
 use libloading::Library;
-use tributary::Devices;
-use tributary_backend::{BackendError, Capabilities, DeviceInfo, Element};
+use tributary_backend::{AvailableDevice, BackendError, Capabilities, DeviceInfo, Devices, Element, cpu_device};
 
 use crate::{NAME, TchBackend};
 
@@ -14,7 +13,7 @@ pub fn devices() -> Devices {
         Ok(gpus) => (gpus, None),
         Err(reason) => (Vec::new(), Some(format!("no GPU: {reason}"))),
     };
-    usable.push(tributary::cpu_device());
+    usable.push(cpu_device());
     Devices { usable, note }
 }
 
@@ -47,7 +46,7 @@ const TF32_SWITCHES: [(&str, &[&str]); 2] = [
     ("NVIDIA_TF32_OVERRIDE", &["0", ""]),
 ];
 
-fn gpus() -> Result<Vec<tributary_backend::AvailableDevice>, String> {
+fn gpus() -> Result<Vec<AvailableDevice>, String> {
     let driver = tributary_nvidia::driver()?;
     load_cuda()?;
     let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);

@@ -12,7 +12,7 @@ mod backend;
 #[cfg(feature = "libtorch")]
 mod devices;
 #[cfg(feature = "libtorch")]
-mod plugin;
+mod provider;
 #[cfg(feature = "libtorch")]
 mod tensor;
 
@@ -20,9 +20,9 @@ mod tensor;
 pub use crate::{
     backend::TchBackend,
     devices::{devices, open},
-    plugin::Tch,
+    provider::Tch,
     tensor::TchTensor,
 };
 
-/// Name of this backend, as `--backend` takes it.
+/// Name of this backend, as users choose it.
 pub const NAME: &str = "tch";

@@ -1,15 +1,17 @@
 //! Flags of the commands that compute.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use clap::{ArgGroup, ValueEnum};
-use tributary_backend::{AttributionBackend, Dtype};
-use tributary_engine::{Method, Model};
-use tributary_model::Thresholds;
+use tributary::backend::Dtype;
+use tributary::engine::{Method};
+use tributary::model::{Thresholds};
+use tributary::{Compute, Run};
 
 use super::threshold;
-use crate::backends::AUTO;
+/// What `--backend` takes to leave the choice open.
+const AUTO: &str = "auto";
 
 /// The trained run, and where to look for what is not in its folder.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,6 +23,13 @@ pub(crate) struct RunArgs {
     /// Tokenizer file [default: tokenizer.json of the target model]
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// The run in a folder.
+    pub(crate) fn of(&self, folder: &Path) -> Run {
+        Run { folder: folder.to_owned(), target: self.target.clone(), tokenizer: self.tokenizer.clone() }
+    }
 }
 
 /// What computes.
@@ -39,6 +48,19 @@ pub(crate) struct ComputeArgs {
     /// Threads of the CPU backends [default: as many as there are cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
+}
+
+impl ComputeArgs {
+    /// What is asked for; without a backend for `auto`.
+    pub(crate) fn wanted(&self, dtype: DtypeArg) -> Compute {
+        Compute {
+            backend: (self.backend != AUTO).then(|| self.backend.clone()),
+            device: self.device.clone(),
+            dtype: dtype.into(),
+            allow_tf32: self.allow_tf32,
+            threads: self.threads.map(usize::from),
+        }
+    }
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -175,18 +197,13 @@ pub(crate) enum MethodArg {
     Autograd,
 }
 
-impl MethodArg {
-    /// The method to use for a model.
-    pub(crate) fn resolve<B: AttributionBackend>(self, model: &Model<B>) -> Method {
-        match self {
-            Self::Auto => Method::fastest(model),
-            Self::ClosedForm => Method::ClosedForm,
-            Self::Autograd => Method::Autograd,
+impl From<MethodArg> for Option<Method> {
+    /// `None` for `auto`.
+    fn from(method: MethodArg) -> Self {
+        match method {
+            MethodArg::Auto => None,
+            MethodArg::ClosedForm => Some(Method::ClosedForm),
+            MethodArg::Autograd => Some(Method::Autograd),
         }
-    }
-
-    /// As the flag spells it.
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 use tributary_inputs::test_support::RandomWeights;
-use tributary_model::SetAttributions;
+use tributary_model::{SetAttributions};
 use tributary_results::{ResultFolder, ResultWriter};
 
 use crate::attribute::succeed;
@@ -158,9 +158,9 @@ fn inputs_that_moved_are_given_by_flags() {
     fs::rename(workshop.path("sets.json"), workshop.path("moved.json")).unwrap();
     let lost = workshop.tributary(&["verify", "out"]);
     assert_eq!(lost.status.code(), Some(1));
-    assert!(stderr(&lost).contains("if it has moved, give --model"), "{}", stderr(&lost));
+    assert!(stderr(&lost).contains("if it has moved, say where it is (--model)"), "{}", stderr(&lost));
     let lost = workshop.tributary(&["verify", "out", "--model", "moved"]);
-    assert!(stderr(&lost).contains("if it has moved, give --ci-sets"), "{}", stderr(&lost));
+    assert!(stderr(&lost).contains("if it has moved, say where it is (--ci-sets)"), "{}", stderr(&lost));
     assert_eq!(verify(&workshop, &["--model", "moved", "--ci-sets", "moved.json"])["passed"], true);
 }
 

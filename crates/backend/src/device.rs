@@ -5,9 +5,9 @@ use crate::Dtype;
 /// The device a backend computes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// Name of the backend, as `--backend` takes it.
+    /// Name of the backend, as users choose it.
     pub backend: &'static str,
-    /// The device, as `--device` takes it: `cpu`, `cuda:0`.
+    /// The device, as users choose it: `cpu`, `cuda:0`.
     pub device: String,
     /// What the backend computes in.
     pub dtype: Dtype,
@@ -32,7 +32,7 @@ pub struct Capabilities {
 /// A device that a backend could compute on, before it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AvailableDevice {
-    /// As `--device` takes it: `cpu`, `cuda:0`.
+    /// The name it is chosen by: `cpu`, `cuda:0`.
     pub name: String,
     /// What it is, for people.
     pub description: String,

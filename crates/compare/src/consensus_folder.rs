@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tributary_model::{AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
+use tributary_model::{AliveEntries, LayerNodes, PairAttribution, SetAttributions, Prompt, Layer, Role};
 use tributary_results::{Manifest, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::alignment::Alignment;
 use crate::{CompareError, ComparedSet, Consensus, ConsensusEdge, ConsensusNode};
 
 /// What the manifest of a consensus names as its method: nothing in it was computed from a model.
-pub const CONSENSUS_METHOD: &str = "consensus";
+pub const CONSENSUS_METHOD: &str = RunInfo::CONSENSUS;
 
 /// The sets of a consensus folder, which have the same nodes and edges and differ in what they say of each edge, each with
 /// what that is: the mean, the standard deviation, the sign agreement, and the number of sets that have it. All are 0 where

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tributary_model::{Remedy};
 use tributary_results::ResultError;
 
 /// Why sets cannot be compared, or their consensus not be written.
@@ -18,7 +19,7 @@ pub enum CompareError {
         found: String,
     },
     /// A result has sets of several prompts, and none was chosen.
-    #[error("{path:?} has sets of several prompts; choose one by its number (--prompt):\n{prompts}")]
+    #[error("{path:?} has sets of several prompts,\n{prompts}\nchoose one by its number")]
     SeveralPrompts {
         /// The folder.
         path: PathBuf,
@@ -96,4 +97,16 @@ pub enum CompareError {
         /// How many.
         edges: usize,
     },
+}
+
+impl CompareError {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Result(error) => error.remedy(),
+            Self::SeveralPrompts { .. } | Self::UnknownPrompt { .. } => Some(Remedy::Prompt),
+            Self::UnknownSet { .. } => Some(Remedy::Sets),
+            _ => None,
+        }
+    }
 }

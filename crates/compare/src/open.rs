@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tributary_results::{Manifest, ResultFolder};
 
-use crate::{CONSENSUS_METHOD, CONSENSUS_SETS, CompareError, ComparedSet};
+use crate::{CONSENSUS_SETS, CompareError, ComparedSet};
 
 /// Reads the sets to compare, in the order of the folders and of their manifests.
 ///
@@ -37,7 +37,7 @@ pub fn open(
         let manifest = folders[folder].manifest();
         let name = &manifest.sets[place].name;
         // Of a consensus the means alone are attributions.
-        let is_attribution = manifest.run.method != CONSENSUS_METHOD || name == CONSENSUS_SETS[0].0;
+        let is_attribution = !manifest.run.is_consensus() || name == CONSENSUS_SETS[0].0;
         (names.is_empty() && is_attribution)
             || names.iter().any(|chosen| chosen == name || *chosen == labels[folder][place])
     };

@@ -1,7 +1,7 @@
 //! What can go wrong in the engine.
 
 use tributary_backend::{BackendError, Dtype};
-use tributary_model::Layer;
+use tributary_model::{Remedy, Layer};
 
 use crate::SinkError;
 
@@ -29,7 +29,7 @@ pub enum EngineError {
     },
     /// One set alone takes more memory than is allowed.
     #[error(
-        "CI set {set:?} takes about {} MB of memory beside the model, more than the {} bytes that are allowed; allow more (--max-memory)",
+        "CI set {set:?} takes about {} MB of memory beside the model, more than the {} bytes that are allowed; allow more",
         needed.div_ceil(1_000_000), allowed
     )]
     Memory {
@@ -56,4 +56,16 @@ pub enum EngineError {
         /// What was computed in.
         dtype: Dtype,
     },
+}
+
+impl EngineError {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::NotCovered { .. } => Some(Remedy::Autograd),
+            Self::Memory { .. } => Some(Remedy::MaxMemory),
+            Self::NotFinite { dtype: Dtype::F32, .. } => Some(Remedy::F64),
+            Self::Backend(_) | Self::Set { .. } | Self::Sink(_) | Self::NotFinite { .. } => None,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::AttributionBackend;
-use tributary_model::{AliveEntries, CiSet, Layer, Prompt, Thresholds};
+use tributary_model::{AliveEntries, CiSet, Prompt, Layer, Thresholds};
 
 use crate::Model;
 use crate::route::Route;
@@ -80,7 +80,7 @@ impl Method {
         }
     }
 
-    /// Name of the method, as results have it.
+    /// Name of the method, as users choose it and results record it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Autograd => "autograd",

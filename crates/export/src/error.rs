@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tributary_model::{Remedy};
 use tributary_results::ResultError;
 
 /// Why results could not be exported.
@@ -51,6 +52,14 @@ pub enum ExportError {
 }
 
 impl ExportError {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Result(error) => error.remedy(),
+            _ => None,
+        }
+    }
+
     /// For `map_err`: the error of doing `action` to `path`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

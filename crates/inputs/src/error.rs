@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tributary_model::{Remedy, Prompt};
+
+
 /// Why files could not be turned into a run, CI sets or a prompt. Its text is meant for the person who named the files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +25,8 @@ pub enum InputError {
         file: PathBuf,
         /// What is missing and how to supply it.
         problem: String,
+        /// What says where it is.
+        remedy: Option<Remedy>,
     },
     /// A YAML file is not well formed, or one of its values has the wrong type.
     #[error("{}: {message}", file.display())]
@@ -88,12 +93,25 @@ pub enum InputError {
 }
 
 impl InputError {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Missing { remedy, .. } => *remedy,
+            _ => None,
+        }
+    }
+
     pub(crate) fn config(file: &Path, key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Config { file: file.to_owned(), key: key.into(), problem: problem.into() }
     }
 
     pub(crate) fn missing(file: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
-        Self::Missing { file: file.into(), problem: problem.into() }
+        Self::Missing { file: file.into(), problem: problem.into(), remedy: None }
+    }
+
+    /// The same of a file that may be elsewhere, which `remedy` says.
+    pub(crate) fn elsewhere(file: impl Into<PathBuf>, problem: impl Into<String>, remedy: Remedy) -> Self {
+        Self::Missing { file: file.into(), problem: problem.into(), remedy: Some(remedy) }
     }
 
     pub(crate) fn read(file: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {

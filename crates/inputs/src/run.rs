@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tributary_model::{Prompt, Weights};
+use tributary_model::{Remedy, Prompt, Weights};
 
 use crate::checkpoint::StateDict;
 use crate::ci_sets::CiSetFile;
@@ -18,9 +18,9 @@ const TOKENIZER: &str = "tokenizer.json";
 /// Where to look for what is not in the run's folder.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunOptions<'a> {
-    /// The target model's folder (`--target`).
+    /// The target model's folder.
     pub target: Option<&'a Path>,
-    /// The tokenizer file (`--tokenizer`).
+    /// The tokenizer file.
     pub tokenizer: Option<&'a Path>,
 }
 
@@ -77,8 +77,8 @@ impl TrainedRun {
 
         let tokenizer_file = options.tokenizer.map_or_else(|| target_folder.join(TOKENIZER), Path::to_owned);
         if !tokenizer_file.exists() {
-            let problem = "not found; fetch the target model's tokenizer.json and pass it with --tokenizer";
-            return Err(InputError::missing(tokenizer_file, problem));
+            let problem = "not found; fetch the target model's tokenizer.json and say where it is";
+            return Err(InputError::elsewhere(tokenizer_file, problem, Remedy::Tokenizer));
         }
         let tokenizer_bytes = fs::read(&tokenizer_file).map_err(InputError::read(&tokenizer_file))?;
         let tokenizer = Tokenizer::parse(&tokenizer_file, &tokenizer_bytes)?;

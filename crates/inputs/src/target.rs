@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tributary_model::{Architecture, Biases, Norm, PositionEncoding, published_layers};
+use tributary_model::{Remedy, Architecture, Norm, PositionEncoding, Biases, published_layers};
 
 use crate::config::{Config, ModelClass};
 use crate::{InputError, yaml};
@@ -18,14 +18,14 @@ const MAX_SIZE: usize = u32::MAX as usize;
 /// The most blocks a model may have: far above any real one, and few enough to list.
 const MAX_BLOCKS: usize = 10_000;
 
-/// Finds the folder that holds `model_config.yaml`: `--target`, else `RUN/target/`, else where the config points to.
+/// Finds the folder that holds `model_config.yaml`: the one that is given, else `RUN/target/`, else where the config points to.
 pub(crate) fn find_folder(run: &Path, config: &Config, given: Option<&Path>) -> Result<PathBuf, InputError> {
     if let Some(folder) = given {
         return if holds_model(folder) {
             Ok(folder.to_owned())
         } else {
-            let problem = "not found; --target must name the folder that holds the target model's model_config.yaml";
-            Err(InputError::missing(folder.join(MODEL_CONFIG), problem))
+            let problem = "not found; name the folder that holds the target model's model_config.yaml";
+            Err(InputError::elsewhere(folder.join(MODEL_CONFIG), problem, Remedy::Target))
         };
     }
     let beside = run.join("target");
@@ -33,8 +33,8 @@ pub(crate) fn find_folder(run: &Path, config: &Config, given: Option<&Path>) -> 
         return if holds_model(&beside) {
             Ok(beside)
         } else {
-            let problem = "not found; put the target model's model_config.yaml there, or pass its folder with --target";
-            Err(InputError::missing(beside.join(MODEL_CONFIG), problem))
+            let problem = "not found; put the target model's model_config.yaml there, or name its folder";
+            Err(InputError::elsewhere(beside.join(MODEL_CONFIG), problem, Remedy::Target))
         };
     }
     if let Some(folder) = config.target_references.iter().find_map(|reference| follow(run, reference)) {
@@ -48,10 +48,9 @@ pub(crate) fn find_folder(run: &Path, config: &Config, given: Option<&Path>) -> 
         None => "the config does not name the target model".to_owned(),
     };
     let problem = format!(
-        "not found, and {named}; fetch the model's model_config.yaml and tokenizer.json into a folder and pass it with \
-         --target"
+        "not found, and {named}; fetch the model's model_config.yaml and tokenizer.json into a folder and name that folder"
     );
-    Err(InputError::missing(beside, problem))
+    Err(InputError::elsewhere(beside, problem, Remedy::Target))
 }
 
 fn holds_model(folder: &Path) -> bool {

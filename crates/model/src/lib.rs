@@ -17,6 +17,7 @@ mod ci_set;
 mod layer;
 mod pair;
 mod published;
+mod remedy;
 mod sigmoid;
 mod thresholds;
 mod weights;
@@ -31,6 +32,7 @@ pub use ci_set::{CausalImportances, CiSet, Prompt};
 pub use layer::{Layer, Role};
 pub use pair::{Pair, pair_table};
 pub use published::{Biases, UnknownLayer, published_blocks, published_layers};
+pub use remedy::Remedy;
 pub use sigmoid::Sigmoid;
 pub use thresholds::Thresholds;
 pub use weights::{

@@ -13,6 +13,8 @@ mod scale;
 mod svg;
 mod text;
 
+use tributary_model::{Remedy};
+
 pub use figure::{Figure, LeftOut, PlotOptions};
 pub use png::{Png, png};
 pub use scale::Scale;
@@ -22,6 +24,15 @@ pub use scale::Scale;
 #[non_exhaustive]
 pub enum PlotError {
     /// The picture cannot be made of the SVG.
-    #[error("the figure cannot be turned into pixels: {0}; the SVG can still be written (--format svg)")]
+    #[error("the figure cannot be turned into pixels: {0}; the SVG can still be written")]
     Pixels(String),
+}
+
+impl PlotError {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Pixels(_) => Some(Remedy::Svg),
+        }
+    }
 }

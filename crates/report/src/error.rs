@@ -1,5 +1,6 @@
 //! What can go wrong with a report.
 
+use tributary_model::{Remedy};
 use tributary_results::ResultError;
 
 /// Why a report could not be written.
@@ -10,7 +11,7 @@ pub enum ReportError {
     #[error(transparent)]
     Result(#[from] ResultError),
     /// There is nothing to show.
-    #[error("the results hold no sets, so there is nothing to report; compute some with `tributary attribute`")]
+    #[error("the results hold no sets, so there is nothing to report; compute some first")]
     NoSets,
     /// A set has more edges than can be numbered.
     #[error("set {set:?} has {edges} edges; a report takes sets of fewer than 2^32")]
@@ -23,4 +24,14 @@ pub enum ReportError {
     /// The page could not be written.
     #[error("cannot write the report: {0}")]
     Write(#[from] std::io::Error),
+}
+
+impl ReportError {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Result(error) => error.remedy(),
+            _ => None,
+        }
+    }
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use tributary_model::{Remedy};
+
+
 /// Why a result folder could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,7 +16,7 @@ pub enum ResultError {
         path: PathBuf,
     },
     /// The output already holds results, and replacing them was not asked for.
-    #[error("{path:?} already holds results; use --force to replace them, or choose another folder")]
+    #[error("{path:?} already holds results; choose another folder, or have them replaced")]
     Occupied {
         /// The output.
         path: PathBuf,
@@ -29,7 +32,7 @@ pub enum ResultError {
         source: Box<ResultError>,
     },
     /// A file to be written is there already, and replacing it was not asked for.
-    #[error("{path:?} already exists; use --force to replace it, or choose another name")]
+    #[error("{path:?} already exists; choose another name, or have it replaced")]
     FileExists {
         /// The file.
         path: PathBuf,
@@ -63,7 +66,7 @@ pub enum ResultError {
         source: std::io::Error,
     },
     /// There is no such folder.
-    #[error("{path:?}: there is no such folder; give a folder of results, as `tributary attribute` writes one")]
+    #[error("{path:?}: there is no such folder; give a folder of results")]
     NoFolder {
         /// The folder.
         path: PathBuf,
@@ -143,6 +146,14 @@ pub enum ResultError {
 }
 
 impl ResultError {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Occupied { .. } | Self::FileExists { .. } => Some(Remedy::Replace),
+            _ => None,
+        }
+    }
+
     /// For `map_err`: the error of doing `action` to `path`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

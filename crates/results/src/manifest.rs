@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tributary_model::{Borderline, Layer, Pair, Prompt};
+use tributary_model::{Borderline, Prompt, Layer, Pair};
 
 use crate::{ResultError, file_name, layer_names};
 
@@ -92,6 +92,16 @@ pub struct RunInfo {
     pub method: String,
     /// Durations of the steps.
     pub timings: Timings,
+}
+
+impl RunInfo {
+    /// What the method of a result says that was not computed from a model: statistics of other results.
+    pub const CONSENSUS: &str = "consensus";
+
+    /// Whether the result holds statistics of other results.
+    pub fn is_consensus(&self) -> bool {
+        self.method == Self::CONSENSUS
+    }
 }
 
 /// The model a result belongs to.

@@ -1,11 +1,10 @@
-//! This backend for the command line.
+//! This backend, to be chosen by name.
 
-use tributary::{Devices, OpenOptions, Provider};
-use tributary_backend::BackendError;
+use tributary_backend::{BackendError, Devices, OpenOptions, Provider};
 
 use crate::TchBackend;
 
-/// libtorch as a backend of the command line.
+/// libtorch on the CPU and on NVIDIA GPUs.
 #[derive(Clone, Copy, Debug)]
 pub struct Tch;
 

@@ -1,18 +1,20 @@
-//! What a backend tells the command line of itself.
+//! What a backend tells of itself before it is opened, and how it is opened.
 
-use tributary_backend::{AttributionBackend, AvailableDevice, BackendError, Dtype};
+use crate::{AttributionBackend, AvailableDevice, BackendError, Dtype, Work};
 
-/// A backend that the command line can be given.
+/// A backend that can be chosen by name: both its element types, and the devices it has here.
+///
+/// It is named by a type that has no values, and lists of them are [`Providers`].
 pub trait Provider {
-    /// Name, as `--backend` takes it: small letters, digits, `-` and `_`.
+    /// The name it is chosen by: small letters, digits, `-` and `_`.
     const NAME: &'static str;
     /// What it is, in a few words.
     const DESCRIPTION: &'static str;
-    /// Whether it has the faster products of `--allow-tf32`.
+    /// Whether it has faster f32 products, in TF32.
     const TF32: bool = false;
-    /// The backend computing in `f32`; [`Absent`](tributary_backend::Absent) if there is none.
+    /// The backend computing in `f32`; [`Absent`](crate::Absent) if there is none.
     type F32: AttributionBackend<Element = f32>;
-    /// The backend computing in `f64`; [`Absent`](tributary_backend::Absent) if there is none.
+    /// The backend computing in `f64`; [`Absent`](crate::Absent) if there is none.
     type F64: AttributionBackend<Element = f64>;
 
     /// The devices it can compute on here, at least one, the default first; or why there are none. Asked before
@@ -26,8 +28,16 @@ pub trait Provider {
     fn f64(options: &OpenOptions<'_>) -> Result<Self::F64, BackendError>;
 
     /// Makes the library compute with this many CPU threads. Called before anything is computed, if at all. rayon's
-    /// global pool is set already; this is for libraries with threads of their own.
+    /// pool is set already; this is for libraries with threads of their own.
     fn set_threads(_threads: usize) {}
+
+    /// Opens the backend and does `work` on it.
+    fn run<W: Work>(dtype: Dtype, options: &OpenOptions<'_>, work: W) -> Result<W::Output, BackendError> {
+        Ok(match dtype {
+            Dtype::F32 => work.run(Self::f32(options)?),
+            Dtype::F64 => work.run(Self::f64(options)?),
+        })
+    }
 }
 
 /// The devices of a backend on this machine.
@@ -46,6 +56,13 @@ pub struct OpenOptions<'a> {
     pub device: &'a str,
     /// Whether f32 products may be taken in TF32. Only ever set for a backend that [has them](Provider::TF32).
     pub allow_tf32: bool,
+}
+
+impl<'a> OpenOptions<'a> {
+    /// A device, in full precision.
+    pub fn on(device: &'a str) -> Self {
+        Self { device, allow_tf32: false }
+    }
 }
 
 /// The machine itself as a device: what every backend that computes on the CPU can give.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use tributary_engine::Targets;
-use tributary_model::{AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Thresholds, alive_components};
+use tributary_model::{AliveEntries, LayerNodes, PairAttribution, alive_components, CiSet, Layer, Thresholds};
 use tributary_results::ResultFolder;
 
-use crate::CliError;
+use crate::Error;
 
 /// What is kept of a stored set.
 pub(crate) struct StoredSet {
@@ -18,19 +18,20 @@ pub(crate) struct StoredSet {
 
 /// An edge drawn from a result.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct SampledEdge {
+pub struct SampledEdge {
     /// Place in the pair table.
-    pub(crate) pair: usize,
+    pub pair: usize,
     /// Position and component.
-    pub(crate) source: (usize, usize),
+    pub source: (usize, usize),
     /// Position and component.
-    pub(crate) target: (usize, usize),
-    pub(crate) value: f32,
+    pub target: (usize, usize),
+    /// What is stored.
+    pub value: f32,
 }
 
 /// Draws `samples` edges, spread evenly over all pairs of all sets that have any; all edges when there are no more.
 /// Without a number, one of each and at least 200.
-pub(crate) fn draw(folder: &ResultFolder, samples: Option<u64>, seed: u64) -> Result<Vec<StoredSet>, CliError> {
+pub(crate) fn draw(folder: &ResultFolder, samples: Option<u64>, seed: u64) -> Result<Vec<StoredSet>, Error> {
     let mut rng = Rng::with_seed(seed);
     let sizes: Vec<Vec<usize>> =
         folder.manifest().sets.iter().map(|set| set.pairs.iter().map(|pair| pair.edges).collect()).collect();

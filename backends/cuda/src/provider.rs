@@ -1,11 +1,10 @@
-//! This backend for the command line.
+//! This backend, to be chosen by name.
 
-use tributary::{Devices, OpenOptions, Provider};
-use tributary_backend::BackendError;
+use tributary_backend::{BackendError, Devices, OpenOptions, Provider};
 
 use crate::{F32, F64, Precision};
 
-/// burn-cuda as a backend of the command line.
+/// NVIDIA GPUs over burn-cuda.
 #[derive(Clone, Copy, Debug)]
 pub struct Cuda;
 

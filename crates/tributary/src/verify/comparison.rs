@@ -1,44 +1,64 @@
 //! What was stored against what was computed again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
-use serde_json::{Value, json};
 use tributary_backend::Element;
-use tributary_model::{Layer, PairAttribution, Role, SetAttributions};
+use tributary_model::{PairAttribution, SetAttributions, Layer, Role};
 use tributary_results::{BorderlineEntry, Manifest, PairEntry};
 
 use super::sample::{SampledEdge, StoredSet};
-use crate::console;
 
-/// The outcome of a verification.
-pub(crate) struct Comparison {
-    /// Edges compared, and edges that only one side has.
-    edges: usize,
-    skipped: usize,
+/// What was compared, and how far it is apart.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Comparison {
+    /// Edges compared.
+    pub edges: usize,
+    /// Edges that only one side has.
+    pub skipped: usize,
     /// Pairs, counted in every set, of which an edge was compared, and those that have edges.
-    pairs: (usize, usize),
+    pub pairs: (usize, usize),
     /// The edge that differs most, by the scale of its target.
-    largest: Option<Difference>,
+    pub largest: Option<Difference>,
     squared_error: f64,
     squared_norm: f64,
-    /// Nodes of all sets, and the largest difference of an importance or activation.
-    nodes: usize,
-    node_values: f64,
+    /// Nodes of all sets.
+    pub nodes: usize,
+    /// The largest difference of an importance or activation.
+    pub node_values: f64,
     /// Nodes that only one side has, though no threshold is near.
-    other_nodes: Vec<String>,
+    pub other_nodes: Vec<OtherNode>,
     /// Nodes that only one side has, by rounding.
-    borderline: usize,
+    pub borderline: usize,
 }
 
 /// One edge, stored and computed again.
-#[derive(Clone, Copy, Debug)]
-struct Difference {
-    set: usize,
-    edge: SampledEdge,
-    recomputed: f64,
-    /// Absolute difference over the [scale](TargetScales) of the edge's target.
-    relative: f64,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difference {
+    /// Number of its set.
+    pub set: usize,
+    /// As it is stored.
+    pub edge: SampledEdge,
+    /// Its value as computed again.
+    pub recomputed: f64,
+    /// Absolute difference by the largest of all attributions to the edge's target and of the activations of all layers that
+    /// read what the target's layer reads.
+    pub relative: f64,
+}
+
+/// A node that only one side has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherNode {
+    /// Number of the set.
+    pub set: usize,
+    /// Its layer.
+    pub layer: Layer,
+    /// Its position.
+    pub position: usize,
+    /// Its component.
+    pub component: usize,
+    /// The side: `stored` or `recomputed`.
+    pub side: &'static str,
 }
 
 /// What the differences of the edges to a target entry are measured by: the largest of all attributions to it, from
@@ -146,9 +166,7 @@ impl Comparison {
                     self.borderline += 1;
                 } else {
                     let (layer, position, component) = entry;
-                    let name = console::plain(&stored.name);
-                    self.other_nodes
-                        .push(format!("set {name}: {layer} ({position}, {component}) is alive only as {side}"));
+                    self.other_nodes.push(OtherNode { set: at, layer, position, component, side });
                 }
             }
         }
@@ -214,7 +232,7 @@ impl Comparison {
     }
 
     /// What differs by more than `tolerance`; nothing when the result passes.
-    fn failures(&self, tolerance: f64) -> Vec<&'static str> {
+    pub fn failures(&self, tolerance: f64) -> Vec<&'static str> {
         let exceeds = |value: f64| value > tolerance || value.is_nan();
         let mut failures = Vec::new();
         if !self.other_nodes.is_empty() {
@@ -233,92 +251,12 @@ impl Comparison {
     }
 
     /// Whether nodes are the same and no value differs by more than `tolerance`.
-    pub(crate) fn passes(&self, tolerance: f64) -> bool {
+    pub fn passes(&self, tolerance: f64) -> bool {
         self.failures(tolerance).is_empty()
     }
 
     /// Relative L2 error over all compared edges.
-    fn relative_l2(&self) -> f64 {
+    pub fn relative_l2(&self) -> f64 {
         if self.squared_error == 0.0 { 0.0 } else { (self.squared_error / self.squared_norm).sqrt() }
-    }
-
-    pub(crate) fn text(&self, manifest: &Manifest, how: &str, tolerance: f64) -> String {
-        let run = &manifest.run;
-        let (covered, all) = self.pairs;
-        let mut text = format!(
-            "{} edges, of {covered} of {all} pairs in {} sets, computed by {} on {} {}, {}, and again by {how}\n",
-            self.edges,
-            manifest.sets.len(),
-            run.method,
-            run.backend,
-            run.device,
-            run.dtype
-        );
-        let _ = match (self.other_nodes.len(), self.borderline) {
-            (0, 0) => writeln!(text, "nodes: all {} the same", self.nodes),
-            (0, near) => {
-                writeln!(text, "nodes: all {} the same, but for {near} within rounding of a threshold", self.nodes)
-            }
-            (count, _) => writeln!(text, "nodes: {count} differ\n  {}", self.other_nodes[..count.min(10)].join("\n  ")),
-        };
-        let _ = writeln!(text, "their importances and activations: {:.2e} apart at most", self.node_values);
-        if self.skipped > 0 {
-            let _ = writeln!(text, "{} more edges belong to nodes that differ", self.skipped);
-        }
-        if let Some(Difference { set, edge, recomputed, relative }) = self.largest {
-            let pair = &manifest.pairs[edge.pair];
-            let _ = writeln!(
-                text,
-                "largest difference of an edge: {relative:.2e} of the largest value at its target, at set {}, {} {:?} -> {} \
-                 {:?}: {:e} stored, {recomputed:e} computed again",
-                console::plain(&manifest.sets[set].name),
-                pair.source,
-                edge.source,
-                pair.target,
-                edge.target,
-                edge.value,
-            );
-        }
-        let _ = writeln!(text, "relative L2 error of all compared edges: {:.2e}", self.relative_l2());
-        let failures = self.failures(tolerance);
-        let _ = if failures.is_empty() {
-            writeln!(text, "passed: differences up to {tolerance:e} are allowed")
-        } else {
-            writeln!(text, "FAILED: {}; differences up to {tolerance:e} are allowed", failures.join(", "))
-        };
-        text
-    }
-
-    pub(crate) fn json(&self, manifest: &Manifest, how: &str, tolerance: f64) -> String {
-        let largest = self.largest.map(|Difference { set, edge, recomputed, relative }| {
-            let pair = &manifest.pairs[edge.pair];
-            json!({
-                "set": manifest.sets[set].name,
-                "source": pair.source.to_string(),
-                "source_entry": edge.source,
-                "target": pair.target.to_string(),
-                "target_entry": edge.target,
-                "stored": edge.value,
-                "recomputed": recomputed,
-                "relative": relative,
-            })
-        });
-        let value: Value = json!({
-            "passed": self.passes(tolerance),
-            "failures": self.failures(tolerance),
-            "tolerance": tolerance,
-            "recomputed_by": how,
-            "edges": self.edges,
-            "skipped_edges": self.skipped,
-            "pairs": self.pairs.0,
-            "pairs_with_edges": self.pairs.1,
-            "largest_node_difference": self.node_values,
-            "largest_difference": largest,
-            "relative_l2_error": self.relative_l2(),
-            "nodes": self.nodes,
-            "differing_nodes": self.other_nodes,
-            "borderline_nodes": self.borderline,
-        });
-        format!("{value}\n")
     }
 }

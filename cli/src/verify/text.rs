@@ -1,0 +1,103 @@
+//! What a verification found, in words and as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use tributary::{Difference, OtherNode, Verification};
+
+use crate::console;
+
+/// For people.
+pub(super) fn text(verification: &Verification) -> String {
+    let Verification { manifest, comparison, recomputed_by: how, tolerance } = verification;
+    let run = &manifest.run;
+    let (covered, all) = comparison.pairs;
+    let mut text = format!(
+        "{} edges, of {covered} of {all} pairs in {} sets, computed by {} on {} {}, {}, and again by {how}\n",
+        comparison.edges,
+        manifest.sets.len(),
+        run.method,
+        run.backend,
+        run.device,
+        run.dtype
+    );
+    let _ = match (comparison.other_nodes.len(), comparison.borderline) {
+        (0, 0) => writeln!(text, "nodes: all {} the same", comparison.nodes),
+        (0, near) => {
+            writeln!(text, "nodes: all {} the same, but for {near} within rounding of a threshold", comparison.nodes)
+        }
+        (count, _) => writeln!(text, "nodes: {count} differ\n  {}", other_nodes(verification, 10).join("\n  ")),
+    };
+    let _ = writeln!(text, "their importances and activations: {:.2e} apart at most", comparison.node_values);
+    if comparison.skipped > 0 {
+        let _ = writeln!(text, "{} more edges belong to nodes that differ", comparison.skipped);
+    }
+    if let Some(Difference { set, edge, recomputed, relative }) = comparison.largest {
+        let pair = &manifest.pairs[edge.pair];
+        let _ = writeln!(
+            text,
+            "largest difference of an edge: {relative:.2e} of the largest value at its target, at set {}, {} {:?} -> {} \
+             {:?}: {:e} stored, {recomputed:e} computed again",
+            console::plain(&manifest.sets[set].name),
+            pair.source,
+            edge.source,
+            pair.target,
+            edge.target,
+            edge.value,
+        );
+    }
+    let _ = writeln!(text, "relative L2 error of all compared edges: {:.2e}", comparison.relative_l2());
+    let failures = comparison.failures(*tolerance);
+    let _ = if failures.is_empty() {
+        writeln!(text, "passed: differences up to {tolerance:e} are allowed")
+    } else {
+        writeln!(text, "FAILED: {}; differences up to {tolerance:e} are allowed", failures.join(", "))
+    };
+    text
+}
+
+/// One line for machines.
+pub(super) fn json(verification: &Verification) -> String {
+    let Verification { manifest, comparison, recomputed_by: how, tolerance } = verification;
+    let largest = comparison.largest.map(|Difference { set, edge, recomputed, relative }| {
+        let pair = &manifest.pairs[edge.pair];
+        json!({
+            "set": manifest.sets[set].name,
+            "source": pair.source.to_string(),
+            "source_entry": edge.source,
+            "target": pair.target.to_string(),
+            "target_entry": edge.target,
+            "stored": edge.value,
+            "recomputed": recomputed,
+            "relative": relative,
+        })
+    });
+    let value: Value = json!({
+        "passed": verification.passes(),
+        "failures": comparison.failures(*tolerance),
+        "tolerance": tolerance,
+        "recomputed_by": how,
+        "edges": comparison.edges,
+        "skipped_edges": comparison.skipped,
+        "pairs": comparison.pairs.0,
+        "pairs_with_edges": comparison.pairs.1,
+        "largest_node_difference": comparison.node_values,
+        "largest_difference": largest,
+        "relative_l2_error": comparison.relative_l2(),
+        "nodes": comparison.nodes,
+        "differing_nodes": other_nodes(verification, usize::MAX),
+        "borderline_nodes": comparison.borderline,
+    });
+    format!("{value}\n")
+}
+
+/// Nodes that only one side has, at most so many.
+fn other_nodes(verification: &Verification, most: usize) -> Vec<String> {
+    let nodes = verification.comparison.other_nodes.iter().take(most);
+    let line = |node: &OtherNode| {
+        let OtherNode { set, layer, position, component, side } = node;
+        let name = console::plain(&verification.manifest.sets[*set].name);
+        format!("set {name}: {layer} ({position}, {component}) is alive only as {side}")
+    };
+    nodes.map(line).collect()
+}

@@ -1,0 +1,37 @@
+//! What helps against an error, as a value.
+
+/// Something that a user can ask for otherwise, so that an error does not come again.
+///
+/// The text of an error says what to do in words; whoever shows it adds how that is asked for there: the command line a
+/// flag, a binding for another language a keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// To replace what is there.
+    Replace,
+    /// To allow more memory.
+    MaxMemory,
+    /// To say where the trained run is.
+    Run,
+    /// To say where the run, its target model or its tokenizer are.
+    RunFiles,
+    /// To say where the target model is.
+    Target,
+    /// To say where the tokenizer is.
+    Tokenizer,
+    /// To say where the CI sets are.
+    CiSets,
+    /// To choose other sets.
+    Sets,
+    /// To choose a prompt by its number.
+    Prompt,
+    /// To compute by automatic differentiation.
+    Autograd,
+    /// To compute in f64.
+    F64,
+    /// To compute in full precision, not in TF32.
+    FullPrecision,
+    /// To take another number of threads.
+    Threads,
+    /// To draw SVGs alone.
+    Svg,
+}

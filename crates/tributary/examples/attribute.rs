@@ -1,0 +1,34 @@
+//! The main job: a trained run and CI sets in, a folder of graphs out.
+//!
+//! `cargo run --example attribute`
+
+use tributary::{Folder, Input, Progress, Settings, attribute, outline};
+use tributary_flex::Flex;
+use tributary_ndarray::NdArray;
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let input = Input::ci_sets(format!("{EXAMPLES}/walked.ci_sets.json"));
+    let mut settings = Settings::new(format!("{EXAMPLES}/gpt2s-2L"), input);
+    settings.thresholds.output_prob = 0.2;
+    settings.compute.backend = Some("flex".to_owned());
+
+    let mut say = |progress: Progress<'_>| eprintln!("{progress:?}");
+    let planned = outline::<(Flex, NdArray)>(&settings, &mut say)?;
+    let bytes: u64 = planned.sets.iter().map(|set| set.bytes).sum();
+    println!("{} sets, {bytes} bytes of files, {} bytes of memory", planned.sets.len(), planned.memory);
+
+    let out = tempfile::tempdir()?;
+    let manifest = attribute::<(Flex, NdArray)>(&settings, Folder::new(&out), &mut say)?;
+    for set in &manifest.sets {
+        println!("{}: {} nodes, {} edges in {}", set.name, set.nodes, set.edges, set.file);
+    }
+    assert!(manifest.sets.iter().zip(&planned.sets).all(|(set, planned)| set.edges == planned.edges));
+    Ok(())
+}
+
+#[test]
+fn it_runs() {
+    main().unwrap();
+}

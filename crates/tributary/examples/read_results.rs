@@ -1,0 +1,48 @@
+//! Reading a result: its manifest, its nodes, its strongest edges.
+//!
+//! `cargo run --example read_results -- FOLDER`, by default of a result that it computes itself.
+
+use tributary::{Folder, Input, Settings, attribute};
+use tributary_flex::Flex;
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let computed = tempfile::tempdir()?;
+    let folder = match std::env::args().nth(1).filter(|_| !cfg!(test)) {
+        Some(folder) => folder.into(),
+        None => {
+            let input = Input::ci_sets(format!("{EXAMPLES}/walked.ci_sets.json"));
+            let settings = Settings::new(format!("{EXAMPLES}/gpt2s-2L"), input);
+            attribute::<Flex>(&settings, Folder::new(&computed), &mut |_| {})?;
+            computed.path().to_owned()
+        }
+    };
+    let result = tributary::open(&folder)?;
+    let manifest = result.manifest();
+    println!("{} sets, computed by {} on {}", manifest.sets.len(), manifest.run.method, manifest.run.backend);
+    for entry in &manifest.sets {
+        let tokens = &manifest.prompts[entry.prompt].token_strings;
+        let graph = result.read_set(&entry.name)?;
+        let mut edges = Vec::new();
+        for pair in &graph.pairs {
+            // An edge leads from a row of the pair's source entries to one of its target entries, each (position, component).
+            let (sources, targets): (Vec<_>, Vec<_>) = (pair.source.iter().collect(), pair.target.iter().collect());
+            let values = pair.edges().zip(&pair.values);
+            edges.extend(values.map(|((source, target), &value)| (value, pair.pair, sources[source], targets[target])));
+        }
+        edges.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
+        println!("{}: {} nodes, {} edges, the strongest of them", entry.name, graph.node_count(), edges.len());
+        for (value, pair, (from, source), (to, target)) in edges.iter().take(3) {
+            let (from, to) = (&tokens[*from], &tokens[*to]);
+            println!("  {value:+.3e}  {} {source} at {from:?} -> {} {target} at {to:?}", pair.source, pair.target);
+        }
+        assert_eq!(edges.len(), entry.edges);
+    }
+    Ok(())
+}
+
+#[test]
+fn it_runs() {
+    main().unwrap();
+}

@@ -1,0 +1,149 @@
+//! Why a session failed.
+
+use std::path::PathBuf;
+
+use tributary_backend::BackendError;
+use tributary_engine::{EngineError};
+use tributary_inputs::InputError;
+use tributary_model::{Remedy};
+use tributary_results::ResultError;
+
+use crate::Unusable;
+
+/// Why a session failed. Its text is meant for the person who asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The run, the CI sets or a prompt.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The result folder.
+    #[error(transparent)]
+    Result(#[from] ResultError),
+    /// The computation.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// The backend, outside the computation.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// There is no backend of that name.
+    #[error("unknown backend {name:?}; there are {}", known.join(", "))]
+    UnknownBackend {
+        /// What was asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// The backend cannot compute what is asked for.
+    #[error("the backend {name} cannot be used: {}", unusable.reason)]
+    Unusable {
+        /// Its name.
+        name: String,
+        /// Why.
+        unusable: Unusable,
+    },
+    /// No backend can compute what is asked for.
+    #[error("no backend can be used:{}", reasons(passed_over))]
+    NoBackend {
+        /// Each by name, and why not.
+        passed_over: Vec<(String, Unusable)>,
+    },
+    /// A set that is asked for is not in the file.
+    #[error("{} has no set {name:?}; choose among its sets: {}", file.display(), quoted(known))]
+    UnknownSet {
+        /// The file or folder.
+        file: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A consensus is to be verified.
+    #[error(
+        "{}: it is the consensus of other results, computed from no model; verify those, which the metadata of its sets name",
+        result.display()
+    )]
+    Consensus {
+        /// The folder.
+        result: PathBuf,
+    },
+    /// The result says nothing of where its inputs are.
+    #[error("{}: it does not say which {what} it was computed from; say where", result.display())]
+    UnknownInput {
+        /// The result's folder.
+        result: PathBuf,
+        /// What is missing.
+        what: &'static str,
+        /// What says where it is.
+        remedy: Remedy,
+    },
+    /// An input of a result is not where the result says.
+    #[error("{source}; {} says that it was computed from there: if it has moved, say where it is", result.display())]
+    Moved {
+        /// What is wrong with the input.
+        source: Box<Error>,
+        /// The result's folder.
+        result: PathBuf,
+        /// What says where it is now.
+        remedy: Remedy,
+    },
+    /// The run or the sets are not those that a result was computed from.
+    #[error("{} was not computed from {}: {difference}", result.display(), input.display())]
+    OtherInput {
+        /// The result's folder.
+        result: PathBuf,
+        /// What was read.
+        input: PathBuf,
+        /// How it differs, and what to do.
+        difference: String,
+        /// What says where the right one is.
+        remedy: Option<Remedy>,
+    },
+    /// The threads could not be set up.
+    #[error("{threads} threads cannot be set up: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What to ask for otherwise.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Input(error) => error.remedy(),
+            Self::Result(error) => error.remedy(),
+            Self::Engine(error) => error.remedy(),
+            Self::Unusable { unusable, .. } => unusable.remedy,
+            Self::NoBackend { passed_over } => passed_over.iter().find_map(|(_, unusable)| unusable.remedy),
+            Self::UnknownSet { .. } => Some(Remedy::Sets),
+            Self::Threads { .. } => Some(Remedy::Threads),
+            Self::UnknownInput { remedy, .. } | Self::Moved { remedy, .. } => Some(*remedy),
+            Self::OtherInput { remedy, .. } => *remedy,
+            Self::Consensus { .. } | Self::Backend(_) | Self::UnknownBackend { .. } => None,
+        }
+    }
+}
+
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Self {
+        // What a session hands its graphs to is a writer of results, or the caller's.
+        match error {
+            EngineError::Sink(error) => match error.downcast::<ResultError>() {
+                Ok(error) => Self::Result(*error),
+                Err(error) => Self::Engine(EngineError::Sink(error)),
+            },
+            error => Self::Engine(error),
+        }
+    }
+}
+
+fn reasons(passed_over: &[(String, Unusable)]) -> String {
+    passed_over.iter().map(|(name, unusable)| format!("\n  {name}: {}", unusable.reason)).collect()
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}

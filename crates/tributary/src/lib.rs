@@ -1,0 +1,72 @@
+//! Local attribution graphs of SPD-decomposed language models, for many CI sets at once.
+//!
+//! [`attribute`] is the main job in one call: a trained run and CI sets in, a folder of graphs out.
+//!
+//! ```
+//! use tributary::{Folder, Input, Settings, attribute};
+//! use tributary_flex::Flex;
+//!
+//! # let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+//! # std::env::set_current_dir(repository)?;
+//! # let folder = tempfile::tempdir()?;
+//! # let out = folder.path().join("out");
+//! let input = Input::ci_sets("examples/walked.ci_sets.json");
+//! let settings = Settings::new("examples/gpt2s-2L", input);
+//! let manifest = attribute::<Flex>(&settings, Folder::new(&out), &mut |_| {})?;
+//!
+//! let result = tributary::open(&out)?;
+//! for set in &manifest.sets {
+//!     let graph = result.read_set(&set.name)?;
+//!     println!("{}: {} nodes, {} edges", set.name, graph.node_count(), graph.edge_count());
+//! }
+//! # assert_eq!(manifest.sets.len(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Settings`] is everything that is asked for, as one value. What computes is a [backend](backend::Provider), or a tuple of
+//! several to choose from at run time. [`outline()`] says beforehand what a run will compute and take. A [`Session`] is for
+//! programs that open their backend themselves or take the graphs elsewhere than into files; the examples of this package
+//! show one (`own_sink`, `own_backend`).
+//!
+//! The libraries underneath are here by their own names: [`model`], the vocabulary,
+//! [`backend`], [`engine`], [`inputs`], [`results`].
+
+mod choice;
+mod compute;
+mod description;
+mod error;
+mod memory;
+mod outline;
+mod progress;
+mod selection;
+mod session;
+mod sets;
+mod settings;
+mod verify;
+
+pub use tributary_backend as backend;
+pub use tributary_engine as engine;
+pub use tributary_inputs as inputs;
+pub use tributary_model as model;
+pub use tributary_results as results;
+
+pub use tributary_model::Remedy;
+
+pub use choice::{Candidate, Chosen, PREFERENCE, choose, first_usable, named};
+pub use compute::{attribute, on_backend, outline};
+pub use description::{BackendDescription, DeviceDescription, Unusable};
+pub use error::Error;
+pub use outline::{Outline, SetOutline};
+pub use progress::{OnProgress, Progress};
+pub use selection::{names, select};
+pub use session::Session;
+pub use settings::{Compute, Files, Folder, Input, Run, Settings};
+pub use verify::{Comparison, Difference, OtherNode, SampledEdge, Verification, Verify, verify};
+
+/// Version of tributary.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Opens a folder of results.
+pub fn open(folder: impl AsRef<std::path::Path>) -> Result<results::ResultFolder, Error> {
+    Ok(results::ResultFolder::open(folder.as_ref())?)
+}

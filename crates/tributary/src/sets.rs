@@ -1,0 +1,60 @@
+//! The CI sets of a session, read and checked.
+
+use serde_json::Value;
+use tributary_engine::{Sets};
+use tributary_inputs::TrainedRun;
+use tributary_model::{CiSet, Prompt};
+
+use crate::{Error, Input, select};
+
+/// What a session computes.
+#[derive(Clone, Debug)]
+pub(crate) enum InputSets {
+    /// Sets of a file, each with its metadata.
+    Given(Vec<CiSet>, Vec<Option<Value>>),
+    /// Prompts for the model's own causal importances.
+    Own(Vec<Prompt>),
+}
+
+impl InputSets {
+    pub(crate) fn read(input: &Input, run: &TrainedRun) -> Result<Self, Error> {
+        let (file, wanted, prompts) = match input {
+            Input::Prompts(texts) => {
+                let prompts = texts.iter().map(|text| Ok(run.prompt(text)?));
+                return Ok(Self::Own(prompts.collect::<Result<_, Error>>()?));
+            }
+            Input::CiSets { file, sets, prompts } => (file, sets, prompts),
+        };
+        let mut read = run.ci_sets(file, prompts)?;
+        if !wanted.is_empty() {
+            let known: Vec<&str> = read.sets.iter().map(|set| set.name.as_str()).collect();
+            let wanted = select(wanted, &known, file)?;
+            read.sets.retain(|set| wanted.contains(&set.name));
+        }
+        let metadata = read.sets.iter().map(|set| read.metadata.remove(&set.name)).collect();
+        Ok(Self::Given(read.sets, metadata))
+    }
+
+    pub(crate) fn sets(&self) -> Sets<'_> {
+        match self {
+            Self::Given(sets, _) => Sets::Given(sets),
+            Self::Own(prompts) => Sets::ModelCi(prompts),
+        }
+    }
+
+    /// The prompt of a set.
+    pub(crate) fn prompt(&self, set: usize) -> &Prompt {
+        match self {
+            Self::Given(sets, _) => &sets[set].prompt,
+            Self::Own(prompts) => &prompts[set],
+        }
+    }
+
+    /// What came with a set.
+    pub(crate) fn metadata(&self, set: usize) -> Option<&Value> {
+        match self {
+            Self::Given(_, metadata) => metadata[set].as_ref(),
+            Self::Own(_) => None,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What is to be computed, as one value.
+
+use std::path::{Path, PathBuf};
+
+use tributary_backend::Dtype;
+use tributary_engine::{Method};
+use tributary_inputs::{RunOptions, TrainedRun};
+use tributary_model::{Thresholds};
+use tributary_results as results;
+
+use crate::Error;
+
+/// What is to be computed: [`Settings::new`] has the defaults of everything but the run and the CI sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The trained run.
+    pub run: Run,
+    /// The CI sets.
+    pub input: Input,
+    /// What is alive.
+    pub thresholds: Thresholds,
+    /// How attributions are computed; `None` for the fastest method that covers the model.
+    pub method: Option<Method>,
+    /// Bytes of memory to take beside the model; `None` for half of what is free. Sets that do not fit together are computed
+    /// one after the other.
+    pub max_memory: Option<u64>,
+    /// What computes.
+    pub compute: Compute,
+    /// What is in the files of a result.
+    pub files: Files,
+}
+
+impl Settings {
+    /// The run in `folder` on `input`, and the defaults for all else.
+    pub fn new(folder: impl Into<PathBuf>, input: Input) -> Self {
+        Self {
+            run: Run::new(folder),
+            input,
+            thresholds: Thresholds::default(),
+            method: None,
+            max_memory: None,
+            compute: Compute::default(),
+            files: Files::default(),
+        }
+    }
+
+    /// As a manifest records them.
+    pub(crate) fn recorded(&self) -> results::Settings {
+        results::Settings {
+            ci_threshold: self.thresholds.ci,
+            output_prob_threshold: self.thresholds.output_prob,
+            method: self.method.map_or("auto", Method::name).to_owned(),
+            output_probs: self.files.output_probs,
+            threads: self.compute.threads,
+            implied_index: self.files.implied_index,
+            allow_tf32: self.compute.allow_tf32,
+        }
+    }
+
+    /// Where the inputs are, for whoever wants to go back to them.
+    pub(crate) fn inputs(&self) -> results::Inputs {
+        let absolute =
+            |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+        results::Inputs {
+            model: absolute(&self.run.folder),
+            target: self.run.target.as_ref().map(absolute),
+            tokenizer: self.run.tokenizer.as_ref().map(absolute),
+            ci_sets: match &self.input {
+                Input::CiSets { file, .. } => Some(absolute(file)),
+                Input::Prompts(_) => None,
+            },
+        }
+    }
+}
+
+/// Where a trained run is, and what is not in its folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Holds `final_config.yaml` and `model_STEP.pth`.
+    pub folder: PathBuf,
+    /// Folder of the target model, with `model_config.yaml` and `tokenizer.json`; `None` for `target/` in the run's folder,
+    /// else where its config points to.
+    pub target: Option<PathBuf>,
+    /// The tokenizer; `None` for the target model's.
+    pub tokenizer: Option<PathBuf>,
+}
+
+impl Run {
+    /// A run with all of its files in its folder, or where its config points to.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), target: None, tokenizer: None }
+    }
+
+    /// Reads it.
+    pub fn load(&self) -> Result<TrainedRun, Error> {
+        let options = RunOptions { target: self.target.as_deref(), tokenizer: self.tokenizer.as_deref() };
+        Ok(TrainedRun::load(&self.folder, &options)?)
+    }
+}
+
+/// Where CI sets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A file has them.
+    CiSets {
+        /// The file, in one of the three JSON formats.
+        file: PathBuf,
+        /// The sets that are wanted, as [`select`](crate::select) takes them; empty for all.
+        sets: Vec<String>,
+        /// What the prompts of the file must be; empty for whatever they are.
+        prompts: Vec<String>,
+    },
+    /// The model's own causal importances on these texts, as sets named `prompt_0`, `prompt_1`, ...
+    Prompts(Vec<String>),
+}
+
+impl Input {
+    /// All sets of a file.
+    pub fn ci_sets(file: impl Into<PathBuf>) -> Self {
+        Self::CiSets { file: file.into(), sets: Vec::new(), prompts: Vec::new() }
+    }
+
+    /// The model's own causal importances on a text.
+    pub fn prompt(text: impl Into<String>) -> Self {
+        Self::Prompts(vec![text.into()])
+    }
+}
+
+/// What computes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compute {
+    /// Name of the backend, one of those there are; `None` for the first that can be used.
+    pub backend: Option<String>,
+    /// The backend's device: `cpu`, `cuda`, `cuda:1`; `None` for its first.
+    pub device: Option<String>,
+    /// The type that is computed in.
+    pub dtype: Dtype,
+    /// Whether an NVIDIA GPU may multiply f32 numbers in TF32, of 10 bits: faster, and off by about 1e-3.
+    pub allow_tf32: bool,
+    /// Threads of the CPU backends; `None` for as many as there are cores. matrixmultiply, under the backend `ndarray`, keeps
+    /// threads of its own, whose number the environment variable `MATMUL_NUM_THREADS` says.
+    pub threads: Option<usize>,
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        Self { backend: None, device: None, dtype: Dtype::F32, allow_tf32: false, threads: None }
+    }
+}
+
+/// What is in the files of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Whether they hold the output probabilities.
+    pub output_probs: bool,
+    /// Whether they leave out the index of edges, nearly two thirds of them, which follows from the nodes.
+    pub implied_index: bool,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { output_probs: true, implied_index: false }
+    }
+}
+
+/// A folder that a result is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folder<'a> {
+    /// The folder, which is made if it does not exist.
+    pub path: &'a Path,
+    /// Whether results that are already in it are replaced.
+    pub replace: bool,
+}
+
+impl<'a> Folder<'a> {
+    /// A folder in which there are no results yet.
+    pub fn new(path: &'a (impl AsRef<Path> + ?Sized)) -> Self {
+        Self { path: path.as_ref(), replace: false }
+    }
+}

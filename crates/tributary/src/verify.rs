@@ -1,0 +1,238 @@
+//! Some edges of a result, computed again in another way.
+//!
+//! Edges are [drawn](sample) evenly from the pairs of all sets, what leads to their targets is computed, and they and
+//! all nodes are [compared](comparison) with what the files hold.
+
+mod comparison;
+mod sample;
+
+use std::path::{Path, PathBuf};
+
+use tributary_backend::{AttributionBackend, Dtype, Element, Providers, Work};
+use tributary_engine::{Attributions, Method, Model, Request, Sets, Targets, attribute_to};
+use tributary_inputs::TrainedRun;
+use tributary_model::{Remedy, Thresholds};
+use tributary_results::{Manifest, ResultFolder};
+
+use self::sample::StoredSet;
+use crate::{Compute, Error, OnProgress, Progress, Run, memory, on_backend};
+
+pub use comparison::{Comparison, Difference, OtherNode};
+pub use sample::SampledEdge;
+
+/// Which edges of a result are computed again, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verify {
+    /// Folder of the result.
+    pub result: PathBuf,
+    /// Folder of the trained run; `None` for the one the result names.
+    pub run: Option<PathBuf>,
+    /// [`Run::target`]; `None` for what the result names, if it is the result's run.
+    pub target: Option<PathBuf>,
+    /// [`Run::tokenizer`]; `None` for what the result names, if it is the result's run.
+    pub tokenizer: Option<PathBuf>,
+    /// The file of CI sets; `None` for the one the result names, if it names one.
+    pub ci_sets: Option<PathBuf>,
+    /// What computes.
+    pub compute: Compute,
+    /// How attributions are computed; `None` for the other method than the result's, where the model allows.
+    pub method: Option<Method>,
+    /// How many edges are drawn, evenly from the pairs of all sets; `None` for one of each pair of each set, and at least 200.
+    pub samples: Option<u64>,
+    /// Which edges are drawn: the same ones for the same seed.
+    pub seed: u64,
+    /// The largest [difference](Difference::relative) that passes; `None` for what rounding explains.
+    pub tolerance: Option<f64>,
+}
+
+impl Verify {
+    /// A result, against the run and the CI sets that it names: on the CPU in float64, by the other method.
+    pub fn new(result: impl Into<PathBuf>) -> Self {
+        Self {
+            result: result.into(),
+            run: None,
+            target: None,
+            tokenizer: None,
+            ci_sets: None,
+            compute: Compute { device: Some("cpu".to_owned()), dtype: Dtype::F64, ..Compute::default() },
+            method: None,
+            samples: None,
+            seed: 0,
+            tolerance: None,
+        }
+    }
+
+    /// Where the run and the CI sets are: what was given, else what the manifest says.
+    fn inputs(&self, manifest: &Manifest) -> Result<(Run, Option<PathBuf>), Error> {
+        let unknown = |what, remedy| Error::UnknownInput { result: self.result.clone(), what, remedy };
+        let known = manifest.run.inputs.as_ref();
+        let path = |path: &String| PathBuf::from(path);
+        let folder = self.run.clone().or_else(|| known.map(|inputs| path(&inputs.model)));
+        let folder = folder.ok_or_else(|| unknown("trained run", Remedy::Run))?;
+        let ci_sets = match (&self.ci_sets, known) {
+            (Some(file), _) => Some(file.clone()),
+            (None, Some(inputs)) => inputs.ci_sets.as_ref().map(path),
+            (None, None) => return Err(unknown("CI sets", Remedy::CiSets)),
+        };
+        // With another run, the folders that the result names belong to a run that is elsewhere now.
+        let known = known.filter(|_| self.run.is_none());
+        let run = Run {
+            folder,
+            target: self.target.clone().or_else(|| known?.target.as_ref().map(path)),
+            tokenizer: self.tokenizer.clone().or_else(|| known?.tokenizer.as_ref().map(path)),
+        };
+        Ok((run, ci_sets))
+    }
+
+    /// The error, with what to do where an input is no longer where the result says.
+    fn moved(&self, error: Error, is_gone: bool, remedy: Remedy) -> Error {
+        if is_gone { Error::Moved { source: Box::new(error), result: self.result.clone(), remedy } } else { error }
+    }
+
+    fn other_input(&self, input: &Path, difference: String, remedy: Option<Remedy>) -> Error {
+        Error::OtherInput { result: self.result.clone(), input: input.to_owned(), difference, remedy }
+    }
+}
+
+/// What a verification found.
+#[derive(Clone, Debug)]
+pub struct Verification {
+    /// The result's manifest.
+    pub manifest: Manifest,
+    /// What was compared.
+    pub comparison: Comparison,
+    /// Method, backend, device and type of the second computation, for showing.
+    pub recomputed_by: String,
+    /// The largest difference that passes.
+    pub tolerance: f64,
+}
+
+impl Verification {
+    /// Whether nodes are the same and no value differs by more than the tolerance.
+    pub fn passes(&self) -> bool {
+        self.comparison.passes(self.tolerance)
+    }
+}
+
+/// Computes some edges of a result again on a backend of `L` and compares them, and all nodes, with what its files hold.
+pub fn verify<L: Providers>(settings: &Verify, on_progress: &mut OnProgress<'_>) -> Result<Verification, Error> {
+    let folder = ResultFolder::open(&settings.result)?;
+    if folder.manifest().run.is_consensus() {
+        return Err(Error::Consensus { result: settings.result.clone() });
+    }
+    let (paths, ci_sets) = settings.inputs(folder.manifest())?;
+    on_progress(Progress::Reading(&paths.folder));
+    let is_gone = settings.run.is_none() && !paths.folder.is_dir();
+    let run = paths.load().map_err(|error| settings.moved(error, is_gone, Remedy::Run))?;
+    let (found, expected) = (run.fingerprint.to_string(), &folder.manifest().run.model.fingerprint);
+    if found != *expected {
+        let difference = format!(
+            "its files (weights, configurations, tokenizer) have the fingerprint {found}, the result's {expected}; give the \
+             right one"
+        );
+        return Err(settings.other_input(&paths.folder, difference, Some(Remedy::RunFiles)));
+    }
+    on_progress(Progress::Drawing(&settings.result));
+    let stored = sample::draw(&folder, settings.samples, settings.seed)?;
+    let manifest = folder.manifest().clone();
+    on_backend::<L, _, _, _>(&settings.compute, Job { settings, manifest, stored, run, ci_sets, on_progress })
+}
+
+/// A verification, ready but for its backend.
+struct Job<'a, 'p> {
+    settings: &'a Verify,
+    manifest: Manifest,
+    stored: Vec<StoredSet>,
+    run: TrainedRun,
+    ci_sets: Option<PathBuf>,
+    on_progress: &'a mut OnProgress<'p>,
+}
+
+impl Work for Job<'_, '_> {
+    type Output = Result<Verification, Error>;
+
+    fn run<B: AttributionBackend>(mut self, backend: B) -> Self::Output {
+        let model = Model::upload(backend, &self.run.weights)?;
+        let method = self.settings.method.unwrap_or_else(|| {
+            let by_autograd = self.manifest.run.method == Method::Autograd.name();
+            if by_autograd { Method::fastest(&model) } else { Method::Autograd }
+        });
+        let recomputed = self.recompute(&model, method)?;
+        let Self { settings, manifest, stored, .. } = self;
+        let comparison = Comparison::new(&manifest, &stored, &recomputed.sets);
+        let rounding = || tolerance(&manifest, B::Element::DTYPE, settings.compute.allow_tf32);
+        let tolerance = settings.tolerance.unwrap_or_else(rounding);
+        let info = model.backend().device();
+        let recomputed_by = format!("{} on {} {}, {}", method.name(), info.backend, info.device, info.dtype);
+        Ok(Verification { manifest, comparison, recomputed_by, tolerance })
+    }
+}
+
+impl Job<'_, '_> {
+    /// What leads to the targets of the edges that were drawn.
+    fn recompute<B: AttributionBackend>(
+        &mut self,
+        model: &Model<B>,
+        method: Method,
+    ) -> Result<Attributions<B::Element>, Error> {
+        let Self { settings, manifest, stored, run, ci_sets, on_progress } = self;
+        let targets: Vec<Targets> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
+        let thresholds =
+            Thresholds { ci: manifest.settings.ci_threshold, output_prob: manifest.settings.output_prob_threshold };
+        let mut attribute = |sets| {
+            let request = Request { sets, thresholds, method, max_memory: memory::default_limit() };
+            attribute_to(model, &request, &targets, &mut |progress| on_progress(Progress::Engine(progress)))
+        };
+        if let Some(file) = ci_sets {
+            let is_gone = settings.ci_sets.is_none() && !file.exists();
+            let read = run.ci_sets(file, &[]);
+            let mut read = read.map_err(|error| settings.moved(error.into(), is_gone, Remedy::CiSets))?.sets;
+            let other = |difference| settings.other_input(file, difference, Some(Remedy::CiSets));
+            let mut sets = Vec::with_capacity(stored.len());
+            for set in stored {
+                let name = &set.name;
+                let Some(at) = read.iter().position(|read| read.name == *name) else {
+                    return Err(other(format!("it has no set {name:?}; give the right file")));
+                };
+                let read = read.swap_remove(at);
+                if let Some(layer) = set.differs_from(&read, thresholds) {
+                    return Err(other(format!(
+                        "the causal importances of set {name:?} at {layer} are not the result's; give the right file"
+                    )));
+                }
+                if read.prompt.tokens != manifest.prompts[manifest.sets[sets.len()].prompt].tokens {
+                    return Err(other(format!("the prompt of set {name:?} is not the result's; give the right file")));
+                }
+                sets.push(read);
+            }
+            return Ok(attribute(Sets::Given(&sets))?);
+        }
+        let mut prompts = Vec::with_capacity(stored.len());
+        for set in &manifest.sets {
+            let known = &manifest.prompts[set.prompt];
+            let prompt = run.prompt(&known.text)?;
+            if prompt.tokens != known.tokens {
+                let difference = format!("it splits the prompt of set {:?} into other tokens", set.name);
+                return Err(settings.other_input(Path::new(&manifest.run.model.class), difference, None));
+            }
+            prompts.push(prompt);
+        }
+        Ok(attribute(Sets::ModelCi(&prompts))?)
+    }
+}
+
+/// How far apart two correct computations may be, as a part of the largest value at an edge's target
+/// (see [`Difference::relative`]).
+///
+/// An attribution is a sum of some hundred to thousand rounded terms of about that size, some ten layers deep. In f32
+/// that leaves a few times 2^-24 = 6e-8 in the mean, and in the worst of many edges some ten times more. Between two
+/// float64 computations, it is the float32 of the files that counts. TF32 keeps 10 bits of each factor.
+fn tolerance(manifest: &Manifest, dtype: Dtype, allow_tf32: bool) -> f64 {
+    if allow_tf32 || manifest.settings.allow_tf32 {
+        1e-2
+    } else if manifest.run.dtype == Dtype::F32.to_string() || dtype == Dtype::F32 {
+        1e-5
+    } else {
+        1e-6
+    }
+}

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
-use tributary_engine::{Attributions, EngineError, Method, Model, Request, Sets, Sink, SinkError, attribute, model_ci, outline, stream};
-use tributary_model::{PairAttribution, SetAttributions, CiSet, Layer, Thresholds, Weights};
+use tributary_engine::{
+    Attributions, EngineError, Method, Model, Request, Sets, Sink, SinkError, attribute, model_ci, outline, stream,
+};
+use tributary_model::{CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{CI_THRESHOLD, Shape, config, shapes};

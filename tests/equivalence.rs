@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tributary_backend::{AttributionBackend, Dtype, Element};
 use tributary_engine::{Method, Model, Sets, attribute, model_ci};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{PairAttribution, SetAttributions, CiSet, Layer, Thresholds, Array, Weights};
+use tributary_model::{Array, CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
 use tributary_tests::backends::{Visitor, open_or_say, visit_all};
 use tributary_tests::golden::GoldenCase;
 use tributary_tests::naive::NaiveBackend;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{Method, Model, Progress, Sets, attribute};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{SetAttributions, CausalImportances, CiSet, Layer, Role, Thresholds};
+use tributary_model::{CausalImportances, CiSet, Layer, Role, SetAttributions, Thresholds};
 use tributary_tests::direct::Direct;
 use tributary_tests::golden::GoldenCase;
 use tributary_tests::naive::NaiveBackend;

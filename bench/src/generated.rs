@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use tributary_inputs::test_support::RandomWeights;
-use tributary_model::{Architecture, Norm, PositionEncoding, CausalImportances, CiSet, Prompt, Layer, Role, Weights, Biases, published_layers};
+use tributary_model::{
+    Architecture, Biases, CausalImportances, CiSet, Layer, Norm, PositionEncoding, Prompt, Role, Weights,
+    published_layers,
+};
 
 /// Size of a generated run and of its CI sets.
 #[derive(Clone, Copy, Debug)]

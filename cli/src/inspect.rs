@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 use tributary_inputs::TrainedRun;
-use tributary_model::{LinearLayer, CiInput};
+use tributary_model::{CiInput, LinearLayer};
 use tributary_results::{MANIFEST_FILE, Manifest, ResultFolder};
 
 use crate::args::InspectArgs;

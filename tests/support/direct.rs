@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Unary};
-use tributary_model::{Norm, PositionEncoding, CiSet, Layer, Role, Array, CiInput, DecomposedLayer, LinearWeights, NormWeights, Weights};
+use tributary_model::{
+    Array, CiInput, CiSet, DecomposedLayer, Layer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, Weights,
+};
 
 use crate::naive::{NaiveBackend, NaiveTensor as Tensor};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use tributary_backend::Element;
-use tributary_model::{SetAttributions};
+use tributary_model::SetAttributions;
 
 /// A model, a prompt, CI sets, and what the published implementation gave for them when run in float64.
 pub struct GoldenCase {

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use tributary_model::{Architecture, LinearLayer, Norm, PositionEncoding, CausalImportances, CiSet, Prompt, Layer, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Sigmoid, Weights, Biases, published_layers};
+use tributary_model::{
+    Architecture, Array, Biases, BlockNorms, CausalImportances, CiFunction, CiInput, CiSet, Components,
+    DecomposedLayer, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid, Weights,
+    published_layers,
+};
 
 /// What shape a random model has; every field shrinks towards the simplest model.
 #[derive(Clone, Debug)]

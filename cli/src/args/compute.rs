@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use clap::{ArgGroup, ValueEnum};
 use tributary::backend::Dtype;
-use tributary::engine::{Method};
-use tributary::model::{Thresholds};
+use tributary::engine::Method;
+use tributary::model::Thresholds;
 use tributary::{Compute, Run};
 
 use super::threshold;

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use tributary_inputs::test_support::RandomWeights;
-use tributary_model::{SetAttributions};
+use tributary_model::SetAttributions;
 use tributary_results::{ResultFolder, SetEntry};
 
 use crate::workshop::{PROMPT, Workshop, stderr, stdout};

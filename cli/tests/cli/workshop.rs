@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
-use tributary_model::{Weights};
+use tributary_model::Weights;
 
 /// Prompt of [`Workshop::ci_sets`], three tokens of the run's vocabulary.
 pub(crate) const PROMPT: &str = "w1 w4 w2";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tributary_graph::Graph;
-use tributary_model::{AliveEntries, SetAttributions, Layer, Pair};
+use tributary_model::{AliveEntries, Layer, Pair, SetAttributions};
 use tributary_results::{Manifest, PromptEntry, SetEntry};
 
 use crate::CompareError;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, SetAttributions, Prompt, Layer, Role};
+use tributary_model::{AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
 use tributary_results::{Manifest, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::alignment::Alignment;

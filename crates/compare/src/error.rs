@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tributary_model::{Remedy};
+use tributary_model::Remedy;
 use tributary_results::ResultError;
 
 /// Why sets cannot be compared, or their consensus not be written.

@@ -3,7 +3,7 @@
 use serde::Serializer;
 use serde::ser::SerializeStruct;
 use tributary_graph::Entry;
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 /// Layers as text.
 pub(crate) fn layer<S: Serializer>(layer: &Layer, serializer: S) -> Result<S::Ok, S::Error> {

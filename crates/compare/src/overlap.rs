@@ -1,7 +1,7 @@
 //! How many sets have each node and each edge, and what is unique to one.
 
 use serde::Serialize;
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 use crate::alignment::{Alignment, Items, Members, Value};
 use crate::listing::strongest;

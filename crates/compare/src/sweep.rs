@@ -1,7 +1,7 @@
 //! What dies as sets get sparser.
 
 use serde::Serialize;
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 use crate::alignment::{Alignment, Items, Value};
 use crate::coefficient::{self, Coefficients};

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{AliveEntries, component_union, edge_count, source_rows, Pair};
+use tributary_model::{AliveEntries, Pair, component_union, edge_count, source_rows};
 
 use crate::batch_alive::BatchAlive;
 use crate::closed_form::Edges;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tributary_model::{CiSet};
+use tributary_model::CiSet;
 
 use crate::EngineError;
 use crate::support::{SetSupports, Supports};

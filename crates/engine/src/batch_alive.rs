@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tributary_model::{AliveEntries, alive_components, Layer, Thresholds};
+use tributary_model::{AliveEntries, Layer, Thresholds, alive_components};
 
 use crate::Targets;
 use crate::batch::Batch;

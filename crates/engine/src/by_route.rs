@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tributary_backend::AttributionBackend;
-use tributary_model::{AliveEntries, Layer, Role, Pair};
+use tributary_model::{AliveEntries, Layer, Pair, Role};
 
 use crate::batch_alive::BatchAlive;
 use crate::closed_form::{Context, Edges, LayerEntries, ResidualReads, attention, elementwise};

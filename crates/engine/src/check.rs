@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{CausalImportances, CiSet, Prompt, Layer, Pair};
+use tributary_model::{CausalImportances, CiSet, Layer, Pair, Prompt};
 
 use crate::pass::Edit;
 use crate::{EngineError, Model};

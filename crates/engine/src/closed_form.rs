@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tributary_backend::AttributionBackend;
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 pub(crate) use self::edges::{CHUNK, Edges, LayerEntries};
 pub(crate) use self::elementwise::products_at_once;

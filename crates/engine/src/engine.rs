@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, SetAttributions, CiSet, Prompt, Layer, Role, Thresholds, Prediction};
+use tributary_model::{
+    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions, Thresholds,
+};
 
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;

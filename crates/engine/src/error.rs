@@ -1,7 +1,7 @@
 //! What can go wrong in the engine.
 
 use tributary_backend::{BackendError, Dtype};
-use tributary_model::{Remedy, Layer};
+use tributary_model::{Layer, Remedy};
 
 use crate::SinkError;
 

@@ -1,7 +1,7 @@
 //! A forward pass for its own sake.
 
 use tributary_backend::AttributionBackend;
-use tributary_model::{Prompt, Layer};
+use tributary_model::{Layer, Prompt};
 
 use crate::check::{check_edit, check_mask, check_tokens};
 use crate::pass::{Masks, Pass};

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError, Element, Unary};
-use tributary_model::{Architecture, Norm, Layer, Role, Pair, pair_table, Array, Components, LinearWeights, NormWeights, Weights};
+use tributary_model::{
+    Architecture, Array, Components, Layer, LinearWeights, Norm, NormWeights, Pair, Role, Weights, pair_table,
+};
 
 use crate::Method;
 use crate::ci_function::CiNetwork;

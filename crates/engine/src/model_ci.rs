@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, BackendError};
-use tributary_model::{AliveEntries, alive_components, CausalImportances, CiSet, Prompt, Layer, Thresholds};
+use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Thresholds, alive_components};
 
 use crate::check::{check_ci, check_probs};
 use crate::forward::{Flow, Halt, Visitor, forward};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{AliveEntries};
+use tributary_model::AliveEntries;
 
 use crate::Model;
 

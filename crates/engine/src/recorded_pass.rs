@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 use crate::Model;
 use crate::forward::{Flow, Halt, Visitor, forward};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::AttributionBackend;
-use tributary_model::{AliveEntries, CiSet, Prompt, Layer, Thresholds};
+use tributary_model::{AliveEntries, CiSet, Layer, Prompt, Thresholds};
 
 use crate::Model;
 use crate::route::Route;

@@ -1,6 +1,6 @@
 //! By which way the attributions to a target are computed.
 
-use tributary_model::{Layer, Role, published_blocks};
+use tributary_model::{Layer, Role};
 
 use crate::Method;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError};
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 use crate::Model;
 use crate::forward::{Flow, Halt, Visitor, forward};

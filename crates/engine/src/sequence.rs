@@ -1,7 +1,7 @@
 //! What depends on nothing but the number of positions.
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{PositionEncoding};
+use tributary_model::PositionEncoding;
 
 use crate::Model;
 

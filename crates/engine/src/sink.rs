@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use tributary_model::{SetAttributions};
+use tributary_model::SetAttributions;
 
 use crate::EngineError;
 

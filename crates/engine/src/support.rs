@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use tributary_model::{CausalImportances, CiSet, Layer, Thresholds};
 
-
 /// The supports of every decomposed layer: components, ascending.
 pub(crate) type Supports = BTreeMap<Layer, Vec<usize>>;
 

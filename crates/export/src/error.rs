@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tributary_model::{Remedy};
+use tributary_model::Remedy;
 use tributary_results::ResultError;
 
 /// Why results could not be exported.

@@ -14,7 +14,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 use tributary_graph::{Entry, Node};
-use tributary_model::{Layer};
+use tributary_model::Layer;
 use tributary_results::{ClosedFile, OutputFile};
 
 use crate::set::{Set, json_text};

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use tributary_model::{LayerNodes, SetAttributions, Layer, Role, Pair};
-
+use tributary_model::{Layer, LayerNodes, Pair, Role, SetAttributions};
 
 /// A component of a layer at a position. Ordered as data flows: by layer, then position, then component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,7 @@
 //! circuit-tracer's output nodes are those of the last position. A graph of ours has output nodes at every position, so
 //! which of them are asked about is said: those of one position, or all.
 
-use tributary_model::{Role};
+use tributary_model::Role;
 
 use crate::Graph;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tributary_graph::{Entry, Graph, Influence, Limits, Pruned, Selection};
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, SetAttributions, edge_count, Layer, pair_table, published_blocks};
+use tributary_model::{
+    AliveEntries, Layer, LayerNodes, PairAttribution, SetAttributions, edge_count, pair_table, published_blocks,
+};
 
 const COMPONENTS: usize = 3;
 

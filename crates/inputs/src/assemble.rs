@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tributary_model::{Architecture, LinearLayer, Norm, PositionEncoding, Layer, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Weights};
+use tributary_model::{
+    Architecture, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearLayer,
+    LinearWeights, Norm, NormWeights, PositionEncoding, Weights,
+};
 
 use crate::InputError;
 use crate::checkpoint::StateDict;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pytorch_reader::{DType, PytorchReader, Tensor};
-use tributary_model::{Array};
+use tributary_model::Array;
 
 use crate::InputError;
 use crate::guard::no_panic;

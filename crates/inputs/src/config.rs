@@ -7,7 +7,7 @@ use std::path::Path;
 use globset::GlobBuilder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tributary_model::{Architecture, Layer, CiInput, Sigmoid};
+use tributary_model::{Architecture, CiInput, Layer, Sigmoid};
 
 use crate::{InputError, yaml};
 

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tributary_model::{Remedy, Prompt};
-
+use tributary_model::Remedy;
 
 /// Why files could not be turned into a run, CI sets or a prompt. Its text is meant for the person who named the files.
 #[derive(Debug, thiserror::Error)]

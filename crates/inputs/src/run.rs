@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tributary_model::{Remedy, Prompt, Weights};
+use tributary_model::{Prompt, Remedy, Weights};
 
 use crate::checkpoint::StateDict;
 use crate::ci_sets::CiSetFile;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tributary_model::{Remedy, Architecture, Norm, PositionEncoding, Biases, published_layers};
+use tributary_model::{Architecture, Biases, Norm, PositionEncoding, Remedy, published_layers};
 
 use crate::config::{Config, ModelClass};
 use crate::{InputError, yaml};

@@ -7,8 +7,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use tributary_model::{Architecture, LinearLayer, Norm, PositionEncoding, Layer, Role, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Sigmoid, Weights, Biases, published_layers};
-
+use tributary_model::{
+    Architecture, Array, Biases, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearLayer,
+    LinearWeights, Norm, NormWeights, PositionEncoding, Role, Sigmoid, Weights, published_layers,
+};
 
 /// The PyTorch storage class that holds a tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use tributary_inputs::test_support::{
     RandomWeights, StorageClass, StoredTensor, Style, state_dict, write_pth, write_run,
 };
 use tributary_inputs::{InputError, RunOptions, TrainedRun};
-use tributary_model::{Weights};
+use tributary_model::Weights;
 
 const Q_WEIGHT: &str = "target_model.h.0.attn.q_proj.weight";
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use tributary_inputs::{CiSetFormat, RunOptions, TrainedRun};
-use tributary_model::{Layer, Role, Array, CiInput, Sigmoid};
+use tributary_model::{Array, CiInput, Layer, Role, Sigmoid};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{PositionEncoding, Role, CiInput, Sigmoid, Weights};
+use tributary_model::{CiInput, PositionEncoding, Role, Sigmoid, Weights};
 
 fn read_back(weights: &Weights, style: Style) -> TrainedRun {
     let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tributary_graph::layer_rows;
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 /// Distance of neighbouring slots, in pixels.
 pub(crate) const PITCH: f64 = 11.0;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tributary_model::{Role};
+use tributary_model::Role;
 
 use crate::figure::Figure;
 use crate::palette;

@@ -13,7 +13,7 @@ mod scale;
 mod svg;
 mod text;
 
-use tributary_model::{Remedy};
+use tributary_model::Remedy;
 
 pub use figure::{Figure, LeftOut, PlotOptions};
 pub use png::{Png, png};

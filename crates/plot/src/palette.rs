@@ -1,6 +1,6 @@
 //! Colours.
 
-use tributary_model::{Role};
+use tributary_model::Role;
 
 pub(crate) const BACKGROUND: &str = "#ffffff";
 pub(crate) const BAND: &str = "#f5f6f8";

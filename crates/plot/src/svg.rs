@@ -7,6 +7,7 @@ use std::io::Cursor;
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use tributary_graph::Entry;
+use tributary_model::Layer;
 
 use crate::figure::{Figure, Line, Mark};
 use crate::grid::Row;

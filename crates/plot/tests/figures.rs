@@ -8,7 +8,7 @@ use insta::{Settings, assert_snapshot};
 use resvg::tiny_skia::Pixmap;
 use roxmltree::{Document, Node};
 use tributary_graph::{Entry, Graph, Limits, Selection};
-use tributary_model::{AliveEntries, SetAttributions, Layer, Role};
+use tributary_model::{AliveEntries, Layer, Role, SetAttributions};
 use tributary_plot::{Figure, PlotOptions, Scale, png};
 use tributary_results::{Manifest, ResultFolder};
 

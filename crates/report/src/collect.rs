@@ -1,7 +1,7 @@
 //! What is written of the graphs of one prompt.
 
 use tributary_graph::{Edge, Entry, Graph, Limits, Selection};
-use tributary_model::{SetAttributions, Layer};
+use tributary_model::{Layer, SetAttributions};
 use tributary_results::SetEntry;
 
 use crate::SetSummary;

@@ -1,6 +1,6 @@
 //! What can go wrong with a report.
 
-use tributary_model::{Remedy};
+use tributary_model::Remedy;
 use tributary_results::ResultError;
 
 /// Why a report could not be written.

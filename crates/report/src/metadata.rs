@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tributary_graph::layer_rows;
-use tributary_model::{Layer};
+use tributary_model::Layer;
 use tributary_results::Manifest;
 
 use crate::Options;

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tributary_model::{Remedy};
-
+use tributary_model::Remedy;
 
 /// Why a result folder could not be written or read.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tributary_model::{Borderline, Prompt, Layer, Pair};
+use tributary_model::{Borderline, Layer, Pair, Prompt};
 
 use crate::{ResultError, file_name, layer_names};
 

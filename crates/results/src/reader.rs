@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safetensors::{Dtype, SafeTensors};
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, SetAttributions, edge_count, Layer, Pair};
+use tributary_model::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, SetAttributions, edge_count};
 
 use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
 use crate::tensors::{OUTPUT_PROBS, edge_tensor, importance_name, node_tensor};

@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde_json::{Map, Value, json};
 use tributary_backend::Element;
-use tributary_model::{AliveEntries, PairAttribution, SetAttributions, Prompt, Layer, Role, Pair};
+use tributary_model::{AliveEntries, Layer, Pair, PairAttribution, Prompt, Role, SetAttributions};
 
 use crate::{FORMAT, FORMAT_VERSION};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tributary_backend::Element;
-use tributary_model::{LayerNodes, PairAttribution, SetAttributions, Prompt, Layer};
+use tributary_model::{Layer, LayerNodes, PairAttribution, Prompt, SetAttributions};
 
 use crate::file_name::FileNames;
 use crate::manifest::{

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use tributary::backend::Element;
 use tributary::engine::{Sink, SinkError};
-use tributary::model::{SetAttributions};
+use tributary::model::SetAttributions;
 use tributary::{Input, Session, Settings};
 
 const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/gpt2s-2L");

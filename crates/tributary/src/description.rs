@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tributary_backend::{AvailableDevice, Devices, Dtype, ProviderEntry};
-use tributary_model::{Remedy};
+use tributary_model::Remedy;
 
 use crate::{Compute, VERSION};
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use tributary_backend::BackendError;
-use tributary_engine::{EngineError};
+use tributary_engine::EngineError;
 use tributary_inputs::InputError;
-use tributary_model::{Remedy};
+use tributary_model::Remedy;
 use tributary_results::ResultError;
 
 use crate::Unusable;

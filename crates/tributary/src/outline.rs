@@ -2,7 +2,7 @@
 
 use tributary_backend::Element;
 use tributary_engine::{Method, Sink, SinkError};
-use tributary_model::{SetAttributions};
+use tributary_model::SetAttributions;
 use tributary_results::{Settings, set_file_size};
 
 use crate::sets::InputSets;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{Attributions, Cost, Method, Model, Request, Sink, SinkError, attribute, outline, stream};
 use tributary_inputs::{Fingerprint, Tokenizer, TrainedRun};
-use tributary_model::{SetAttributions};
+use tributary_model::SetAttributions;
 use tributary_results::{Manifest, ModelInfo, ResultWriter, RunInfo, Timings};
 
 use crate::outline::Counter;

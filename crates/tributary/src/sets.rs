@@ -1,7 +1,7 @@
 //! The CI sets of a session, read and checked.
 
 use serde_json::Value;
-use tributary_engine::{Sets};
+use tributary_engine::Sets;
 use tributary_inputs::TrainedRun;
 use tributary_model::{CiSet, Prompt};
 

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use tributary_backend::Dtype;
-use tributary_engine::{Method};
+use tributary_engine::Method;
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{Thresholds};
+use tributary_model::Thresholds;
 use tributary_results as results;
 
 use crate::Error;

@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tributary_compare::ComparedSet;
 use tributary_graph::Entry;
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, SetAttributions, edge_count, Prompt, Layer, Role, pair_table, published_blocks};
+use tributary_model::{
+    AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions, edge_count, pair_table,
+    published_blocks,
+};
 use tributary_results::{
     FORMAT, FORMAT_VERSION, Manifest, ModelInfo, PairEntry, PromptEntry, ResultWriter, RunInfo, SetEntry, Settings,
     Timings,

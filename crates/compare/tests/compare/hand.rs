@@ -2,7 +2,7 @@
 
 use tributary_compare::{Alignment, CompareError, Comparison, ComparisonOptions, Consensus};
 use tributary_graph::Entry;
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 use crate::case::{Case, at, c_fc_layer, compared, down_layer, small};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_graph::Entry;
-use tributary_model::{SetAttributions};
+use tributary_model::SetAttributions;
 
 /// What a set has, and how much each weighs, with its sign.
 pub(crate) type Has<K> = BTreeMap<K, f64>;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tributary_compare::{Alignment, CompareError, ComparedSet, open};
-use tributary_model::{Prompt};
+use tributary_model::Prompt;
 use tributary_results::{ModelInfo, ResultFolder};
 
 use crate::case::{Case, at, c_fc_layer, prompt, settings, small, write};

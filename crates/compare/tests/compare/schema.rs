@@ -4,7 +4,7 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tributary_compare::{Comparison, ComparisonOptions, SCHEMA};
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 use crate::case::{Case, at, c_fc_layer, cases, compared, small};
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tributary_compare::{Comparison, ComparisonOptions, Course, LastAlive, Sweep};
 use tributary_graph::Entry;
-use tributary_model::{Layer};
+use tributary_model::Layer;
 
 use crate::case::{Case, at, c_fc_layer, cases, compared, down_layer, small};
 use crate::naive::{self, Has};

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{AliveEntries, Layer, Role, Pair};
+use tributary_model::{AliveEntries, Layer, Pair, Role};
 
 use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries};

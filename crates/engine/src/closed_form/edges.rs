@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{AliveEntries, component_union, source_rows, Layer, Pair};
+use tributary_model::{AliveEntries, Layer, Pair, component_union, source_rows};
 
 use crate::entry_values::EntryValues;
 use crate::recorded_pass::RecordedPass;

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError, Unary};
-use tributary_model::{AliveEntries, Layer, Role, Pair};
+use tributary_model::{AliveEntries, Layer, Pair, Role};
 
 use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries, chunks};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tributary_export::{ExportError, Exported, Format, export};
 use tributary_graph::Graph;
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, edge_count, Prompt, Layer, Role, Pair, pair_table, published_blocks};
+use tributary_model::{
+    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prompt, Role, edge_count, pair_table, published_blocks,
+};
 use tributary_results::{ResultFolder, ResultWriter, SetEntry};
 
 use crate::random::Results;

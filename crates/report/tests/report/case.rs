@@ -7,7 +7,10 @@ use std::sync::Arc;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use tributary_graph::{Entry, Graph};
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, SetAttributions, edge_count, Prompt, Role, Pair, pair_table, published_blocks};
+use tributary_model::{
+    AliveEntries, LayerNodes, Pair, PairAttribution, Prompt, Role, SetAttributions, edge_count, pair_table,
+    published_blocks,
+};
 use tributary_results::{ModelInfo, ResultFolder, ResultWriter, RunInfo, Settings, Timings};
 
 /// Texts that break pages which take them for markup, or cannot be seen.

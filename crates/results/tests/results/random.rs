@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, SetAttributions, edge_count, Borderline, Prompt, Layer, Pair, pair_table, published_blocks};
+use tributary_model::{
+    AliveEntries, Borderline, Layer, LayerNodes, Pair, PairAttribution, Prompt, SetAttributions, edge_count,
+    pair_table, published_blocks,
+};
 use tributary_results::{Manifest, ModelInfo, ResultError, ResultWriter, RunInfo, Settings, Timings};
 
 /// What a run gives: everything a result folder is made of.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tributary_model::{SetAttributions};
+use tributary_model::SetAttributions;
 
 use crate::random::Results;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_backend::Element;
-use tributary_model::{PairAttribution, SetAttributions, Layer, Role};
+use tributary_model::{Layer, PairAttribution, Role, SetAttributions};
 use tributary_results::{BorderlineEntry, Manifest, PairEntry};
 
 use super::sample::{SampledEdge, StoredSet};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use tributary_engine::Targets;
-use tributary_model::{AliveEntries, LayerNodes, PairAttribution, alive_components, CiSet, Layer, Thresholds};
+use tributary_model::{AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Thresholds, alive_components};
 use tributary_results::ResultFolder;
 
 use crate::Error;

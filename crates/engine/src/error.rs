@@ -3,7 +3,8 @@
 use tributary_backend::{BackendError, Dtype};
 use tributary_model::{Layer, Remedy};
 
-use crate::SinkError;
+/// Why a sink takes no more.
+pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why attributions could not be computed.
 #[derive(Debug, thiserror::Error)]

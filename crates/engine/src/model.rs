@@ -9,7 +9,7 @@ use tributary_model::{
 
 use crate::Method;
 use crate::ci_function::CiNetwork;
-use crate::route::Route;
+use crate::route::{Route, fastest};
 
 /// Number of terms of a logit that are summed at once.
 const UNEMBEDDING_PIECE: usize = 32;
@@ -112,7 +112,20 @@ impl<B: AttributionBackend> Model<B> {
     /// By which way attributions to a target are computed.
     pub(crate) fn route(&self, target: Layer, method: Method) -> Route {
         let linear: Vec<Layer> = self.architecture.linear_layers().collect();
-        Route::to(target, &linear, |layer| self.component_counts.contains_key(&layer), method)
+        match method {
+            Method::Autograd => Route::Autograd,
+            Method::ClosedForm | Method::Mixed => Route::to(target, &linear, |layer| self.is_decomposed(layer)),
+        }
+    }
+
+    /// The fastest method that covers the model.
+    pub fn fastest_method(&self) -> Method {
+        let linear: Vec<Layer> = self.architecture.linear_layers().collect();
+        fastest(&linear, |layer| self.is_decomposed(layer))
+    }
+
+    fn is_decomposed(&self, layer: Layer) -> bool {
+        self.component_counts.contains_key(&layer)
     }
 
     /// The norm behind which a layer reads the residual stream.

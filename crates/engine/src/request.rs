@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, CiSet, Layer, Prompt, Thresholds};
 
-use crate::Model;
-use crate::route::Route;
+use crate::Method;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -48,47 +46,6 @@ impl Sets<'_> {
 
 /// Entries of target layers, by layer, to which attributions are wanted; a layer that is not named has none.
 pub type Targets = BTreeMap<Layer, AliveEntries>;
-
-/// How attributions are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// The backend's automatic differentiation: works for every model, and is what other methods are checked against.
-    Autograd,
-    /// The gradients written out: one pass, no differentiation. For models whose every linear layer is decomposed.
-    ClosedForm,
-    /// In closed form to every target that it covers, by automatic differentiation to the others: for models of which some
-    /// linear layers are decomposed.
-    Mixed,
-}
-
-impl Method {
-    /// The fastest method that covers a model.
-    pub fn fastest<B: AttributionBackend>(model: &Model<B>) -> Self {
-        let linear: Vec<Layer> = model.architecture.linear_layers().collect();
-        Self::fastest_of(&linear, |layer| model.component_counts.contains_key(&layer))
-    }
-
-    pub(crate) fn fastest_of(linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool) -> Self {
-        let targets = linear.iter().copied().filter(|&layer| is_decomposed(layer)).chain([Layer::output()]);
-        let (closed, differentiated): (Vec<Route>, Vec<Route>) = targets
-            .map(|target| Route::to(target, linear, &is_decomposed, Self::Mixed))
-            .partition(|route| *route != Route::Autograd);
-        match (closed.is_empty(), differentiated.is_empty()) {
-            (_, true) => Self::ClosedForm,
-            (true, false) => Self::Autograd,
-            (false, false) => Self::Mixed,
-        }
-    }
-
-    /// Name of the method, as users choose it and results record it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Autograd => "autograd",
-            Self::ClosedForm => "closed-form",
-            Self::Mixed => "mixed",
-        }
-    }
-}
 
 /// What the engine is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

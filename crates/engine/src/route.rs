@@ -22,10 +22,7 @@ impl Route {
     ///
     /// A closed form covers a target when nothing but it lies between the target and the nearest detaches: when every layer
     /// that its input is made of is decomposed.
-    pub(crate) fn to(target: Layer, linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool, method: Method) -> Self {
-        if method == Method::Autograd {
-            return Self::Autograd;
-        }
+    pub(crate) fn to(target: Layer, linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool) -> Self {
         let in_block = |roles: &[Role]| {
             linear.iter().filter(|layer| layer.shares_block(target) && roles.contains(&layer.role())).copied().collect()
         };
@@ -39,6 +36,18 @@ impl Route {
             }
         };
         if inputs.into_iter().all(is_decomposed) { route } else { Self::Autograd }
+    }
+}
+
+/// The fastest method for a model with these `linear` layers.
+pub(crate) fn fastest(linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool) -> Method {
+    let targets = linear.iter().copied().filter(|&layer| is_decomposed(layer)).chain([Layer::output()]);
+    let routes = targets.map(|target| Route::to(target, linear, &is_decomposed));
+    let (differentiated, closed): (Vec<Route>, Vec<Route>) = routes.partition(|route| *route == Route::Autograd);
+    match (closed.is_empty(), differentiated.is_empty()) {
+        (_, true) => Method::ClosedForm,
+        (true, false) => Method::Autograd,
+        (false, false) => Method::Mixed,
     }
 }
 
@@ -56,11 +65,7 @@ mod tests {
         let left_out: BTreeSet<Layer> = left_out.iter().map(|path| path.parse().unwrap()).collect();
         let decomposed = |layer: Layer| !left_out.contains(&layer);
         let targets = linear.iter().copied().filter(|&layer| decomposed(layer)).chain([Layer::output()]);
-        targets
-            .map(|target| {
-                (target.to_string(), Route::to(target, &linear, decomposed, Method::fastest_of(&linear, decomposed)))
-            })
-            .collect()
+        targets.map(|target| (target.to_string(), Route::to(target, &linear, decomposed))).collect()
     }
 
     fn by_autograd(left_out: &[&str]) -> Vec<String> {
@@ -84,5 +89,14 @@ mod tests {
         // A writer: what reads the stream behind it.
         assert_eq!(by_autograd(&["h.1.attn.o_proj"]), ["h.1.mlp.c_fc", "output"]);
         assert_eq!(by_autograd(&["h.1.mlp.down_proj"]), ["output"]);
+    }
+
+    #[test]
+    fn the_fastest_method_is_as_closed_as_the_model_allows() {
+        let linear = published_blocks(2);
+        let fastest = |roles: &[Role]| super::fastest(&linear, |layer: Layer| roles.contains(&layer.role()));
+        assert_eq!(fastest(&Role::LINEAR), Method::ClosedForm);
+        assert_eq!(fastest(&[Role::MlpUp, Role::MlpDown]), Method::Mixed);
+        assert_eq!(fastest(&[Role::Query]), Method::Autograd);
     }
 }

@@ -1,10 +1,8 @@
 //! Where graphs go as they are computed.
 
-use std::error::Error;
-
 use tributary_model::SetAttributions;
 
-use crate::EngineError;
+use crate::{EngineError, SinkError};
 
 /// Takes attribution graphs piece by piece, so that none has to be held whole.
 ///
@@ -21,9 +19,6 @@ pub trait Sink<E> {
     /// All values of a set have come.
     fn end(&mut self, set: usize) -> Result<(), SinkError>;
 }
-
-/// Why a sink takes no more.
-pub type SinkError = Box<dyn Error + Send + Sync>;
 
 /// Keeps everything.
 #[derive(Debug)]

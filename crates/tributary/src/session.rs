@@ -58,7 +58,7 @@ impl<B: AttributionBackend> Session<B> {
     }
 
     fn method(&self) -> Method {
-        self.settings.method.unwrap_or_else(|| Method::fastest(&self.model))
+        self.settings.method.unwrap_or_else(|| self.model.fastest_method())
     }
 
     /// Computes the graphs and holds all of them, whatever memory that takes.

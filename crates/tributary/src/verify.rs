@@ -155,7 +155,7 @@ impl Work for Job<'_, '_> {
         let model = Model::upload(backend, &self.run.weights)?;
         let method = self.settings.method.unwrap_or_else(|| {
             let by_autograd = self.manifest.run.method == Method::Autograd.name();
-            if by_autograd { Method::fastest(&model) } else { Method::Autograd }
+            if by_autograd { model.fastest_method() } else { Method::Autograd }
         });
         let recomputed = self.recompute(&model, method)?;
         let Self { settings, manifest, stored, .. } = self;

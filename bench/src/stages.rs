@@ -10,7 +10,7 @@ use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{Cost, Method, Model, Request, Sets, Sink, SinkError, attribute, stream};
 use tributary_inputs::{CiSetFile, RunOptions, TrainedRun};
 use tributary_model::{SetAttributions, Thresholds, Weights};
-use tributary_results::{ModelInfo, ResultWriter, RunInfo, Settings};
+use tributary_results::{Kind, ModelInfo, ResultWriter, RunInfo, Settings};
 
 use crate::Failure;
 use crate::median::median;
@@ -151,6 +151,7 @@ fn settings() -> Settings {
 
 fn run_info(weights: &Weights) -> RunInfo {
     RunInfo {
+        kind: Kind::Attributions,
         model: ModelInfo {
             class: weights.architecture.model_class.clone(),
             fingerprint: String::new(),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tributary_model::{AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
-use tributary_results::{Manifest, ResultWriter, RunInfo, Settings, Timings};
+use tributary_results::{Kind, Manifest, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::alignment::Alignment;
 use crate::{CompareError, ComparedSet, Consensus, ConsensusEdge, ConsensusNode};
 
 /// What the manifest of a consensus names as its method: nothing in it was computed from a model.
-pub const CONSENSUS_METHOD: &str = RunInfo::CONSENSUS;
+pub const CONSENSUS_METHOD: &str = "consensus";
 
 /// The sets of a consensus folder, which have the same nodes and edges and differ in what they say of each edge, each with
 /// what that is: the mean, the standard deviation, the sign agreement, and the number of sets that have it. All are 0 where
@@ -56,6 +56,7 @@ impl Consensus {
         }
         writer.name_output_tokens(|token| output_token(sets, token));
         let run = RunInfo {
+            kind: Kind::Consensus,
             model: first.manifest().run.model.clone(),
             inputs: None,
             backend: "compare".to_owned(),

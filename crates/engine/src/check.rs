@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{CausalImportances, CiSet, Layer, Pair, Prompt};
+use tributary_model::{CausalImportances, CiSet, Layer, Pair, Prediction, Prompt};
 
 use crate::pass::Edit;
 use crate::{EngineError, Model};
@@ -57,6 +57,19 @@ pub(crate) fn check_edit<B: AttributionBackend>(
 /// Whether output probabilities of a set are finite.
 pub(crate) fn check_probs<E: Element>(set: &str, probs: &[E]) -> Result<(), EngineError> {
     if all_finite(probs) { Ok(()) } else { Err(not_finite::<E>(set, "an output probability".to_owned())) }
+}
+
+/// Whether what the target model predicts is finite, and how far a set's masked model is from it.
+pub(crate) fn check_prediction<E: Element>(set: &str, prediction: &Prediction<E>) -> Result<(), EngineError> {
+    let Prediction { target_prob, kl, target_likeliest, .. } = prediction;
+    let likeliest = target_likeliest.iter().flatten().all(|token| token.prob.is_finite());
+    if !(likeliest && all_finite(target_prob)) {
+        return Err(not_finite::<E>(set, "an output probability of the target model".to_owned()));
+    }
+    if !kl.iter().all(|&kl| (kl as f32).is_finite()) {
+        return Err(not_finite::<E>(set, "the divergence from the target model".to_owned()));
+    }
+    Ok(())
 }
 
 /// Whether causal importances that were computed are finite. A NaN is never alive, so it would go unseen.

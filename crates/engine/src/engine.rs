@@ -13,7 +13,9 @@ use tributary_model::{
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
-use crate::check::{check_activations, check_ci, check_finite, check_probs, check_set, check_tokens};
+use crate::check::{
+    check_activations, check_ci, check_finite, check_prediction, check_probs, check_set, check_tokens,
+};
 use crate::entry_values::EntryValues;
 use crate::model_ci::{OriginalAlive, TargetPass, original_alive, target_passes};
 use crate::output::Logits;
@@ -259,6 +261,7 @@ impl<B: AttributionBackend> Run<'_, B> {
                 let output = time(&mut timings.output, || logits.normalise(vocab, thresholds.output_prob));
                 check_probs(&set.name, &output.probs)?;
                 let prediction = target.1.compare(masked, &output.log_sums, &output.alive, vocab);
+                check_prediction(&set.name, &prediction)?;
                 let of_output = values.entry(Layer::output()).or_insert_with(|| EntryValues::none(0));
                 of_output.pre.push(output.logits);
                 of_output.mask.push(Vec::new());

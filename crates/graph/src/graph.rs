@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use tributary_model::{Layer, LayerNodes, Pair, Role, SetAttributions};
+use tributary_model::{Layer, LayerNodes, Pair, Role, SetAttributions, is_far};
 
 /// A component of a layer at a position. Ordered as data flows: by layer, then position, then component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,10 +42,19 @@ pub struct Node {
     pub ci: Option<f32>,
     /// Probability of the token; `None` but for `output`.
     pub probability: Option<f32>,
+    /// The target model's probability of the token; `None` but for `output`, and where it is not known.
+    pub target_probability: Option<f32>,
     /// Its activation before the mask, the logit for `output`; `None` for `wte`.
     pub activation: Option<f32>,
     /// Sum of the absolute attributions of all its edges, from it and to it. Edges that are not finite are left out.
     pub importance: f64,
+}
+
+impl Node {
+    /// Whether it is an output node whose probability [is far](tributary_model::is_far) from the target model's.
+    pub fn is_far(&self) -> bool {
+        self.probability.zip(self.target_probability).is_some_and(|(prob, target)| is_far(prob, target))
+    }
 }
 
 /// The attribution of one node on another.
@@ -94,7 +103,7 @@ impl Graph {
         let mut ghosts = Vec::new();
         for (&layer, layer_nodes) in &set.nodes {
             starts.insert(layer, u32::try_from(nodes.len()).expect("fewer than 2^32 nodes"));
-            nodes.extend((0..).zip(entries(layer, layer_nodes)).map(|(row, entry)| node(entry, layer_nodes, row)));
+            nodes.extend((0..).zip(entries(layer, layer_nodes)).map(|(row, entry)| node(entry, set, layer_nodes, row)));
             let is_ghost = |&(position, component): &(usize, usize)| {
                 !layer.is_embedding() && layer_nodes.alive.row_of(position, component).is_none()
             };
@@ -146,12 +155,14 @@ fn entries(layer: Layer, nodes: &LayerNodes<f32>) -> impl Iterator<Item = Entry>
     nodes.alive.iter().map(move |at| entry(layer, at))
 }
 
-fn node(entry: Entry, nodes: &LayerNodes<f32>, row: usize) -> Node {
+fn node(entry: Entry, set: &SetAttributions<f32>, nodes: &LayerNodes<f32>, row: usize) -> Node {
     let importance = nodes.importance.get(row).copied();
-    let (ci, probability) = match entry.layer.role() {
-        Role::Embedding => (None, None),
-        Role::Output => (None, importance),
-        _ => (importance, None),
+    let target = set.prediction.as_ref().and_then(|prediction| prediction.target_prob.get(row).copied());
+    let (ci, probability, target_probability) = match entry.layer.role() {
+        Role::Embedding => (None, None, None),
+        Role::Output => (None, importance, target),
+        _ => (importance, None, None),
     };
-    Node { entry, ci, probability, activation: nodes.activation.get(row).copied(), importance: 0.0 }
+    let activation = nodes.activation.get(row).copied();
+    Node { entry, ci, probability, target_probability, activation, importance: 0.0 }
 }

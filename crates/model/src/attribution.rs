@@ -47,20 +47,10 @@ pub struct TokenProb {
 }
 
 impl<E> Prediction<E> {
-    /// Mean of [`kl`](Self::kl) over positions, in nats.
-    pub fn mean_kl(&self) -> f64 {
-        self.kl.iter().sum::<f64>() / self.kl.len() as f64
-    }
-
     /// Whether both models have the same likeliest token, at each position.
     pub fn agrees(&self) -> impl ExactSizeIterator<Item = bool> + '_ {
         let target = self.target_likeliest.iter().map(|tokens| tokens.first().map(|first| first.token));
         self.likeliest.iter().zip(target).map(|(&own, target)| target == Some(own))
-    }
-
-    /// The share of positions at which both models have the same likeliest token.
-    pub fn agreement(&self) -> f64 {
-        self.agrees().filter(|&agrees| agrees).count() as f64 / self.likeliest.len() as f64
     }
 }
 

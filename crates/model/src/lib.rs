@@ -14,6 +14,7 @@ mod alive;
 mod architecture;
 mod attribution;
 mod ci_set;
+mod faithfulness;
 mod layer;
 mod pair;
 mod published;
@@ -29,6 +30,7 @@ pub use attribution::{
     alive_components, edge_count, source_rows,
 };
 pub use ci_set::{CausalImportances, CiSet, Prompt};
+pub use faithfulness::{Faithfulness, FarOutput, is_far};
 pub use layer::{Layer, Role};
 pub use pair::{Pair, pair_table};
 pub use published::{Biases, UnknownLayer, published_blocks, published_layers};

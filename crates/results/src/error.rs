@@ -54,6 +54,17 @@ pub enum ResultError {
         /// The name.
         name: String,
     },
+    /// A comparison with the target model that is no number, of which neither JSON nor a reader could make anything.
+    #[error(
+        "what the target model predicts for set {name:?} cannot be written: {what} is not a finite number, so a computation \
+         before has overflowed; compute in f64"
+    )]
+    NotFinite {
+        /// The set.
+        name: String,
+        /// What is not finite.
+        what: String,
+    },
     /// The operating system refused something.
     #[error("cannot {action} {path:?}: {source}")]
     Io {
@@ -85,14 +96,14 @@ pub enum ResultError {
         reason: String,
     },
     /// The results were written in a format this version does not know.
-    #[error("{path:?} has format version {found}; this version of tributary reads version {expected}")]
+    #[error("{path:?} has format version {found}; this version of tributary reads versions 1 to {newest}")]
     FormatVersion {
         /// The manifest.
         path: PathBuf,
         /// The version it names.
         found: u64,
-        /// The version that is read here.
-        expected: u64,
+        /// The newest version that is read here.
+        newest: u64,
     },
     /// There is no such set.
     #[error("{path:?} has no set {name:?}; its sets are {known}")]
@@ -149,6 +160,7 @@ impl ResultError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Occupied { .. } | Self::FileExists { .. } => Some(Remedy::Replace),
+            Self::NotFinite { .. } => Some(Remedy::F64),
             _ => None,
         }
     }

@@ -5,9 +5,12 @@
 //! last. So a folder with a manifest is complete, and [`ResultFolder`] trusts nothing else about it.
 
 mod error;
+mod faithfulness;
 mod file_name;
 mod layer_names;
 mod manifest;
+mod manifest_file;
+mod model_info;
 mod output_file;
 mod reader;
 mod sha256;
@@ -17,9 +20,10 @@ mod writer;
 
 pub use error::ResultError;
 pub use manifest::{
-    BorderlineEntry, FORMAT, FORMAT_VERSION, Inputs, LayerCounts, MANIFEST_FILE, Manifest, ModelInfo, PairCounts,
-    PairEntry, PromptEntry, RunInfo, SetEntry, Settings, Timings,
+    BorderlineEntry, FORMAT, FORMAT_VERSION, Inputs, Kind, LayerCounts, MANIFEST_FILE, Manifest, PairCounts, PairEntry,
+    PromptEntry, RunInfo, SetEntry, Settings, Stages, Timings, TokenEntry,
 };
+pub use model_info::ModelInfo;
 pub use output_file::{ClosedFile, OutputFile};
 pub use reader::ResultFolder;
 pub use writer::{ResultWriter, set_file_size};

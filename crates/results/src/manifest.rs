@@ -1,26 +1,25 @@
 //! `manifest.json`: what a result folder holds and how it was made.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tributary_model::{Borderline, Layer, Pair, Prompt};
+use tributary_model::{Borderline, Faithfulness, Layer, Pair, Prompt, TokenProb};
 
-use crate::{ResultError, file_name, layer_names};
+use crate::{ModelInfo, faithfulness, file_name, layer_names};
 
 /// Name of the manifest in a result folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Name of the format, in manifests and in the metadata of set files.
 pub const FORMAT: &str = "tributary-results";
-/// Version of the format. A reader of one version takes no other; fields may be added without a new version.
-pub const FORMAT_VERSION: u64 = 1;
+/// Version of the format that is written. All versions up to it are read; fields may be added without a new version.
+pub const FORMAT_VERSION: u64 = 2;
 
 /// Everything about a run but the graphs themselves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Manifest {
     /// [`FORMAT`].
     pub format: String,
-    /// [`FORMAT_VERSION`].
+    /// [`FORMAT_VERSION`], or an earlier one that was read.
     pub format_version: u64,
     /// Version of tributary that wrote the folder.
     pub tool_version: String,
@@ -31,8 +30,8 @@ pub struct Manifest {
     pub run: RunInfo,
     /// The prompts of the sets, each once, in the order of the sets.
     pub prompts: Vec<PromptEntry>,
-    /// Token strings of the output nodes and ghosts of all sets, by token id; empty when they are not known.
-    #[serde(default)]
+    /// Token strings of the output nodes and ghosts of all sets and of the likeliest tokens, by token id; empty when they are
+    /// not known.
     pub output_tokens: BTreeMap<u32, String>,
     /// The pair table. Every set has every pair, also where it has no edges.
     pub pairs: Vec<PairEntry>,
@@ -74,9 +73,23 @@ pub struct Inputs {
     pub ci_sets: Option<String>,
 }
 
+/// What the values of a result are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Attributions that were computed from a model.
+    #[default]
+    Attributions,
+    /// Statistics of the attributions of other results.
+    Consensus,
+}
+
 /// The model, what it ran on and how long that took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
+    /// What the values are. Version 1 does not say.
+    #[serde(default)]
+    pub kind: Kind,
     /// The model.
     pub model: ModelInfo,
     /// Where the inputs were.
@@ -95,37 +108,9 @@ pub struct RunInfo {
 }
 
 impl RunInfo {
-    /// What the method of a result says that was not computed from a model: statistics of other results.
-    pub const CONSENSUS: &str = "consensus";
-
     /// Whether the result holds statistics of other results.
     pub fn is_consensus(&self) -> bool {
-        self.method == Self::CONSENSUS
-    }
-}
-
-/// The model a result belongs to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelInfo {
-    /// The published class: `GPT2Simple` or `LlamaSimpleMLP`.
-    pub class: String,
-    /// SHA-256 that identifies the weights, in hexadecimal.
-    pub fingerprint: String,
-    /// Number of blocks.
-    pub n_blocks: usize,
-    /// Number of tokens in the vocabulary.
-    pub vocab: usize,
-    /// Number of components of every decomposed layer.
-    #[serde(with = "layer_names::keys")]
-    pub components: BTreeMap<Layer, usize>,
-}
-
-impl ModelInfo {
-    /// Every layer that has nodes, with its number of components: `wte` with 1, the decomposed layers, `output` with
-    /// the vocabulary.
-    pub fn node_layers(&self) -> impl Iterator<Item = (Layer, usize)> + '_ {
-        let decomposed = self.components.iter().map(|(&layer, &count)| (layer, count));
-        [(Layer::wte(), 1)].into_iter().chain(decomposed).chain([(Layer::output(), self.vocab)])
+        self.kind == Kind::Consensus
     }
 }
 
@@ -138,15 +123,35 @@ pub struct Timings {
     pub model_ci: f64,
     /// The masked forward pass.
     pub forward: f64,
-    /// From inputs ready to trimmed values on the host: `forward` included, `model_ci` not.
+    /// From inputs ready to trimmed values on the host: `forward` and `stages` included, `model_ci` not.
     pub attribution: f64,
     /// Writing the set files, until the last is in place. [`ResultWriter::finish`](crate::ResultWriter::finish) fills
     /// it in.
     pub write: f64,
+    /// Parts of `attribution`. Version 1 has none.
+    #[serde(default)]
+    pub stages: Stages,
+}
+
+/// Parts of the computation, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stages {
+    /// From the logits to probabilities and alive tokens.
+    pub output: f64,
+    /// The target model's predictions, and how far the masked model's are from them.
+    pub target_output: f64,
+    /// Attributions on what reads the residual stream: `q_proj`, `k_proj`, `v_proj`, `c_fc` and `output`.
+    pub residual: f64,
+    /// Attributions on `o_proj`.
+    pub attention: f64,
+    /// Attributions on `down_proj`.
+    pub elementwise: f64,
+    /// Attributions on targets that no closed form covers.
+    pub autograd: f64,
 }
 
 /// A prompt as text and as tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptEntry {
     /// The text.
     pub text: String,
@@ -154,23 +159,51 @@ pub struct PromptEntry {
     pub tokens: Vec<u32>,
     /// Token strings, one per position.
     pub token_strings: Vec<String>,
+    /// What the target model says comes next at each position: its likeliest tokens, the likeliest first. Empty where that is
+    /// not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub target_likeliest: Vec<Vec<TokenEntry>>,
 }
 
 impl From<&Prompt> for PromptEntry {
     fn from(prompt: &Prompt) -> Self {
         let Prompt { text, tokens, token_strings } = prompt.clone();
-        Self { text, tokens, token_strings }
+        Self { text, tokens, token_strings, target_likeliest: Vec::new() }
+    }
+}
+
+/// A token and its probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenEntry {
+    /// Token id.
+    pub token: u32,
+    /// Its string; empty when it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub string: String,
+    /// Its probability.
+    pub prob: f32,
+}
+
+impl From<TokenProb> for TokenEntry {
+    fn from(TokenProb { token, prob }: TokenProb) -> Self {
+        Self { token, string: String::new(), prob: prob as f32 }
+    }
+}
+
+impl From<&TokenEntry> for TokenProb {
+    fn from(entry: &TokenEntry) -> Self {
+        Self { token: entry.token, prob: f64::from(entry.prob) }
     }
 }
 
 /// A row of the pair table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PairEntry {
     /// Where the attributions start.
-    #[serde(with = "layer_names")]
+    #[serde(serialize_with = "layer_names::serialize")]
     pub source: Layer,
     /// Where they lead.
-    #[serde(with = "layer_names")]
+    #[serde(serialize_with = "layer_names::serialize")]
     pub target: Layer,
     /// Whether this is a key or value projection acting on the output projection of its own block.
     pub is_kv_to_o_pair: bool,
@@ -193,7 +226,7 @@ impl From<&Pair> for PairEntry {
 }
 
 /// A set and its file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SetEntry {
     /// Name of the set: any text.
     pub name: String,
@@ -209,13 +242,15 @@ pub struct SetEntry {
     pub nodes: usize,
     /// Number of edges.
     pub edges: usize,
+    /// How faithful its masked model is to the target model; `None` where that is not known.
+    #[serde(serialize_with = "faithfulness::serialize", skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Faithfulness>,
     /// Counts of every layer that has nodes.
-    #[serde(with = "layer_names::keys")]
+    #[serde(serialize_with = "layer_names::keys")]
     pub layers: BTreeMap<Layer, LayerCounts>,
     /// Counts of every pair, in the order of [`Manifest::pairs`].
     pub pairs: Vec<PairCounts>,
     /// Entries, alive or not, so near a threshold that another backend may decide otherwise.
-    #[serde(default)]
     pub borderline: Vec<BorderlineEntry>,
 }
 
@@ -227,10 +262,10 @@ impl SetEntry {
 }
 
 /// An entry within rounding of a threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BorderlineEntry {
     /// Its layer.
-    #[serde(with = "layer_names")]
+    #[serde(serialize_with = "layer_names::serialize")]
     pub layer: Layer,
     /// Its position.
     pub position: usize,
@@ -276,13 +311,6 @@ pub struct PairCounts {
     pub largest: Option<f32>,
 }
 
-/// What every version of the manifest holds.
-#[derive(Deserialize)]
-struct Version {
-    format: String,
-    format_version: u64,
-}
-
 impl Manifest {
     /// Token string of an output node; its number where it is not known.
     pub fn output_token(&self, id: u32) -> String {
@@ -302,38 +330,25 @@ impl Manifest {
         json
     }
 
-    /// Reads a manifest and checks that its parts fit together.
-    pub(crate) fn read(path: &Path) -> Result<Self, ResultError> {
-        let bytes = std::fs::read(path).map_err(ResultError::io("read", path))?;
-        let broken = |reason: String| ResultError::Manifest { path: path.to_owned(), reason };
-        let version: Version = serde_json::from_slice(&bytes)
-            .map_err(|error| broken(format!("not a manifest of tributary results: {error}")))?;
-        if version.format != FORMAT {
-            return Err(broken(format!("format is {:?}, expected {FORMAT:?}", version.format)));
-        }
-        if version.format_version != FORMAT_VERSION {
-            let (path, found) = (path.to_owned(), version.format_version);
-            return Err(ResultError::FormatVersion { path, found, expected: FORMAT_VERSION });
-        }
-        let manifest: Self = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
-        manifest.check().map_err(broken)?;
-        Ok(manifest)
-    }
-
     /// Whether the parts fit together; `Err` says where they do not.
-    fn check(&self) -> Result<(), String> {
-        let layers: HashSet<Layer> = self.run.model.node_layers().map(|(layer, _)| layer).collect();
-        for (i, pair) in self.pairs.iter().enumerate() {
-            for layer in [pair.source, pair.target] {
-                if !layers.contains(&layer) {
-                    return Err(format!("pairs[{i}] names layer {layer}, which model.components does not"));
-                }
-            }
-        }
+    pub(crate) fn check(&self) -> Result<(), String> {
         for (i, prompt) in self.prompts.iter().enumerate() {
             let (tokens, strings) = (prompt.tokens.len(), prompt.token_strings.len());
             if tokens != strings {
                 return Err(format!("prompts[{i}] has {tokens} tokens but {strings} token_strings"));
+            }
+            let likeliest = prompt.target_likeliest.len();
+            if likeliest != 0 && likeliest != tokens {
+                return Err(format!("prompts[{i}] has {tokens} tokens but {likeliest} lists of target_likeliest"));
+            }
+            let vocab = self.run.model.vocab;
+            let is_broken = |entry: &&TokenEntry| entry.token as usize >= vocab || !entry.prob.is_finite();
+            if let Some(entry) = prompt.target_likeliest.iter().flatten().find(is_broken) {
+                return Err(format!(
+                    "prompts[{i}].target_likeliest has token {} with probability {}, expected a token of the vocabulary of \
+                     {vocab}",
+                    entry.token, entry.prob
+                ));
             }
         }
         let (mut names, mut files) = (HashSet::new(), HashSet::new());
@@ -350,6 +365,9 @@ impl Manifest {
                     set.prompt,
                     self.prompts.len()
                 ));
+            }
+            if set.prediction.is_some() && self.prompts[set.prompt].target_likeliest.is_empty() {
+                return Err(format!("sets[{i}] has a prediction, but prompts[{}] has no target_likeliest", set.prompt));
             }
             if set.pairs.len() != self.pairs.len() {
                 let (found, expected) = (set.pairs.len(), self.pairs.len());

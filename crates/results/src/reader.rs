@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safetensors::{Dtype, SafeTensors};
-use tributary_model::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, SetAttributions, edge_count};
+use tributary_model::{
+    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, SetAttributions, TokenProb, edge_count,
+};
 
 use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
-use crate::tensors::{OUTPUT_PROBS, edge_tensor, importance_name, node_tensor};
+use crate::tensors::{KL, LIKELIEST, OUTPUT_PROBS, TARGET_PROB, edge_tensor, importance_name, node_tensor};
 use crate::writer::{count_layer, count_pair};
-use crate::{ResultError, sha256};
+use crate::{PromptEntry, ResultError, manifest_file, sha256};
 
 /// A folder of results. Nothing in it is trusted: whatever is read is checked first.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ impl ResultFolder {
         if path.is_dir() && manifest.symlink_metadata().is_err() {
             return Err(ResultError::NoManifest { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), manifest: Manifest::read(&manifest)? })
+        Ok(Self { path: path.to_owned(), manifest: manifest_file::read(&manifest)? })
     }
 
     /// Where it is, as it was given.
@@ -90,8 +92,17 @@ impl SetFile<'_> {
             Vec::new()
         };
         self.check_counts(entry, &nodes, &pairs)?;
+        let prediction = match entry.prediction {
+            None => None,
+            Some(_) => Some(self.prediction(&manifest.prompts[entry.prompt], &nodes, model.vocab)?),
+        };
         let borderline = entry.borderline.iter().copied().map(Into::into).collect();
-        Ok(SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs, borderline, prediction: None })
+        let set = SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs, borderline, prediction };
+        if set.faithfulness(|&value| value) != entry.prediction {
+            let what = "the prediction of the target model".to_owned();
+            return Err(ResultError::Counts { path: self.path.to_owned(), what });
+        }
+        Ok(set)
     }
 
     /// Whether the manifest counts what is in the file.
@@ -131,6 +142,46 @@ impl SetFile<'_> {
             Some(importance) => (numbers(importance)?, numbers("activation")?),
         };
         Ok(LayerNodes { alive, original, importance, activation })
+    }
+
+    fn prediction(
+        &self,
+        prompt: &PromptEntry,
+        nodes: &BTreeMap<Layer, LayerNodes<f32>>,
+        vocab: usize,
+    ) -> Result<Prediction<f32>, ResultError> {
+        let tensor = node_tensor(Layer::output(), TARGET_PROB);
+        let target_prob = self.numbers(&tensor, &[nodes[&Layer::output()].alive.len()])?;
+        self.check_each(&tensor, &target_prob, "a finite number", |prob| prob.is_finite())?;
+        let kl = self.numbers(KL, &[self.positions])?;
+        self.check_each(KL, &kl, "a finite number that is not negative", |&kl| kl.is_finite() && kl >= 0.0)?;
+        let (shape, bytes) = self.tensor(LIKELIEST, Dtype::I32)?;
+        if shape != [self.positions] {
+            return Err(self.broken(LIKELIEST, format!("its shape is {shape:?}, expected {:?}", [self.positions])));
+        }
+        // An i32 below zero is a u32 above every bound.
+        let likeliest: Vec<u32> = words(bytes).map(u32::from_le_bytes).collect();
+        self.check_each(LIKELIEST, &likeliest, "a token of the vocabulary", |&token| (token as usize) < vocab)?;
+        let target = prompt.target_likeliest.iter().map(|tokens| tokens.iter().map(TokenProb::from).collect());
+        Ok(Prediction {
+            target_prob,
+            kl: kl.into_iter().map(f64::from).collect(),
+            likeliest,
+            target_likeliest: Arc::new(target.collect()),
+        })
+    }
+
+    fn check_each<T: std::fmt::Debug>(
+        &self,
+        tensor: &str,
+        values: &[T],
+        expected: &str,
+        fits: impl Fn(&T) -> bool,
+    ) -> Result<(), ResultError> {
+        match values.iter().position(|value| !fits(value)) {
+            None => Ok(()),
+            Some(at) => Err(self.broken(tensor, format!("element {at} is {:?}, expected {expected}", values[at]))),
+        }
     }
 
     fn entries(&self, tensor: &str, components: usize) -> Result<AliveEntries, ResultError> {

@@ -13,6 +13,12 @@ use crate::{FORMAT, FORMAT_VERSION};
 
 /// Name of the output probabilities' tensor.
 pub(crate) const OUTPUT_PROBS: &str = "output_probs";
+/// Name of the tensor of divergences from the target model.
+pub(crate) const KL: &str = "kl";
+/// Name of the tensor of likeliest tokens.
+pub(crate) const LIKELIEST: &str = "likeliest";
+/// What the target model's probabilities of output nodes are called.
+pub(crate) const TARGET_PROB: &str = "target_prob";
 
 /// Name of a tensor over the nodes of a layer.
 pub(crate) fn node_tensor(layer: Layer, what: &str) -> String {
@@ -48,6 +54,10 @@ enum Values<'a, E> {
     Rows { positions: usize, values: &'a [E] },
     /// u32 `[e, 2]`: row in the source's nodes, row in the target's nodes.
     Edges(&'a PairAttribution<E>),
+    /// f32 `[n]`
+    Wide(&'a [f64]),
+    /// i32 `[n]`
+    Tokens(&'a [u32]),
     /// f32 `[n]`, not known yet.
     Later(usize),
 }
@@ -55,9 +65,9 @@ enum Values<'a, E> {
 impl<E: Element> Values<'_, E> {
     fn dtype(&self) -> Dtype {
         match self {
-            Self::Entries(_) => Dtype::I32,
+            Self::Entries(_) | Self::Tokens(_) => Dtype::I32,
             Self::Edges(_) => Dtype::U32,
-            Self::Numbers(_) | Self::Rows { .. } | Self::Later(_) => Dtype::F32,
+            Self::Numbers(_) | Self::Rows { .. } | Self::Wide(_) | Self::Later(_) => Dtype::F32,
         }
     }
 
@@ -67,6 +77,8 @@ impl<E: Element> Values<'_, E> {
             Self::Numbers(values) => vec![values.len()],
             Self::Rows { positions, values } => vec![*positions, values.len().checked_div(*positions).unwrap_or(0)],
             Self::Edges(pair) => vec![pair.edge_count(), 2],
+            Self::Wide(values) => vec![values.len()],
+            Self::Tokens(tokens) => vec![tokens.len()],
             Self::Later(count) => vec![*count],
         }
     }
@@ -76,6 +88,9 @@ impl<E: Element> Values<'_, E> {
             Self::Entries(entries) => write_rows(entries.iter(), out),
             Self::Edges(pair) => write_rows(pair.edges(), out),
             Self::Numbers(values) | Self::Rows { values, .. } => write_numbers(values, out),
+            Self::Wide(values) => write_numbers(values, out),
+            // Tokens are far below 2^31.
+            Self::Tokens(tokens) => tokens.iter().try_for_each(|token| out.write_all(&token.to_le_bytes())),
             Self::Later(_) => Ok(()),
         }
     }
@@ -177,7 +192,14 @@ fn tensors<E: Element>(set: &SetAttributions<E>, positions: usize, contents: Con
             push(node_tensor(layer, importance), Values::Numbers(&nodes.importance));
             push(node_tensor(layer, "activation"), Values::Numbers(&nodes.activation));
         }
+        if let (Role::Output, Some(prediction)) = (layer.role(), &set.prediction) {
+            push(node_tensor(layer, TARGET_PROB), Values::Numbers(&prediction.target_prob));
+        }
         push(node_tensor(layer, "original"), Values::Entries(&nodes.original));
+    }
+    if let Some(prediction) = &set.prediction {
+        push(KL.to_owned(), Values::Wide(&prediction.kl));
+        push(LIKELIEST.to_owned(), Values::Tokens(&prediction.likeliest));
     }
     if contents.output_probs {
         push(OUTPUT_PROBS.to_owned(), Values::Rows { positions, values: &set.output_probs });

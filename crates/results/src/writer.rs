@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tributary_backend::Element;
-use tributary_model::{Layer, LayerNodes, PairAttribution, Prompt, SetAttributions};
+use tributary_model::{Layer, LayerNodes, PairAttribution, Prediction, Prompt, SetAttributions};
 
 use crate::file_name::FileNames;
 use crate::manifest::{
@@ -17,7 +17,7 @@ use crate::manifest::{
 use crate::sha256::HashingWriter;
 use crate::staging::{PARTIAL, Staging};
 use crate::tensors::Contents;
-use crate::{ResultError, tensors};
+use crate::{ResultError, manifest_file, tensors};
 
 /// Writes a result folder, which appears when [`finish`](Self::finish) succeeds and not before.
 ///
@@ -71,7 +71,7 @@ impl ResultWriter {
             if !force {
                 return Err(ResultError::Occupied { path: out.to_owned() });
             }
-            let replaced = Manifest::read(&manifest)
+            let replaced = manifest_file::read(&manifest)
                 .map_err(|source| ResultError::Irreplaceable { path: out.to_owned(), source: Box::new(source) })?;
             let is_file = |file: &String| out.join(file).symlink_metadata().is_ok_and(|found| !found.is_dir());
             old = Some(replaced.sets.into_iter().map(|set| set.file).filter(is_file).collect::<Vec<_>>());
@@ -105,7 +105,8 @@ impl ResultWriter {
     ///
     /// # Panics
     ///
-    /// When the pairs of the set are not those of the sets before it, or the numbers of values do not fit the nodes.
+    /// When the pairs of the set are not those of the sets before it, or the numbers of values do not fit the nodes and the
+    /// prompt.
     pub fn write_set<E: Element>(
         &mut self,
         place: usize,
@@ -142,11 +143,15 @@ impl ResultWriter {
         let pairs: Vec<PairEntry> = set.pairs.iter().map(|pair| PairEntry::from(&pair.pair)).collect();
         let table = self.pairs.get_or_insert_with(|| pairs.clone());
         assert_eq!(*table, pairs, "set {:?} has other pairs than the sets before it", set.name);
-        assert_fits(set);
-        if let Some(output) = set.nodes.get(&Layer::output()) {
-            let entries = output.alive.iter().chain(output.original.iter());
-            self.output_tokens.extend(entries.map(|(_, token)| (token as u32, String::new())));
-        }
+        assert_fits(set, prompt);
+        let prediction = match &set.prediction {
+            None => None,
+            Some(prediction) => {
+                check_finite(&set.name, prediction)?;
+                set.faithfulness(|value| value.to_f32())
+            }
+        };
+        self.output_tokens.extend(named_tokens(set).map(|token| (token, String::new())));
         let file = self.files.assign(&set.name);
         let path = self.staging.path(&file);
         let entry = SetEntry {
@@ -158,6 +163,7 @@ impl ResultWriter {
             metadata,
             nodes: set.node_count(),
             edges: set.pairs.iter().map(PairAttribution::edge_count).sum(),
+            prediction,
             layers: set.nodes.iter().map(|(&layer, nodes)| (layer, count_layer(nodes))).collect(),
             pairs: set.pairs.iter().map(count_components).collect(),
             borderline: set.borderline.iter().copied().map(Into::into).collect(),
@@ -171,7 +177,10 @@ impl ResultWriter {
         };
         let out = begin().map_err(ResultError::io("write", &path))?;
         let expected = set.pairs.iter().map(PairAttribution::edge_count).collect();
-        self.open.insert(place, OpenSet { out, path, prompt: PromptEntry::from(prompt), entry, expected });
+        let likeliest = set.prediction.iter().flat_map(|prediction| prediction.target_likeliest.iter());
+        let target_likeliest = likeliest.map(|tokens| tokens.iter().map(|&token| token.into()).collect()).collect();
+        let prompt = PromptEntry { target_likeliest, ..PromptEntry::from(prompt) };
+        self.open.insert(place, OpenSet { out, path, prompt, entry, expected });
         self.writing += started.elapsed();
         Ok(())
     }
@@ -212,8 +221,8 @@ impl ResultWriter {
         Ok(())
     }
 
-    /// Gives the output nodes and ghosts of the sets written so far their token strings, for the manifest. Without it the
-    /// manifest knows only ids.
+    /// Gives the output nodes, ghosts and likeliest tokens of the sets written so far their token strings, for the manifest.
+    /// Without it the manifest knows only ids.
     pub fn name_output_tokens(&mut self, token_string: impl Fn(u32) -> String) {
         for (&id, string) in &mut self.output_tokens {
             *string = token_string(id);
@@ -242,7 +251,10 @@ impl ResultWriter {
             pairs: pairs.unwrap_or_default(),
             sets: Vec::with_capacity(sets.len()),
         };
-        for WrittenSet { prompt, mut entry, .. } in sets {
+        for WrittenSet { mut prompt, mut entry, .. } in sets {
+            for likeliest in prompt.target_likeliest.iter_mut().flatten() {
+                likeliest.string = manifest.output_tokens.get(&likeliest.token).cloned().unwrap_or_default();
+            }
             let known = manifest.prompts.iter().position(|known| *known == prompt);
             entry.prompt = known.unwrap_or(manifest.prompts.len());
             if known.is_none() {
@@ -265,14 +277,46 @@ pub fn set_file_size<E: Element>(set: &SetAttributions<E>, prompt: &Prompt, sett
     tensors::file_size(set, prompt, contents)
 }
 
+/// Tokens whose strings the manifest is to have.
+fn named_tokens<E>(set: &SetAttributions<E>) -> impl Iterator<Item = u32> + '_ {
+    let output = set.nodes.get(&Layer::output()).into_iter();
+    let nodes = output.flat_map(|nodes| nodes.alive.iter().chain(nodes.original.iter())).map(|(_, token)| token as u32);
+    let of_prediction = |prediction: &'_ Prediction<E>| {
+        let target = prediction.target_likeliest.iter().flatten().map(|likeliest| likeliest.token);
+        target.chain(prediction.likeliest.iter().copied()).collect::<Vec<_>>()
+    };
+    nodes.chain(set.prediction.iter().flat_map(of_prediction))
+}
+
+/// Whether a comparison with the target model can be written as numbers. JSON would turn others into `null`.
+fn check_finite<E: Element>(set: &str, prediction: &Prediction<E>) -> Result<(), ResultError> {
+    let fail = |what: String| Err(ResultError::NotFinite { name: set.to_owned(), what });
+    let is_finite = |value: f64| (value as f32).is_finite();
+    if let Some(position) = prediction.kl.iter().position(|&kl| !is_finite(kl)) {
+        return fail(format!("the divergence at position {position}"));
+    }
+    if prediction.target_prob.iter().any(|prob| !is_finite(prob.to_f64())) {
+        return fail("the probability of an output node".to_owned());
+    }
+    let likeliest = prediction.target_likeliest.iter();
+    if let Some(position) = likeliest.into_iter().position(|tokens| tokens.iter().any(|token| !is_finite(token.prob))) {
+        return fail(format!("the probability of a likeliest token at position {position}"));
+    }
+    Ok(())
+}
+
 /// # Panics
 ///
-/// When the numbers of values do not fit the nodes.
-fn assert_fits<E: Element>(set: &SetAttributions<E>) {
+/// When the numbers of values do not fit the nodes and the prompt.
+fn assert_fits<E: Element>(set: &SetAttributions<E>, prompt: &Prompt) {
     for (&layer, nodes) in &set.nodes {
         let expected = if tensors::importance_name(layer).is_some() { nodes.alive.len() } else { 0 };
         let found = (nodes.importance.len(), nodes.activation.len());
         assert_eq!(found, (expected, expected), "importances and activations of {layer} in set {:?}", set.name);
+    }
+    if let Some(Prediction { kl, likeliest, target_likeliest, .. }) = &set.prediction {
+        let found = [kl.len(), likeliest.len(), target_likeliest.len()];
+        assert_eq!(found, [prompt.tokens.len(); 3], "positions of the prediction of set {:?}", set.name);
     }
 }
 

@@ -6,7 +6,7 @@ use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{Attributions, Cost, Method, Model, Request, Sink, SinkError, attribute, outline, stream};
 use tributary_inputs::{Fingerprint, Tokenizer, TrainedRun};
 use tributary_model::SetAttributions;
-use tributary_results::{Manifest, ModelInfo, ResultWriter, RunInfo, Timings};
+use tributary_results::{Kind, Manifest, ModelInfo, ResultWriter, RunInfo, Stages, Timings};
 
 use crate::outline::Counter;
 use crate::sets::InputSets;
@@ -108,6 +108,7 @@ impl<B: AttributionBackend> Session<B> {
     fn run_info(&self, cost: Cost) -> RunInfo {
         let (info, architecture) = (self.model.backend().device(), self.model.architecture());
         RunInfo {
+            kind: Kind::Attributions,
             model: ModelInfo {
                 class: architecture.model_class.clone(),
                 fingerprint: self.fingerprint.to_string(),
@@ -126,6 +127,14 @@ impl<B: AttributionBackend> Session<B> {
                 forward: cost.timings.forward,
                 attribution: cost.timings.attribution,
                 write: 0.0,
+                stages: Stages {
+                    output: cost.timings.output,
+                    target_output: cost.timings.target_output,
+                    residual: cost.timings.stages.residual,
+                    attention: cost.timings.stages.attention,
+                    elementwise: cost.timings.stages.elementwise,
+                    autograd: cost.timings.stages.autograd,
+                },
             },
         }
     }

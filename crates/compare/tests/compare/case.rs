@@ -13,8 +13,8 @@ use tributary_model::{
     published_blocks,
 };
 use tributary_results::{
-    FORMAT, FORMAT_VERSION, Manifest, ModelInfo, PairEntry, PromptEntry, ResultWriter, RunInfo, SetEntry, Settings,
-    Timings,
+    FORMAT, FORMAT_VERSION, Kind, Manifest, ModelInfo, PairEntry, PromptEntry, ResultWriter, RunInfo, SetEntry,
+    Settings, Timings,
 };
 
 pub(crate) const COMPONENTS: usize = 3;
@@ -52,6 +52,7 @@ pub(crate) fn settings() -> Settings {
 
 fn run_info(model: ModelInfo) -> RunInfo {
     RunInfo {
+        kind: Kind::Attributions,
         model,
         inputs: None,
         backend: "flex".to_owned(),
@@ -90,6 +91,7 @@ pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
         metadata: case.metadata.clone(),
         nodes: case.set.node_count(),
         edges: case.set.edge_count(),
+        prediction: case.set.faithfulness(|&value| value),
         layers: BTreeMap::new(),
         pairs: Vec::new(),
         borderline: Vec::new(),

@@ -11,7 +11,7 @@ use tributary_model::{
     AliveEntries, LayerNodes, Pair, PairAttribution, Prompt, Role, SetAttributions, edge_count, pair_table,
     published_blocks,
 };
-use tributary_results::{ModelInfo, ResultFolder, ResultWriter, RunInfo, Settings, Timings};
+use tributary_results::{Kind, ModelInfo, ResultFolder, ResultWriter, RunInfo, Settings, Timings};
 
 /// Texts that break pages which take them for markup, or cannot be seen.
 pub(crate) const NASTY: [&str; 9] = [
@@ -196,6 +196,7 @@ fn settings() -> Settings {
 
 fn run(model: ModelInfo) -> RunInfo {
     RunInfo {
+        kind: Kind::Attributions,
         model,
         inputs: None,
         backend: "none".to_owned(),

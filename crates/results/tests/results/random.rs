@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tributary_model::{
-    AliveEntries, Borderline, Layer, LayerNodes, Pair, PairAttribution, Prompt, SetAttributions, edge_count,
-    pair_table, published_blocks,
+    AliveEntries, Borderline, Layer, LayerNodes, Pair, PairAttribution, Prediction, Prompt, SetAttributions, TokenProb,
+    edge_count, pair_table, published_blocks,
 };
-use tributary_results::{Manifest, ModelInfo, ResultError, ResultWriter, RunInfo, Settings, Timings};
+use tributary_results::{Kind, Manifest, ModelInfo, ResultError, ResultWriter, RunInfo, Settings, Stages, Timings};
 
 /// What a run gives: everything a result folder is made of.
 #[derive(Clone, Debug)]
@@ -31,10 +31,19 @@ impl Results {
         let model = ModelInfo { class, fingerprint, n_blocks, vocab: 1 + random.below(7), components };
         let pairs = pair_table(&published_blocks(n_blocks), &decomposed);
         let prompts: Vec<Prompt> = (0..2).map(|number| random.prompt(number, model.vocab)).collect();
+        // Of some results it is not known what the target model predicts.
+        let predicted = random.below(4) > 0;
+        let targets = prompts.iter().map(|prompt| random.likeliest(prompt.tokens.len(), model.vocab));
+        let targets: Vec<_> = targets.map(Arc::new).collect();
         let sets = (0..=random.below(4))
             .map(|number| {
-                let prompt = &prompts[random.below(2)];
-                (random.set(format!("Set {number}"), &model, &pairs, prompt.tokens.len()), prompt.clone())
+                let on = random.below(2);
+                let positions = prompts[on].tokens.len();
+                let mut set = random.set(format!("Set {number}"), &model, &pairs, positions);
+                if predicted {
+                    set.prediction = Some(random.prediction(&set, &targets[on], model.vocab));
+                }
+                (set, prompts[on].clone())
             })
             .collect();
         Self { model, sets, output_probs: random.below(2) == 0, implied_index: random.below(2) == 0 }
@@ -53,14 +62,16 @@ impl Results {
     }
 
     pub(crate) fn run_info(&self) -> RunInfo {
+        let stages = Stages { output: 0.125, target_output: 0.375, residual: 0.75, ..Stages::default() };
         RunInfo {
+            kind: Kind::Attributions,
             model: self.model.clone(),
             inputs: None,
             backend: "naive".to_owned(),
             device: "cpu".to_owned(),
             dtype: "f32".to_owned(),
             method: "autograd".to_owned(),
-            timings: Timings { load: 0.5, model_ci: 0.25, forward: 1.5, attribution: 2.0, write: 0.0 },
+            timings: Timings { load: 0.5, model_ci: 0.25, forward: 1.5, attribution: 2.0, write: 0.0, stages },
         }
     }
 
@@ -99,6 +110,37 @@ impl Random {
         let density = self.below(5);
         let mask: Vec<bool> = (0..positions * components).map(|_| self.below(4) < density).collect();
         Arc::new(AliveEntries::collect(positions, components, |s, c| mask[s * components + c]))
+    }
+
+    /// Likeliest tokens at each position, the likeliest first.
+    fn likeliest(&mut self, positions: usize, vocab: usize) -> Vec<Vec<TokenProb>> {
+        let mut at_one = |_| {
+            let mut probs: Vec<f64> = (0..vocab.min(3)).map(|_| (1 + self.below(255)) as f64 / 256.0).collect();
+            probs.sort_by(|a, b| b.total_cmp(a));
+            let first = self.below(vocab);
+            let token = |(place, prob)| TokenProb { token: ((first + place) % vocab) as u32, prob };
+            probs.into_iter().enumerate().map(token).collect()
+        };
+        (0..positions).map(&mut at_one).collect()
+    }
+
+    fn prediction(
+        &mut self,
+        set: &SetAttributions<f32>,
+        target: &Arc<Vec<Vec<TokenProb>>>,
+        vocab: usize,
+    ) -> Prediction<f32> {
+        let outputs = set.nodes[&Layer::output()].alive.len();
+        let magnitudes = |numbers: Vec<f32>| numbers.into_iter().map(f32::abs).collect::<Vec<f32>>();
+        Prediction {
+            target_prob: magnitudes(self.numbers(outputs)),
+            kl: magnitudes(self.numbers(target.len())).into_iter().map(f64::from).collect(),
+            likeliest: target
+                .iter()
+                .map(|tokens| if self.below(2) == 0 { tokens[0].token } else { self.below(vocab) as u32 })
+                .collect(),
+            target_likeliest: Arc::clone(target),
+        }
     }
 
     fn prompt(&mut self, number: usize, vocab: usize) -> Prompt {

@@ -72,7 +72,7 @@ impl TrainedRun {
         let target_folder = target::find_folder(folder, &config, options.target)?;
         let model_config = target_folder.join(target::MODEL_CONFIG);
         let model_bytes = fs::read(&model_config).map_err(InputError::read(&model_config))?;
-        let architecture = target::parse(&model_config, &model_bytes, config.model_class)?;
+        let architecture = config.class.read(&model_config, &model_bytes)?;
         let counts = config.components(&config_file, &architecture)?;
 
         let tokenizer_file = options.tokenizer.map_or_else(|| target_folder.join(TOKENIZER), Path::to_owned);

@@ -43,7 +43,7 @@ pub enum Error {
         unusable: Unusable,
     },
     /// No backend can compute what is asked for.
-    #[error("no backend can be used:{}", reasons(passed_over))]
+    #[error("no backend can be used:\n  {}", reasons(passed_over))]
     NoBackend {
         /// Each by name, and why not.
         passed_over: Vec<(String, Unusable)>,
@@ -141,7 +141,8 @@ impl From<EngineError> for Error {
 }
 
 fn reasons(passed_over: &[(String, Unusable)]) -> String {
-    passed_over.iter().map(|(name, unusable)| format!("\n  {name}: {}", unusable.reason)).collect()
+    let reasons = passed_over.iter().map(|(name, unusable)| format!("{name}: {}", unusable.reason));
+    reasons.collect::<Vec<_>>().join("\n  ")
 }
 
 fn quoted(names: &[String]) -> String {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use tributary_model::{Prompt, Remedy, Weights};
 
 use crate::checkpoint::StateDict;
-use crate::ci_sets::CiSetFile;
 use crate::config::Config;
 use crate::fingerprint::Hasher;
 use crate::target;
@@ -124,13 +123,5 @@ impl TrainedRun {
             return fail(problem);
         }
         Ok(Prompt { text: text.to_owned(), tokens, token_strings })
-    }
-
-    /// Reads a CI-set file in any of the three formats and checks it against this run.
-    ///
-    /// If `prompts` is not empty, they must be the prompts of the file, each once, in the order in which the file first
-    /// names them: one for a file of several sets of one prompt.
-    pub fn ci_sets(&self, file: &Path, prompts: &[String]) -> Result<CiSetFile, InputError> {
-        CiSetFile::read(file, self, prompts)
     }
 }

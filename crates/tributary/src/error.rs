@@ -8,7 +8,21 @@ use tributary_inputs::InputError;
 use tributary_model::Remedy;
 use tributary_results::ResultError;
 
-use crate::Unusable;
+/// Why a backend cannot compute what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// In words, and what to do.
+    pub reason: String,
+    /// What to ask for otherwise.
+    pub remedy: Option<Remedy>,
+}
+
+impl Unusable {
+    /// For a reason that nothing can be asked for against.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), remedy: None }
+    }
+}
 
 /// Why a session failed. Its text is meant for the person who asked.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,8 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use compute::{AttributeArgs, RunArgs, VerifyArgs};
 pub(crate) use graphs::{
-    CompareArgs, ExportArgs, ExportFormat, FigureFormat, OutputArgs, PlotArgs, ReportArgs, SchemaArgs, SchemaFormat,
+    CompareArgs, ExportArgs, ExportFormat, FigureFormat, OutputArgs, PIXELS, PlotArgs, ReportArgs, SchemaArgs,
+    SchemaFormat,
 };
 
 /// Local attribution graphs of SPD-decomposed language models, for many CI sets at once.

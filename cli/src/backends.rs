@@ -44,17 +44,17 @@ impl Backends {
 
     /// The backend and the device that are wanted. Where the backend is left open, says on stderr what was taken and why,
     /// unless `quiet`.
-    pub(crate) fn choose(&self, wanted: Compute, quiet: bool) -> Result<Chosen, CliError> {
-        match wanted.backend.clone() {
-            None if self.is_plugin => Self::own(&self.own[0], wanted),
+    pub(crate) fn choose(&self, wanted: &Compute, quiet: bool) -> Result<Chosen, CliError> {
+        match &wanted.backend {
+            None if self.is_plugin => Ok(own(wanted, tributary::named(&self.own[0], wanted)?)),
             None => self.choose_best(wanted, quiet),
-            Some(name) => self.named(&name, wanted),
+            Some(name) => self.named(name, wanted),
         }
     }
 
-    fn named(&self, name: &str, wanted: Compute) -> Result<Chosen, CliError> {
+    fn named(&self, name: &str, wanted: &Compute) -> Result<Chosen, CliError> {
         if let Some(entry) = self.entry(name) {
-            return Self::own(entry, wanted);
+            return Ok(own(wanted, tributary::named(entry, wanted)?));
         }
         if self.is_plugin {
             return Err(CliError::OtherBackend { own: self.own[0].name.to_owned(), name: name.to_owned() });
@@ -69,7 +69,7 @@ impl Backends {
                 },
             });
         };
-        plugin.describe().device_for(&wanted).map_err(unusable)?;
+        plugin.describe().device_for(wanted).map_err(unusable)?;
         Ok(Chosen::Plugin(plugin))
     }
 
@@ -77,28 +77,23 @@ impl Backends {
         self.own.iter().find(|entry| entry.name == name)
     }
 
-    fn own(entry: &ProviderEntry, wanted: Compute) -> Result<Chosen, CliError> {
-        let chosen = tributary::named(entry, &wanted)?;
-        Ok(Chosen::Own(Compute { backend: Some(chosen.name), device: Some(chosen.device), ..wanted }))
-    }
-
-    fn choose_best(&self, wanted: Compute, quiet: bool) -> Result<Chosen, CliError> {
+    fn choose_best(&self, wanted: &Compute, quiet: bool) -> Result<Chosen, CliError> {
         let mut plugins = BTreeMap::new();
-        let chosen = first_usable(PREFERENCE, &wanted, |name| match self.entry(name) {
-            Some(entry) => Ok(BackendDescription::of(entry)),
-            None => {
-                let plugin = plugin_for_auto(name, wanted.device.as_deref())?;
-                let description = plugin.describe();
-                plugins.insert(name.to_owned(), plugin);
-                Ok(description)
+        let chosen = first_usable(PREFERENCE, wanted, |name| {
+            if let Some(entry) = self.entry(name) {
+                return Ok(BackendDescription::of(entry));
             }
+            let plugin = plugin_for_auto(name, wanted.device.as_deref())?;
+            let description = plugin.describe();
+            plugins.insert(name.to_owned(), plugin);
+            Ok(description)
         })?;
         if !quiet {
             say_choice(&chosen);
         }
         Ok(match plugins.remove(&chosen.name) {
             Some(plugin) => Chosen::Plugin(plugin),
-            None => Chosen::Own(Compute { backend: Some(chosen.name), device: Some(chosen.device), ..wanted }),
+            None => own(wanted, chosen),
         })
     }
 
@@ -124,6 +119,11 @@ impl Backends {
         descriptions.extend(plugins.into_values().map(|plugin| (plugin.describe(), Some(plugin.path))));
         descriptions
     }
+}
+
+/// A backend of this executable.
+fn own(wanted: &Compute, chosen: tributary::Chosen) -> Chosen {
+    Chosen::Own(Compute { backend: Some(chosen.name), device: Some(chosen.device), ..wanted.clone() })
 }
 
 /// The plugin to ask when a GPU is looked for; or why there is no need to ask. Starting one costs up to a second.

@@ -75,14 +75,14 @@ fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode,
     match command {
         Command::Attribute(args) => {
             threads::set(args.compute.threads)?;
-            match backends.choose(args.compute.wanted(args.dtype), args.quiet)? {
+            match backends.choose(&args.compute.wanted(args.dtype), args.quiet)? {
                 Chosen::Own(compute) => return attribute::run::<L>(args, compute),
                 Chosen::Plugin(plugin) => return plugin.take_over(),
             }
         }
         Command::Verify(args) => {
             threads::set(args.compute.threads)?;
-            match backends.choose(verify::wanted(args, backends.is_plugin()), args.quiet)? {
+            match backends.choose(&verify::wanted(args, backends.is_plugin()), args.quiet)? {
                 Chosen::Own(compute) => return verify::run::<L>(args, compute),
                 Chosen::Plugin(plugin) => return plugin.take_over(),
             }

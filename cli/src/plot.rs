@@ -9,14 +9,11 @@ use tributary_graph::Graph;
 use tributary_plot::{Figure, LeftOut, PlotOptions, Scale, png};
 use tributary_results::{ClosedFile, Manifest, OutputFile, ResultFolder, SetEntry};
 
-use crate::args::{FigureFormat, PlotArgs};
+use crate::args::{FigureFormat, PIXELS, PlotArgs};
 use crate::{CliError, console, selected_sets};
 
 /// Folder of the figures in a result, unless one is given.
 const PLOTS: &str = "plots";
-
-/// Pixels of a PNG per pixel of the SVG, unless asked otherwise.
-pub(crate) const PIXELS: f64 = 1.5;
 
 /// The figures of one set.
 struct Drawn {

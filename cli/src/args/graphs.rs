@@ -8,7 +8,8 @@ use tributary_graph::Limits;
 use tributary_plot::PlotOptions;
 use tributary_report::Options;
 
-use crate::plot::PIXELS;
+/// Pixels of a PNG per pixel of the SVG, unless asked otherwise.
+pub(crate) const PIXELS: f64 = 1.5;
 
 /// What becomes of files that are there, and what is said at the end.
 #[derive(Clone, Debug, clap::Args)]

@@ -26,19 +26,14 @@ pub(crate) fn weights(
         }
         PositionEncoding::Rotary { .. } => None,
     };
-    let (attention_norm, mlp_norm) = match architecture.norm {
-        Norm::LayerNorm { .. } => ("ln_1", "ln_2"),
-        Norm::RmsNorm { .. } => ("rms_1", "rms_2"),
-    };
+    let modules = &config.class.modules;
     let mut norms = Vec::new();
     for block in 0..architecture.n_blocks {
         norms.push(BlockNorms {
-            attention: norm(&mut tensors, &format!("h.{block}.{attention_norm}"), &architecture)?,
-            mlp: norm(&mut tensors, &format!("h.{block}.{mlp_norm}"), &architecture)?,
+            attention: norm(&mut tensors, &format!("h.{block}.{}", modules.attention_norm), &architecture)?,
+            mlp: norm(&mut tensors, &format!("h.{block}.{}", modules.mlp_norm), &architecture)?,
         });
-        // Buffers of the attention layers, which versions that made them persistent saved: the causal mask and the
-        // rotary angles. The model config determines them.
-        for buffer in ["bias", "rotary_sin", "rotary_cos"] {
+        for buffer in modules.attention_buffers {
             tensors.discard(&format!("target_model.h.{block}.attn.{buffer}"));
         }
     }

@@ -40,8 +40,18 @@ pub struct CiSetFile {
     pub metadata: BTreeMap<String, Value>,
 }
 
+impl TrainedRun {
+    /// Reads a CI-set file in any of the three formats and checks it against this run.
+    ///
+    /// If `prompts` is not empty, they must be the prompts of the file, each once, in the order in which the file first
+    /// names them: one for a file of several sets of one prompt.
+    pub fn ci_sets(&self, file: &Path, prompts: &[String]) -> Result<CiSetFile, InputError> {
+        CiSetFile::read(file, self, prompts)
+    }
+}
+
 impl CiSetFile {
-    pub(crate) fn read(file: &Path, run: &TrainedRun, prompts: &[String]) -> Result<Self, InputError> {
+    fn read(file: &Path, run: &TrainedRun, prompts: &[String]) -> Result<Self, InputError> {
         let fail = |place: String, problem: String| InputError::CiSets { file: file.to_owned(), place, problem };
         if fs::metadata(file).map_err(InputError::read(file))?.is_dir() {
             return Err(fail(String::new(), "is a folder; expected a JSON file of CI sets".to_owned()));

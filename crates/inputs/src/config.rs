@@ -1,7 +1,6 @@
 //! `final_config.yaml`: which layers were decomposed, into how many components, with which CI functions.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
 use globset::GlobBuilder;
@@ -9,6 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tributary_model::{Architecture, CiInput, Layer, Sigmoid};
 
+use crate::classes::{self, Class};
 use crate::{InputError, yaml};
 
 /// Keys of `final_config.yaml` that bear on attributions. A real file has dozens more, about training.
@@ -42,38 +42,11 @@ struct ModuleInfo {
     components: usize,
 }
 
-/// The published classes of target models that are supported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ModelClass {
-    Gpt2Simple,
-    LlamaSimpleMlp,
-}
-
-impl ModelClass {
-    /// The class a Python path (`package.module.Class`) ends in. `LlamaSimpleMlp` is how an early version spelt it.
-    pub(crate) fn from_path(path: &str) -> Option<Self> {
-        match path.rsplit('.').next()? {
-            "GPT2Simple" => Some(Self::Gpt2Simple),
-            "LlamaSimpleMLP" | "LlamaSimpleMlp" => Some(Self::LlamaSimpleMlp),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for ModelClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gpt2Simple => "GPT2Simple",
-            Self::LlamaSimpleMlp => "LlamaSimpleMLP",
-        })
-    }
-}
-
 /// What attributions need to know from `final_config.yaml`.
 #[derive(Debug)]
 pub(crate) struct Config {
     modules: Modules,
-    pub(crate) model_class: ModelClass,
+    pub(crate) class: &'static Class,
     /// `pretrained_model_name`, then `pretrained_model_path`, those that are set.
     pub(crate) target_references: Vec<String>,
     pub(crate) ci_input: CiInput,
@@ -121,13 +94,13 @@ impl Config {
             ("swish_hard", Sigmoid::SwishHard),
         ];
         let class = keys.pretrained_model_class.ok_or_else(|| required("pretrained_model_class"))?;
-        let model_class = ModelClass::from_path(&class).ok_or_else(|| {
-            let problem = format!("{class:?} is an unknown model class; supported are GPT2Simple and LlamaSimpleMLP");
+        let class = classes::by_path(&class).ok_or_else(|| {
+            let problem = format!("{class:?} is an unknown model class; supported are {}", classes::names());
             InputError::config(file, "pretrained_model_class", problem)
         })?;
         Ok(Self {
             modules: modules(file, keys.components, keys.target_module_patterns, keys.module_info)?,
-            model_class,
+            class,
             target_references: keys.pretrained_model_name.into_iter().chain(keys.pretrained_model_path).collect(),
             ci_input: choose(file, type_key, &ci_fn_type, &ci_types)?,
             ci_hidden,

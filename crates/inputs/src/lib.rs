@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! final_config.yaml ─ config ──┐
-//! model_config.yaml ─ target ──┼─ assemble ─ Weights ──┐
+//! model_config.yaml ─ classes ─┼─ assemble ─ Weights ──┐
 //! model_STEP.pth ─ checkpoint ─┘                       ├─ TrainedRun ─ prompt ──┐
 //! tokenizer.json ─ tokenizer ──────────────────────────┘                        ├─ CiSetFile
 //! CI-set file ─ ci_json ────────────────────────────────────────────────────────┘
@@ -19,6 +19,7 @@ mod assemble;
 mod checkpoint;
 mod ci_json;
 mod ci_sets;
+mod classes;
 mod config;
 mod error;
 mod fingerprint;

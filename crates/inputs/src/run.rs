@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use tributary_model::{Prompt, Remedy, Weights};
 
 use crate::checkpoint::StateDict;
-use crate::ci_sets::CiSetFile;
 use crate::config::Config;
 use crate::fingerprint::Hasher;
 use crate::target;
@@ -72,7 +71,7 @@ impl TrainedRun {
         let target_folder = target::find_folder(folder, &config, options.target)?;
         let model_config = target_folder.join(target::MODEL_CONFIG);
         let model_bytes = fs::read(&model_config).map_err(InputError::read(&model_config))?;
-        let architecture = target::parse(&model_config, &model_bytes, config.model_class)?;
+        let architecture = config.class.read(&model_config, &model_bytes)?;
         let counts = config.components(&config_file, &architecture)?;
 
         let tokenizer_file = options.tokenizer.map_or_else(|| target_folder.join(TOKENIZER), Path::to_owned);
@@ -124,13 +123,5 @@ impl TrainedRun {
             return fail(problem);
         }
         Ok(Prompt { text: text.to_owned(), tokens, token_strings })
-    }
-
-    /// Reads a CI-set file in any of the three formats and checks it against this run.
-    ///
-    /// If `prompts` is not empty, they must be the prompts of the file, each once, in the order in which the file first
-    /// names them: one for a file of several sets of one prompt.
-    pub fn ci_sets(&self, file: &Path, prompts: &[String]) -> Result<CiSetFile, InputError> {
-        CiSetFile::read(file, self, prompts)
     }
 }

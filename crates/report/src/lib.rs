@@ -11,6 +11,8 @@ mod error;
 mod metadata;
 mod page;
 mod report;
+mod request;
 
 pub use error::ReportError;
-pub use report::{Options, SetSummary, Summary, write};
+pub use report::write;
+pub use request::{Options, SetSummary, Summary};

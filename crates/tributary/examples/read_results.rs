@@ -2,23 +2,27 @@
 //!
 //! `cargo run --example read_results -- FOLDER`, by default of a result that it computes itself.
 
+use std::path::Path;
+
 use tributary::{Folder, Input, Settings, attribute};
 use tributary_flex::Flex;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let computed = tempfile::tempdir()?;
-    let folder = match std::env::args().nth(1).filter(|_| !cfg!(test)) {
-        Some(folder) => folder.into(),
-        None => {
-            let input = Input::ci_sets(format!("{EXAMPLES}/walked.ci_sets.json"));
-            let settings = Settings::new(format!("{EXAMPLES}/gpt2s-2L"), input);
-            attribute::<Flex>(&settings, Folder::new(&computed), &mut |_| {})?;
-            computed.path().to_owned()
-        }
-    };
-    let result = tributary::open(&folder)?;
+    if let Some(folder) = std::env::args().nth(1) { read(Path::new(&folder)) } else { read(computed()?.path()) }
+}
+
+fn computed() -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let input = Input::ci_sets(format!("{EXAMPLES}/walked.ci_sets.json"));
+    let settings = Settings::new(format!("{EXAMPLES}/gpt2s-2L"), input);
+    attribute::<Flex>(&settings, Folder::new(&folder), &mut |_| {})?;
+    Ok(folder)
+}
+
+fn read(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let result = tributary::open(folder)?;
     let manifest = result.manifest();
     println!("{} sets, computed by {} on {}", manifest.sets.len(), manifest.run.method, manifest.run.backend);
     for entry in &manifest.sets {
@@ -44,5 +48,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[test]
 fn it_runs() {
-    main().unwrap();
+    read(computed().unwrap().path()).unwrap();
 }

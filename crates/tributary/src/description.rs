@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tributary_backend::{AvailableDevice, Devices, Dtype, ProviderEntry};
 use tributary_model::Remedy;
 
-use crate::{Compute, VERSION};
+use crate::{Compute, Unusable, VERSION};
 
 /// A backend and its devices. As JSON it is what the plugin of a backend answers with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,21 +109,5 @@ impl DeviceDescription {
     fn new(device: AvailableDevice) -> Self {
         let AvailableDevice { name, description, memory, dtypes } = device;
         Self { name, description, memory, dtypes: dtypes.iter().map(Dtype::to_string).collect() }
-    }
-}
-
-/// Why a backend cannot compute what is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
-    /// In words, and what to do.
-    pub reason: String,
-    /// What to ask for otherwise.
-    pub remedy: Option<Remedy>,
-}
-
-impl Unusable {
-    /// For a reason that nothing can be asked for against.
-    pub fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), remedy: None }
     }
 }

@@ -8,7 +8,21 @@ use tributary_inputs::InputError;
 use tributary_model::Remedy;
 use tributary_results::ResultError;
 
-use crate::Unusable;
+/// Why a backend cannot compute what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// In words, and what to do.
+    pub reason: String,
+    /// What to ask for otherwise.
+    pub remedy: Option<Remedy>,
+}
+
+impl Unusable {
+    /// For a reason that nothing can be asked for against.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), remedy: None }
+    }
+}
 
 /// Why a session failed. Its text is meant for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +57,7 @@ pub enum Error {
         unusable: Unusable,
     },
     /// No backend can compute what is asked for.
-    #[error("no backend can be used:{}", reasons(passed_over))]
+    #[error("no backend can be used:\n  {}", reasons(passed_over))]
     NoBackend {
         /// Each by name, and why not.
         passed_over: Vec<(String, Unusable)>,
@@ -141,7 +155,8 @@ impl From<EngineError> for Error {
 }
 
 fn reasons(passed_over: &[(String, Unusable)]) -> String {
-    passed_over.iter().map(|(name, unusable)| format!("\n  {name}: {}", unusable.reason)).collect()
+    let reasons = passed_over.iter().map(|(name, unusable)| format!("{name}: {}", unusable.reason));
+    reasons.collect::<Vec<_>>().join("\n  ")
 }
 
 fn quoted(names: &[String]) -> String {

@@ -54,8 +54,8 @@ pub use tributary_model::Remedy;
 
 pub use choice::{Candidate, Chosen, PREFERENCE, choose, first_usable, named};
 pub use compute::{attribute, on_backend, outline};
-pub use description::{BackendDescription, DeviceDescription, Unusable};
-pub use error::Error;
+pub use description::{BackendDescription, DeviceDescription};
+pub use error::{Error, Unusable};
 pub use outline::{Outline, SetOutline};
 pub use progress::{OnProgress, Progress};
 pub use selection::{names, select};

@@ -29,13 +29,13 @@ fn literals(text: &str) -> Vec<String> {
             found.push(literal.to_owned());
             rest = after;
         } else if let Some(character) = from.strip_prefix('\'') {
-            // A character, or a lifetime.
-            let length = if character.starts_with('\\') {
-                character[1..].find('\'').map(|end| end + 2)
-            } else {
-                character.char_indices().nth(1).filter(|(_, c)| *c == '\'').map(|(end, _)| end + 1)
+            // A character, or a lifetime, which does not end.
+            let mut ends = character.char_indices().skip(1);
+            let end = match character.strip_prefix('\\') {
+                Some(_) => ends.skip(1).find(|(_, c)| *c == '\''),
+                None => ends.next().filter(|(_, c)| *c == '\''),
             };
-            rest = &character[length.unwrap_or(0)..];
+            rest = &character[end.map_or(0, |(end, _)| end + 1)..];
         } else {
             rest = &from[1..];
         }
@@ -90,14 +90,14 @@ fn no_text_of_a_library_names_a_flag() {
 
 #[test]
 fn what_is_looked_for_is_found() {
-    let text = r####"
+    let text = r##"
         // "--comment"
         /// it's `--doc`
-        fn f<'a>(c: char) -> &'a str { if c == '"' || c == '\'' { "use --force" } else { r#"or "--plot""# } }
+        fn f<'a>(c: char) -> &'a str { if c == '"' || c == '\'' { "use --force" } else { r#"or "--plot", as"# } }
         const PLAIN: &str = "a -- b --- c a--b \" (--x) \\"; // "--after"
-    "####;
+    "##;
     let found = literals(text);
-    assert_eq!(found, ["use --force", "or \"--plot\"", "a -- b --- c a--b \\\" (--x) \\\\"]);
+    assert_eq!(found, ["use --force", "or \"--plot\", as", "a -- b --- c a--b \\\" (--x) \\\\"]);
     assert!(found.iter().all(|text| names_a_flag(text)));
     assert!(!names_a_flag("a -- b --- c a--b, docker run --gpus all"));
 }

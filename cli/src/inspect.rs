@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 use tributary_inputs::TrainedRun;
-use tributary_model::{CiInput, LinearLayer};
-use tributary_results::{MANIFEST_FILE, Manifest, ResultFolder};
+use tributary_model::{CiInput, Faithfulness, LinearLayer};
+use tributary_results::{MANIFEST_FILE, Manifest, PromptEntry, ResultFolder};
 
 use crate::args::InspectArgs;
 use crate::{CliError, console, summary};
@@ -80,6 +80,28 @@ fn trained_run_json(run: &TrainedRun) -> String {
     format!("{line}\n")
 }
 
+/// Two cells: divergence and agreement.
+fn prediction(prediction: Option<Faithfulness>) -> [String; 2] {
+    match prediction {
+        None => ["-", "-"].map(str::to_owned),
+        Some(Faithfulness { mean_kl, positions, agreeing, .. }) => {
+            [format!("{mean_kl:.3}"), format!("{agreeing} of {positions}")]
+        }
+    }
+}
+
+/// The target model's likeliest tokens at every position.
+fn likeliest(manifest: &Manifest, prompt: &PromptEntry) -> comfy_table::Table {
+    let mut table = console::table(["position", "token", "likeliest after it"]);
+    for (position, (token, likeliest)) in prompt.token_strings.iter().zip(&prompt.target_likeliest).enumerate() {
+        let shown = likeliest
+            .iter()
+            .map(|entry| format!("{} {:.3}", console::plain(&manifest.output_token(entry.token)), entry.prob));
+        table.add_row([position.to_string(), console::plain(token), shown.collect::<Vec<_>>().join(", ")]);
+    }
+    table
+}
+
 fn result(manifest: &Manifest) -> String {
     let run = &manifest.run;
     let mut text = format!(
@@ -100,19 +122,33 @@ fn result(manifest: &Manifest) -> String {
     for (index, prompt) in manifest.prompts.iter().enumerate() {
         let _ = writeln!(text, "prompt {index}, {} tokens: {}", prompt.tokens.len(), console::plain(&prompt.text));
     }
-    let mut sets = console::table(["set", "prompt", "nodes", "ghosts", "edges", "file"]);
+    let is_known = manifest.sets.iter().any(|set| set.prediction.is_some());
+    let mut sets = console::table([]);
+    let columns = ["set", "prompt", "nodes", "ghosts", "edges"].into_iter();
+    let of_prediction = if is_known { &["mean KL", "likeliest the same"][..] } else { &[] };
+    sets.set_header(columns.chain(of_prediction.iter().copied()).chain(["file"]));
     for set in &manifest.sets {
         let ghosts: usize = set.layers.values().map(|counts| counts.ghosts).sum();
-        sets.add_row([
+        let mut row = vec![
             console::plain(&set.name),
             set.prompt.to_string(),
             set.nodes.to_string(),
             ghosts.to_string(),
             set.edges.to_string(),
-            set.file.clone(),
-        ]);
+        ];
+        if is_known {
+            row.extend(prediction(set.prediction));
+        }
+        row.push(set.file.clone());
+        sets.add_row(row);
     }
     let _ = writeln!(text, "{sets}");
+    for line in summary::far(manifest) {
+        let _ = writeln!(text, "{line}");
+    }
+    for prompt in manifest.prompts.iter().filter(|prompt| !prompt.target_likeliest.is_empty()) {
+        let _ = writeln!(text, "what the target model says comes next\n{}", likeliest(manifest, prompt));
+    }
     let names: Vec<String> = manifest.sets.iter().map(|set| console::plain(&set.name)).collect();
     let header = ["layer".to_owned(), "components".to_owned()].into_iter().chain(names);
     let mut layers = console::table([]);

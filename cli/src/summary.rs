@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::json;
+use tributary_model::{Faithfulness, FarOutput};
 use tributary_results::{Manifest, SetEntry};
 
 use crate::console;
@@ -14,13 +15,16 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
     for set in &manifest.sets {
         let _ = writeln!(
             text,
-            "set {}: {} nodes, {} edges, in {}\n{}",
+            "set {}: {} nodes, {} edges, in {}",
             console::plain(&set.name),
             set.nodes,
             set.edges,
             set.file,
-            pairs(manifest, set)
         );
+        if let Some(prediction) = &set.prediction {
+            let _ = writeln!(text, "{prediction}");
+        }
+        let _ = writeln!(text, "{}", pairs(manifest, set));
     }
     let timings = &manifest.run.timings;
     let _ = writeln!(
@@ -61,6 +65,34 @@ pub(crate) fn borderline(manifest: &Manifest) -> Vec<String> {
     manifest.sets.iter().filter(|set| !set.borderline.is_empty()).map(line).collect()
 }
 
+/// Lines for sets whose graphs explain something else than the target model: of each that its masked model is far from it,
+/// and which output node is most.
+pub(crate) fn far(manifest: &Manifest) -> Vec<String> {
+    manifest.sets.iter().flat_map(|set| far_set(manifest, set)).collect()
+}
+
+fn far_set(manifest: &Manifest, set: &SetEntry) -> Vec<String> {
+    let Some(prediction) = set.prediction else { return Vec::new() };
+    let name = console::plain(&set.name);
+    let mut lines = Vec::new();
+    if prediction.is_far() {
+        lines.push(format!("warning: set {name}: {}: {prediction}", Faithfulness::FAR));
+    }
+    if let Some(FarOutput { position, token, prob, target_prob }) = prediction.farthest {
+        let token = console::plain(&manifest.output_token(token));
+        let nodes = match prediction.far_outputs {
+            1 => "the probability of an output node is".to_owned(),
+            count => format!("the probabilities of {count} output nodes are"),
+        };
+        let most = if prediction.far_outputs == 1 { "" } else { "most of all " };
+        lines.push(format!(
+            "note: set {name}: {nodes} more than ten times off the target model's, {most}{token:?} at position {position}: \
+             {prob:.3} where the target model gives {target_prob:.1e}"
+        ));
+    }
+    lines
+}
+
 /// Shape, entries, nonzero and largest of every pair of a set.
 pub(crate) fn pairs(manifest: &Manifest, set: &SetEntry) -> comfy_table::Table {
     let positions = manifest.prompts[set.prompt].tokens.len();
@@ -85,7 +117,23 @@ pub(crate) fn pairs(manifest: &Manifest, set: &SetEntry) -> comfy_table::Table {
 
 /// One line for machines.
 pub(crate) fn json(out: &Path, manifest: &Manifest) -> String {
-    let set = |set: &SetEntry| json!({ "name": set.name, "file": set.file, "nodes": set.nodes, "edges": set.edges });
+    let prediction = |prediction: Faithfulness| {
+        json!({
+            "mean_kl": prediction.mean_kl,
+            "agreement": prediction.agreement(),
+            "far_outputs": prediction.far_outputs,
+            "is_far": prediction.is_far(),
+        })
+    };
+    let set = |set: &SetEntry| {
+        json!({
+            "name": set.name,
+            "file": set.file,
+            "nodes": set.nodes,
+            "edges": set.edges,
+            "prediction": set.prediction.map(prediction),
+        })
+    };
     let line = json!({
         "out": out.to_string_lossy(),
         "sets": manifest.sets.iter().map(set).collect::<Vec<_>>(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Table};
-use tributary_compare::{Comparison, EdgePlace, GroupOverlap, NodePlace, Overlap, StepCounts};
+use tributary_compare::{Comparison, EdgePlace, GroupOverlap, NodePlace, Overlap, PredictionSummary, StepCounts};
 use tributary_graph::Entry;
 
 use crate::console;
@@ -59,20 +59,24 @@ impl Tables<'_> {
             let _ = write!(text, " and at least {least} in absolute value");
         }
         text.push('\n');
-        let mut table = console::table(["set", "nodes", "its alone", "edges", "its alone", "sum |attribution|"]);
+        let is_known = sets.iter().any(|set| set.prediction.is_some());
+        let mut table = console::table([]);
+        let columns = ["set", "nodes", "its alone", "edges", "its alone", "sum |attribution|"].into_iter();
+        let of_prediction = if is_known { &["mean KL", "likeliest the same"][..] } else { &[] };
+        table.set_header(columns.chain(of_prediction.iter().copied()));
         for (i, set) in sets.iter().enumerate() {
-            row(
-                &mut table,
-                [
-                    self.label(i),
-                    set.nodes.to_string(),
-                    nodes.unique[i].count.to_string(),
-                    set.edges.to_string(),
-                    edges.unique[i].count.to_string(),
-                    format!("{:.4}", set.magnitude),
-                ],
-                1,
-            );
+            let mut cells = vec![
+                self.label(i),
+                set.nodes.to_string(),
+                nodes.unique[i].count.to_string(),
+                set.edges.to_string(),
+                edges.unique[i].count.to_string(),
+                format!("{:.4}", set.magnitude),
+            ];
+            if is_known {
+                cells.extend(prediction(set.prediction));
+            }
+            row(&mut table, cells, 1);
         }
         let _ = writeln!(text, "{table}");
         for note in notes {
@@ -241,6 +245,14 @@ impl Tables<'_> {
             .iter()
             .map(|death| format!("  edge {}, |attribution| {:.4e}", self.edge(&death.place), death.magnitude));
         nodes.chain(edges).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Two cells: divergence from the target model, and at what part of the positions the likeliest token is the same.
+fn prediction(prediction: Option<PredictionSummary>) -> [String; 2] {
+    match prediction {
+        None => ["-", "-"].map(str::to_owned),
+        Some(found) => [format!("{:.3}", found.mean_kl), format!("{:.0} %", found.agreement * 100.0)],
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use tributary_model::Faithfulness;
 
 use crate::alignment::{Alignment, is_edge};
 use crate::{CompareError, ComparedSet, Consensus, ConsensusSummary, EdgeOverlap, NodeOverlap, Sweep};
@@ -89,6 +90,8 @@ pub struct SetSummary {
     pub ci_threshold: f64,
     /// Smallest probability of an alive output token.
     pub output_prob_threshold: f64,
+    /// How faithful its masked model is to the target model; `None` where that is not known.
+    pub prediction: Option<PredictionSummary>,
     /// Number of nodes.
     pub nodes: usize,
     /// Number of edges that count.
@@ -101,6 +104,26 @@ pub struct SetSummary {
     pub not_finite: usize,
     /// Edges left out because they are weaker than `min_edge`.
     pub weak: usize,
+}
+
+/// How faithful a set's masked model is to the target model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PredictionSummary {
+    /// Mean over positions of the divergence of the masked model from the target model, in nats.
+    pub mean_kl: f32,
+    /// The share of positions at which both models have the same likeliest token.
+    pub agreement: f64,
+    /// Number of output nodes whose probability is more than ten times off the target model's.
+    pub far_outputs: usize,
+    /// Whether the masked model predicts something else than the target model.
+    pub is_far: bool,
+}
+
+impl From<Faithfulness> for PredictionSummary {
+    fn from(found: Faithfulness) -> Self {
+        let Faithfulness { mean_kl, far_outputs, .. } = found;
+        Self { mean_kl, agreement: found.agreement(), far_outputs, is_far: found.is_far() }
+    }
 }
 
 impl Comparison {
@@ -123,7 +146,7 @@ impl Comparison {
                 output_tokens: output_tokens(alignment),
             },
             options: ComparisonOptions { min_edge: alignment.min_edge, k: Some(consensus.k), top },
-            notes: notes(&summaries),
+            notes: notes(&summaries, sets),
             sets: summaries,
             nodes: NodeOverlap::new(alignment, top),
             edges: EdgeOverlap::new(alignment, top),
@@ -153,6 +176,7 @@ fn summary(set: &ComparedSet, min_edge: Option<f32>) -> SetSummary {
         metadata: set.metadata().cloned(),
         ci_threshold: settings.ci_threshold,
         output_prob_threshold: settings.output_prob_threshold,
+        prediction: set.entry().prediction.map(Into::into),
         nodes: set.graph().nodes.len(),
         edges: 0,
         magnitude: 0.0,
@@ -181,8 +205,13 @@ fn output_tokens(alignment: &Alignment<'_>) -> BTreeMap<u32, String> {
     outputs.filter_map(|entry| Some((entry.component, name(entry.component)?.clone()))).collect()
 }
 
-fn notes(sets: &[SetSummary]) -> Vec<String> {
+fn notes(sets: &[SetSummary], compared: &[ComparedSet]) -> Vec<String> {
     let mut notes = Vec::new();
+    for set in compared {
+        if let Some(prediction) = set.entry().prediction.filter(Faithfulness::is_far) {
+            notes.push(format!("{:?}: {}: {prediction}", set.label(), Faithfulness::FAR));
+        }
+    }
     for set in sets.iter().filter(|set| set.not_finite > 0) {
         let (label, count) = (&set.label, set.not_finite);
         notes.push(format!("{count} edges of {label:?} are not finite and count as absent"));

@@ -23,7 +23,9 @@ mod sweep;
 
 pub use alignment::Alignment;
 pub use compared_set::ComparedSet;
-pub use comparison::{ComparedPrompt, Comparison, ComparisonOptions, FORMAT, FORMAT_VERSION, SCHEMA, SetSummary};
+pub use comparison::{
+    ComparedPrompt, Comparison, ComparisonOptions, FORMAT, FORMAT_VERSION, PredictionSummary, SCHEMA, SetSummary,
+};
 pub use consensus::{Consensus, ConsensusEdge, ConsensusNode, majority};
 pub use consensus_folder::{CONSENSUS_METHOD, CONSENSUS_SETS};
 pub use error::CompareError;

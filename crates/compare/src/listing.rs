@@ -114,7 +114,7 @@ impl Alignment<'_> {
 }
 
 impl From<&Node> for ListedNode {
-    fn from(&Node { entry, ci, probability, activation, importance }: &Node) -> Self {
+    fn from(&Node { entry, ci, probability, activation, importance, .. }: &Node) -> Self {
         let [ci, probability, activation] =
             [ci, probability, activation].map(|value| value.filter(|value| value.is_finite()));
         Self { place: NodePlace { node: entry }, ci, probability, activation, importance }

@@ -13,9 +13,7 @@ use tributary_model::{
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
-use crate::check::{
-    check_activations, check_ci, check_finite, check_prediction, check_probs, check_set, check_tokens,
-};
+use crate::check::{check_activations, check_ci, check_finite, check_prediction, check_probs, check_set, check_tokens};
 use crate::entry_values::EntryValues;
 use crate::model_ci::{OriginalAlive, TargetPass, original_alive, target_passes};
 use crate::output::Logits;

@@ -197,7 +197,8 @@ impl<'a> ViewerGraph<'a> {
             Role::Embedding => ("embedding", u64::from(feature), format!("Emb: “{token}”")),
             Role::Output => {
                 let token = self.set.manifest.output_token(entry.component);
-                ("logit", u64::from(feature), logit_label(&token, token_prob))
+                let target = node.target_probability.filter(|p| p.is_finite());
+                ("logit", u64::from(feature), logit_label(&token, token_prob, target))
             }
             _ => {
                 let clerp = format!("{} {} at “{token}”", entry.layer, entry.component);

@@ -77,8 +77,10 @@ fn write_all(
     let mut closed: Vec<ClosedFile> = Vec::new();
     let mut exported = Vec::with_capacity(sets.len());
     for entry in sets {
-        let graph = Graph::new(&folder.read_set(&entry.name)?);
-        let set = Set { manifest: folder.manifest(), entry, graph: &graph };
+        let attributions = folder.read_set(&entry.name)?;
+        let graph = Graph::new(&attributions);
+        let prediction = attributions.prediction.as_ref();
+        let set = Set { manifest: folder.manifest(), entry, graph: &graph, prediction };
         let files = names(entry)
             .iter()
             .map(|name| OutputFile::create(&out.join(name), force))

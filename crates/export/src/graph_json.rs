@@ -28,6 +28,8 @@ struct Document<'a> {
     model: &'a ModelInfo,
     computation: Computation<'a>,
     counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prediction: Option<PredictionRow<'a>>,
     nodes: Nodes<'a>,
     ghosts: Ghosts<'a>,
     edges: Edges<'a>,
@@ -53,6 +55,15 @@ struct Counts {
     not_finite_edges: usize,
 }
 
+/// How faithful the masked model is to the target model; lists are by position.
+#[derive(Serialize)]
+struct PredictionRow<'a> {
+    mean_kl: f32,
+    agreeing: usize,
+    kl: Vec<f32>,
+    likeliest: &'a [u32],
+}
+
 #[derive(Serialize)]
 struct Place {
     layer: String,
@@ -71,6 +82,8 @@ struct NodeRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     probability: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    target_probability: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     activation: Option<f32>,
     importance: f64,
 }
@@ -83,6 +96,7 @@ impl Serialize for Nodes<'_> {
             place: place(self.0, node.entry),
             ci: node.ci,
             probability: node.probability,
+            target_probability: node.target_probability,
             activation: node.activation,
             importance: node.importance,
         }))
@@ -119,7 +133,7 @@ fn place(set: Set<'_>, entry: Entry) -> Place {
 }
 
 pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<ClosedFile, ExportError> {
-    let Set { manifest, entry, graph } = set;
+    let Set { manifest, entry, graph, .. } = set;
     let (run, settings) = (&manifest.run, &manifest.settings);
     let not_finite = graph.not_finite();
     let document = Document {
@@ -146,6 +160,12 @@ pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<ClosedFile, Ex
             zero_edges: graph.zero(),
             not_finite_edges: not_finite,
         },
+        prediction: set.prediction().map(|(found, prediction)| PredictionRow {
+            mean_kl: found.mean_kl,
+            agreeing: found.agreeing,
+            kl: prediction.kl.iter().map(|&kl| kl as f32).collect(),
+            likeliest: &prediction.likeliest,
+        }),
         nodes: Nodes(set),
         ghosts: Ghosts(set),
         edges: Edges {

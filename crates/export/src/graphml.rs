@@ -10,7 +10,7 @@ use crate::xml::{escape, number};
 use crate::{ExportError, GRAPH_FORMAT, GRAPH_FORMAT_VERSION};
 
 /// Domain, name and type of every attribute.
-const KEYS: [(&str, &str, &str); 21] = [
+const KEYS: [(&str, &str, &str); 24] = [
     ("graph", "format", "string"),
     ("graph", "format_version", "int"),
     ("graph", "tool_version", "string"),
@@ -20,12 +20,15 @@ const KEYS: [(&str, &str, &str); 21] = [
     ("graph", "token_strings", "string"),
     ("graph", "model_class", "string"),
     ("graph", "model_fingerprint", "string"),
+    ("graph", "mean_kl", "float"),
+    ("graph", "agreeing", "int"),
     ("node", "label", "string"),
     ("node", "layer", "string"),
     ("node", "position", "int"),
     ("node", "component", "int"),
     ("node", "ci", "float"),
     ("node", "probability", "float"),
+    ("node", "target_probability", "float"),
     ("node", "activation", "float"),
     ("node", "importance", "double"),
     ("node", "position_token", "string"),
@@ -58,6 +61,10 @@ fn document(set: Set<'_>, out: &mut impl Write) -> io::Result<()> {
     data(out, "graph_token_strings", &xml_json(&prompt.token_strings))?;
     data(out, "graph_model_class", &model.class)?;
     data(out, "graph_model_fingerprint", &model.fingerprint)?;
+    if let Some((found, _)) = set.prediction() {
+        data(out, "graph_mean_kl", &number(found.mean_kl))?;
+        data(out, "graph_agreeing", &found.agreeing.to_string())?;
+    }
     let ids: Vec<String> = set.graph.nodes.iter().map(id).collect();
     for (id, node) in ids.iter().zip(&set.graph.nodes) {
         write_node(set, id, node, out)?;
@@ -92,7 +99,12 @@ fn write_node(set: Set<'_>, id: &str, node: &Node, out: &mut impl Write) -> io::
     data(out, "node_layer", &entry.layer.to_string())?;
     data(out, "node_position", &entry.position.to_string())?;
     data(out, "node_component", &entry.component.to_string())?;
-    let numbers = [("node_ci", node.ci), ("node_probability", node.probability), ("node_activation", node.activation)];
+    let numbers = [
+        ("node_ci", node.ci),
+        ("node_probability", node.probability),
+        ("node_target_probability", node.target_probability),
+        ("node_activation", node.activation),
+    ];
     for (key, value) in numbers.into_iter().filter_map(|(key, value)| Some((key, value?))) {
         data(out, key, &number(value))?;
     }

@@ -44,6 +44,7 @@ const NODES: &str = "message nodes {
     required binary kind (STRING);
     optional float ci;
     optional float probability;
+    optional float target_probability;
     optional float activation;
     optional double importance;
     required binary position_token (STRING);
@@ -84,6 +85,7 @@ pub(crate) fn write_nodes(set: Set<'_>, file: OutputFile) -> std::result::Result
         columns.write::<ByteArrayType>(nodes.clone().map(|node| kinds[usize::from(node.is_none())].clone()))?;
         columns.write_optional::<FloatType>(nodes.clone().map(|node| node?.ci))?;
         columns.write_optional::<FloatType>(nodes.clone().map(|node| node?.probability))?;
+        columns.write_optional::<FloatType>(nodes.clone().map(|node| node?.target_probability))?;
         columns.write_optional::<FloatType>(nodes.clone().map(|node| node?.activation))?;
         columns.write_optional::<DoubleType>(nodes.map(|node| Some(node?.importance)))?;
         columns.write::<ByteArrayType>(entries.clone().map(|entry| ByteArray::from(set.position_token(entry))))?;
@@ -124,7 +126,7 @@ fn table(
 
 fn properties(set: Set<'_>) -> WriterProperties {
     let (prompt, model) = (set.prompt(), set.model());
-    let about = [
+    let mut about = vec![
         ("format", GRAPH_FORMAT.to_owned()),
         ("format_version", GRAPH_FORMAT_VERSION.to_string()),
         ("tool_version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -135,11 +137,17 @@ fn properties(set: Set<'_>) -> WriterProperties {
         ("model_class", model.class.clone()),
         ("model_fingerprint", model.fingerprint.clone()),
     ];
+    if let Some((found, _)) = set.prediction() {
+        about.push(("mean_kl", found.mean_kl.to_string()));
+        about.push(("agreeing", found.agreeing.to_string()));
+    }
     WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         // Attributions hardly ever repeat.
         .set_column_dictionary_enabled(ColumnPath::from("value"), false)
-        .set_key_value_metadata(Some(about.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec()))
+        .set_key_value_metadata(Some(
+            about.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect(),
+        ))
         .build()
 }
 

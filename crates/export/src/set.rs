@@ -1,6 +1,7 @@
 //! What all formats say of a set.
 
 use tributary_graph::{Entry, Graph};
+use tributary_model::{Faithfulness, Prediction};
 use tributary_results::{Manifest, ModelInfo, PromptEntry, SetEntry};
 
 /// A set to be written.
@@ -9,6 +10,7 @@ pub(crate) struct Set<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) entry: &'a SetEntry,
     pub(crate) graph: &'a Graph,
+    pub(crate) prediction: Option<&'a Prediction<f32>>,
 }
 
 impl<'a> Set<'a> {
@@ -18,6 +20,11 @@ impl<'a> Set<'a> {
 
     pub(crate) fn prompt(&self) -> &'a PromptEntry {
         &self.manifest.prompts[self.entry.prompt]
+    }
+
+    /// How faithful its masked model is to the target model, and the numbers by position; `None` where that is not known.
+    pub(crate) fn prediction(&self) -> Option<(Faithfulness, &'a Prediction<f32>)> {
+        self.entry.prediction.zip(self.prediction)
     }
 
     /// Token string of an entry's position.

@@ -31,10 +31,12 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// The label of a logit, from whose first quotes the viewer takes the token and from whose `(p=` the probability.
-pub(crate) fn logit_label(token: &str, probability: f32) -> String {
+/// The label of a logit, from whose first quotes the viewer takes the token and from whose `(p=` the probability: a number
+/// up to the next parenthesis. What the target model says stands after it.
+pub(crate) fn logit_label(token: &str, probability: f32, target: Option<f32>) -> String {
     let token = shown(token).replace('"', "\u{ff02}").replace("(p=", "(\u{2060}p=");
-    format!("Output \"{token}\" (p={probability:.3})")
+    let target = target.map(|target| format!(" (target {target:.3})")).unwrap_or_default();
+    format!("Output \"{token}\" (p={probability:.3}){target}")
 }
 
 #[cfg(test)]
@@ -52,9 +54,11 @@ mod tests {
 
     #[test]
     fn labels_of_logits_can_be_cut() {
-        assert_eq!(logit_label(" the", 0.9), "Output \" the\" (p=0.900)");
-        let label = logit_label("\"(p=0.1)", 0.25);
-        assert_eq!(label.split("(p=").nth(1), Some("0.250)"));
+        assert_eq!(logit_label(" the", 0.9, None), "Output \" the\" (p=0.900)");
+        assert_eq!(logit_label("the", 0.86, Some(7e-4)), "Output \"the\" (p=0.860) (target 0.001)");
+        let label = logit_label("\"(p=0.1)", 0.25, Some(0.5));
+        // `+d.clerp.split('(p=')[1].split(')')[0]`
+        assert_eq!(label.split("(p=").nth(1).unwrap().split(')').next(), Some("0.250"));
         assert_eq!(label.split('"').nth(1), Some("\u{ff02}(\u{2060}p=0.1)"));
     }
 }

@@ -46,6 +46,9 @@ impl Faithfulness {
     /// gives the tokens that the target model expects e times less probability, in the geometric mean.
     pub const FAR_KL: f32 = 1.0;
 
+    /// What to say of a set that [is far](Self::is_far).
+    pub const FAR: &str = "the masked model, which the graph explains, predicts something else than the target model";
+
     /// The share of positions at which both models have the same likeliest token, from 0 to 1.
     pub fn agreement(&self) -> f64 {
         self.agreeing as f64 / self.positions.max(1) as f64

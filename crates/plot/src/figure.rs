@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_graph::{Entry, Graph, Limits, Selection};
-use tributary_model::{Layer, Role};
+use tributary_model::{Faithfulness, Layer, Role};
 use tributary_results::{Manifest, PromptEntry, SetEntry};
 
 use crate::Scale;
@@ -53,6 +53,7 @@ pub struct Figure<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) manifest: &'a Manifest,
     pub(crate) prompt: &'a PromptEntry,
+    pub(crate) prediction: Option<Faithfulness>,
     pub(crate) grid: Grid,
     pub(crate) scale: Scale,
     /// The strongest first.
@@ -124,6 +125,7 @@ impl<'a> Figure<'a> {
             graph,
             manifest,
             prompt,
+            prediction: set.prediction,
             scale,
             edges: Vec::new(),
             nodes: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tributary_model::Role;
+use tributary_model::{Faithfulness, Role};
 
 use crate::figure::Figure;
 use crate::palette;
@@ -62,11 +62,29 @@ impl Figure<'_> {
         items
     }
 
+    /// Where the graph explains something else than the target model, in sentences.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let Some(prediction) = self.prediction else { return remarks };
+        if prediction.is_far() {
+            remarks.push(format!("{}: see the numbers at the top right", Faithfulness::FAR));
+        }
+        match prediction.far_outputs {
+            0 => {}
+            1 => remarks.push("one output node is more than ten times off the target model's probability".to_owned()),
+            far => remarks.push(format!(
+                "{} output nodes are more than ten times off the target model's probability",
+                count(far)
+            )),
+        }
+        remarks
+    }
+
     /// How much is shown, in sentences.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let out = self.left_out;
         let shown = self.edges.len();
-        let mut remarks = Vec::new();
+        let mut remarks = self.warnings();
         let mut edges = format!("{} of {} edges that are not zero", count(shown), count(self.nonzero));
         if out.edges > 0 && shown > 0 {
             let _ = write!(

@@ -11,6 +11,9 @@ pub(crate) const FAINT: &str = "#6a737d";
 pub(crate) const POSITIVE: &str = "#2166ac";
 pub(crate) const NEGATIVE: &str = "#d6401f";
 
+/// Of what a reader must not overlook.
+pub(crate) const WARNING: &str = "#a3165c";
+
 /// Colour of the nodes of a layer. Neither of the edges' colours is among them.
 pub(crate) fn node(kind: Role) -> &'static str {
     match kind {

@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
-use tributary_graph::Entry;
+use tributary_graph::{Entry, Node};
 use tributary_model::Layer;
 
 use crate::figure::{Figure, Line, Mark};
@@ -19,6 +19,8 @@ const MARGIN: f64 = 16.0;
 const ROW_LABELS: f64 = 124.0;
 const TITLE: f64 = 64.0;
 const TOKENS: f64 = 42.0;
+/// Size of the labels of output nodes, in pixels.
+const LABEL: f64 = 9.5;
 /// The legend and the title need this much, however few the columns.
 const NARROWEST: f64 = 900.0;
 
@@ -56,10 +58,12 @@ impl Figure<'_> {
         for (item, line, x) in &legend {
             legend_item(&mut out, item, (MARGIN + x, legend_top + *line as f64 * 18.0));
         }
+        let warnings = self.warnings().len();
         for (i, remark) in remarks.iter().enumerate() {
             let y = legend_top + (lines + i) as f64 * 18.0 + 8.0;
             let fitting = fit(remark, SIZE, page - 2.0 * MARGIN);
-            out.text((MARGIN, y), &fitting, &[("class", "remark"), ("font-size", "11"), ("fill", palette::FAINT)]);
+            let colour = if i < warnings { palette::WARNING } else { palette::FAINT };
+            out.text((MARGIN, y), &fitting, &[("class", "remark"), ("font-size", "11"), ("fill", colour)]);
         }
         out.close("svg");
         out.finish()
@@ -77,8 +81,15 @@ impl Figure<'_> {
         out.text((MARGIN, 28.0), &name, &[("class", "set"), ("font-size", "16"), ("fill", palette::INK)]);
         let attributes = [("text-anchor", "end"), ("font-size", "11"), ("fill", palette::FAINT)];
         out.text((page - MARGIN, 28.0), &counts, &attributes);
-        let prompt = fit(&self.prompt.text, 11.0, room);
+        let prediction = self.prediction.map(|prediction| prediction.to_string()).unwrap_or_default();
+        let beside = if prediction.is_empty() { 0.0 } else { width(&prediction, 11.0) + 20.0 };
+        let prompt = fit(&self.prompt.text, 11.0, room - beside);
         out.text((MARGIN, 46.0), &prompt, &[("class", "prompt"), ("font-size", "11"), ("fill", palette::FAINT)]);
+        if let Some(found) = self.prediction {
+            let colour = if found.is_far() { palette::WARNING } else { palette::FAINT };
+            let attributes = [("class", "prediction"), ("text-anchor", "end"), ("font-size", "11"), ("fill", colour)];
+            out.text((page - MARGIN, 46.0), &prediction, &attributes);
+        }
     }
 
     fn background(&self, out: &mut Svg, columns: f64) {
@@ -162,7 +173,7 @@ impl Figure<'_> {
             ];
             out.circle(ghost.at, ghost.radius, &attributes, &format!("{} (ghost)", self.entry_name(ghost.entry)));
             if ghost.entry.layer.is_output() {
-                self.output_label(out, ghost, None);
+                self.ghost_label(out, ghost);
             }
         }
         for mark in &self.nodes {
@@ -174,36 +185,56 @@ impl Figure<'_> {
                 ("stroke", palette::BACKGROUND.to_owned()),
                 ("stroke-width", "0.5".to_owned()),
             ];
-            let named = [("CI", node.ci), ("probability", node.probability), ("activation", node.activation)];
+            let named = [
+                ("CI", node.ci),
+                ("probability", node.probability),
+                ("target probability", node.target_probability),
+                ("activation", node.activation),
+            ];
             let values = named.iter().filter_map(|&(name, value)| Some(format!("{name} {:e}", value?)));
             let values: Vec<String> = values.chain([format!("importance {:e}", node.importance as f32)]).collect();
             let title = format!("{}: {}", self.entry_name(mark.entry), values.join(", "));
             out.circle(mark.at, mark.radius, &attributes, &title);
             if mark.entry.layer.is_output() {
-                self.output_label(out, mark, node.probability);
+                self.output_label(out, mark, node);
             }
         }
     }
 
-    /// Token and probability beside an output node.
-    fn output_label(&self, out: &mut Svg, mark: &Mark, probability: Option<f32>) {
+    /// Token and probability beside an output node; where the target model's is far from it, that too if there is room.
+    fn output_label(&self, out: &mut Svg, mark: &Mark, node: &Node) {
+        let mut numbers = node.probability.map(|p| format!(" {}", share(p))).unwrap_or_default();
+        let room = |numbers: &str| self.grid.column - 16.0 - width(numbers, LABEL);
+        if let Some(target) = node.target_probability.filter(|_| node.is_far()) {
+            let both = format!("{numbers} (target {})", share(target));
+            // Half of a token of usual length is the least that is left of it.
+            if room(&both) > 2.0 * LABEL {
+                numbers = both;
+            }
+        }
         let token = self.manifest.output_token(mark.entry.component);
-        let probability =
-            probability.map(|p| if p < 0.01 { format!(" {p:.0e}") } else { format!(" {p:.2}") }).unwrap_or_default();
-        let room = self.grid.column - 16.0 - width(&probability, 9.5);
-        let label = fit(&token, 9.5, room) + &probability;
-        let (class, colour) =
-            if probability.is_empty() { ("ghost-label", palette::FAINT) } else { ("output-label", palette::INK) };
-        out.text(
-            (mark.at.0 + 7.5, mark.at.1 + 3.5),
-            &label,
-            &[("class", class), ("font-size", "9.5"), ("fill", colour)],
-        );
+        let colour = if node.is_far() { palette::WARNING } else { palette::INK };
+        label(out, mark, &(fit(&token, LABEL, room(&numbers)) + &numbers), ("output-label", colour));
+    }
+
+    fn ghost_label(&self, out: &mut Svg, mark: &Mark) {
+        let token = self.manifest.output_token(mark.entry.component);
+        label(out, mark, &fit(&token, LABEL, self.grid.column - 16.0), ("ghost-label", palette::FAINT));
     }
 
     fn entry_name(&self, entry: Entry) -> String {
         entry.name(&self.prompt.token_strings, |token| self.manifest.output_token(token))
     }
+}
+
+fn label(out: &mut Svg, mark: &Mark, text: &str, (class, colour): (&str, &str)) {
+    let at = (mark.at.0 + 7.5, mark.at.1 + 3.5);
+    out.text(at, text, &[("class", class), ("font-size", &LABEL.to_string()), ("fill", colour)]);
+}
+
+/// A probability as labels have it.
+fn share(probability: f32) -> String {
+    if probability < 0.01 { format!("{probability:.0e}") } else { format!("{probability:.2}") }
 }
 
 fn row_label(out: &mut Svg, row: &Row) {

@@ -1,7 +1,7 @@
 //! What is written of the graphs of one prompt.
 
 use tributary_graph::{Edge, Entry, Graph, Limits, Selection};
-use tributary_model::{Layer, SetAttributions};
+use tributary_model::{Faithfulness, Layer, Prediction, SetAttributions};
 use tributary_results::SetEntry;
 
 use crate::SetSummary;
@@ -20,6 +20,8 @@ pub(crate) struct PromptGraphs {
 pub(crate) struct SetGraph {
     pub(crate) summary: SetSummary,
     pub(crate) metadata: Option<serde_json::Value>,
+    /// How faithful its masked model is to the target model, and the numbers by position.
+    pub(crate) prediction: Option<(Faithfulness, Prediction<f32>)>,
     /// Sum of the absolute values of all finite edges.
     pub(crate) magnitude: f64,
     /// The part of it that is left out.
@@ -66,6 +68,7 @@ impl PromptGraphs {
         self.sets.push(SetGraph {
             summary,
             metadata: entry.metadata.clone(),
+            prediction: entry.prediction.zip(set.prediction.clone()),
             magnitude: selection.magnitude,
             magnitude_left_out: selection.magnitude_left_out,
             edges: selection.edges.iter().map(|&edge| graph.edges[edge as usize]).collect(),
@@ -110,6 +113,13 @@ impl SetGraph {
         block.u32("node", of_node.iter().copied());
         block.f32("ci", nodes().map(|counted| counted.node.ci.unwrap_or(f32::NAN)));
         block.f32("probability", nodes().map(|counted| counted.node.probability.unwrap_or(f32::NAN)));
+        if let Some((_, prediction)) = &self.prediction {
+            let target = |counted: &CountedNode| counted.node.target_probability.unwrap_or(f32::NAN);
+            block.f32("target_probability", nodes().map(target));
+            block.u32("far", nodes().map(|counted| u32::from(counted.node.is_far())));
+            block.f32("kl", prediction.kl.iter().map(|&kl| kl as f32));
+            block.u32("likeliest", prediction.likeliest.iter().copied());
+        }
         block.f32("activation", nodes().map(|counted| counted.node.activation.unwrap_or(f32::NAN)));
         block.f64("importance", nodes().map(|counted| counted.node.importance));
         block.u32("incoming", nodes().map(|counted| counted.incoming));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tributary_graph::layer_rows;
-use tributary_model::Layer;
-use tributary_results::Manifest;
+use tributary_model::{Faithfulness, Layer};
+use tributary_results::{Manifest, TokenEntry};
 
 use crate::Options;
 use crate::collect::{PromptGraphs, SetGraph, entry_columns};
@@ -21,6 +21,7 @@ pub(crate) struct Metadata {
     model: Model,
     computation: Computation,
     max_edges_per_set: usize,
+    far: Far,
     /// In the order data flows. Everything else names layers by their place here.
     layers: Vec<LayerEntry>,
     /// The rows of the layout from bottom to top.
@@ -30,6 +31,13 @@ pub(crate) struct Metadata {
     /// The columns, each under the id of its element in the page.
     #[serde(skip)]
     pub(crate) blocks: Vec<(String, Block)>,
+}
+
+/// From where on a masked model is far from the target model, and what that means.
+#[derive(Debug, Serialize)]
+struct Far {
+    kl: f32,
+    means: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +67,9 @@ struct LayerEntry {
 struct PromptEntry {
     text: String,
     token_strings: Vec<String>,
+    /// What the target model says comes next at each position: tokens and probabilities, the likeliest first. Empty where that
+    /// is not known.
+    target_likeliest: Vec<Vec<(u32, f32)>>,
     columns: Vec<Column>,
     sets: Vec<SetEntry>,
 }
@@ -79,7 +90,25 @@ struct SetEntry {
     not_finite: usize,
     magnitude: f64,
     magnitude_left_out: f64,
+    prediction: Option<SetPrediction>,
     columns: Vec<Column>,
+}
+
+/// How faithful a set's masked model is to the target model.
+#[derive(Debug, Serialize)]
+struct SetPrediction {
+    mean_kl: f32,
+    positions: usize,
+    agreeing: usize,
+    far_outputs: usize,
+    is_far: bool,
+}
+
+impl From<Faithfulness> for SetPrediction {
+    fn from(found: Faithfulness) -> Self {
+        let Faithfulness { mean_kl, positions, agreeing, far_outputs, .. } = found;
+        Self { mean_kl, positions, agreeing, far_outputs, is_far: found.is_far() }
+    }
 }
 
 impl Metadata {
@@ -106,7 +135,18 @@ impl Metadata {
             });
             let sets = sets.collect();
             let prompt = &manifest.prompts[graphs.prompt];
-            PromptEntry { text: prompt.text.clone(), token_strings: prompt.token_strings.clone(), columns, sets }
+            let likeliest = |tokens: &Vec<TokenEntry>| tokens.iter().map(|entry| (entry.token, entry.prob)).collect();
+            let target_likeliest: Vec<Vec<(u32, f32)>> = prompt.target_likeliest.iter().map(likeliest).collect();
+            let masked = graphs.sets.iter().flat_map(|set| &set.prediction).flat_map(|(_, found)| &found.likeliest);
+            let predicted = target_likeliest.iter().flatten().map(|(token, _)| token).chain(masked);
+            output_tokens.extend(predicted.map(|&token| (token, manifest.output_token(token))));
+            PromptEntry {
+                text: prompt.text.clone(),
+                token_strings: prompt.token_strings.clone(),
+                target_likeliest,
+                columns,
+                sets,
+            }
         });
         let prompts = prompts.collect();
         Self {
@@ -121,6 +161,7 @@ impl Metadata {
                 output_prob_threshold: manifest.settings.output_prob_threshold,
             },
             max_edges_per_set: options.max_edges_per_set,
+            far: Far { kl: Faithfulness::FAR_KL, means: Faithfulness::FAR },
             rows: rows.iter().map(|row| row.iter().map(place).collect()).collect(),
             layers: layers.into_iter().map(layer_entry).collect(),
             output_tokens,
@@ -152,6 +193,7 @@ fn set_entry(set: &SetGraph, columns: Vec<Column>) -> SetEntry {
         not_finite: summary.not_finite,
         magnitude: set.magnitude,
         magnitude_left_out: set.magnitude_left_out,
+        prediction: set.prediction.as_ref().map(|&(found, _)| found.into()),
         columns,
     }
 }

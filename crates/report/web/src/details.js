@@ -1,9 +1,10 @@
 // The pane about the selected node.
 
 import { byId, element, isolated } from "./dom.js";
-import { count, number, plural, signed, visible } from "./format.js";
+import { count, number, percent, plural, signed, visible } from "./format.js";
 import { isShown, passes } from "./filter.js";
 import { neighbours, notHere } from "./neighbours.js";
+import { agrees } from "./prediction.js";
 import { ABSENT, ALIVE, GHOST } from "./prompt.js";
 
 /** @typedef {import("./session").Session} Session */
@@ -50,6 +51,7 @@ function fill(session, listed, again) {
   pane.replaceChildren(
     identity(session, selected),
     numbersTable(sets, selected, session.layerOf(selected).kind),
+    ...predictions(session, sets, selected),
     ...["incoming", "outgoing"].map((direction) =>
       edgeTable(session, sets, selected, /** @type {"incoming" | "outgoing"} */ (direction), listed, again)),
   );
@@ -94,7 +96,12 @@ function identity(session, entry) {
 function numbersTable(sets, entry, kind) {
   /** @type {[string, (set: SetGraph) => string][]} */
   const columns = [];
-  if (kind === "output") columns.push(["probability", (set) => number(set.probability[entry])], ["logit", (set) => number(set.activation[entry])]);
+  if (kind === "output") {
+    columns.push(["probability", (set) => number(set.probability[entry])]);
+    const isKnown = sets.some(({ targetProbability }) => !Number.isNaN(targetProbability[entry]));
+    if (isKnown) columns.push(["target", ({ targetProbability }) => (Number.isNaN(targetProbability[entry]) ? "\u2013" : number(targetProbability[entry]))]);
+    columns.push(["logit", (set) => number(set.activation[entry])]);
+  }
   else if (kind !== "wte") columns.push(["CI", (set) => number(set.ci[entry])], ["activation", (set) => number(set.activation[entry])]);
   columns.push(["importance", (set) => number(set.importance[entry])], ["in", (set) => count(set.incoming[entry])], ["out", (set) => count(set.outgoing[entry])]);
   const head = element("tr", {}, element("th", { scope: "col" }, "set"), ...columns.map(([name]) => element("th", { scope: "col" }, name)));
@@ -106,6 +113,34 @@ function numbersTable(sets, entry, kind) {
     return element("tr", {}, element("th", { scope: "row" }, isolated(visible(set.meta.name))), ...cells);
   });
   return element("div", { className: "scroll" }, element("table", { className: "numbers" }, head, ...body));
+}
+
+/**
+ * What the target model and every set's masked model say comes next at the position of an entry, where that is known.
+ * @param {Session} session
+ * @param {SetGraph[]} sets
+ * @param {number} entry
+ */
+function predictions(session, sets, entry) {
+  const { prompt } = session;
+  const position = prompt.entries.position[entry];
+  const target = prompt.targetLikeliest[position] ?? [];
+  const known = sets.flatMap((set) => (set.predicted ? [{ set, predicted: set.predicted }] : []));
+  if (target.length === 0 || known.length === 0) return [];
+  const token = (/** @type {number} */ id) => isolated(visible(session.outputToken(id)));
+  const said = target.flatMap(([id, share], place) => [place > 0 ? ", " : "", token(id), ` ${percent(share)}`]);
+  const heads = ["set", "KL", "likeliest"].map((name) => element("th", { scope: "col" }, name));
+  const rows = known.map(({ set, predicted }) => {
+    const className = agrees(prompt, predicted, position) ? "token" : "token warning";
+    return element("tr", {},
+      element("th", { scope: "row" }, isolated(visible(set.meta.name))),
+      element("td", {}, number(predicted.kl[position])),
+      element("td", { className }, token(predicted.likeliest[position])));
+  });
+  return [element("section", { className: "predictions" },
+    element("h3", {}, `Next token after ${session.place(entry)}`),
+    element("p", { className: "note" }, "Target model: ", ...said),
+    element("div", { className: "scroll" }, element("table", { className: "numbers" }, element("tr", {}, ...heads), ...rows)))];
 }
 
 /**

@@ -59,6 +59,9 @@ export function difference(first, second) {
     unchanged,
     state: stateOf(first, second),
     importance: first.importance.map((number, entry) => Math.max(number, second.importance[entry])),
+    // A difference is of two probabilities; each set's own picture has what the target model says of them.
+    targetProbability: new Float32Array(entries).fill(NaN),
+    far: new Uint8Array(entries),
     probability: first.probability.map((number, entry) => (Number.isNaN(number) ? second.probability[entry] : number)),
   };
 }

@@ -29,11 +29,18 @@ function fill(session) {
     return item(dot(nodeRadius(importance, prompt.largestImportance, Infinity, 1)), number(importance));
   });
   const rest = [item(element("span", { className: "mark ghost" }), "ghost"), item(element("span", { className: "mark unjoined" }), "no shown edge")];
+  const { far } = session.metadata;
+  const bars = [
+    item(element("span", { className: "mark kl" }), `whole from ${number(far.kl)} nat`),
+    item(element("span", { className: "mark kl other" }), "another likeliest token"),
+  ];
+  const isKnown = !state.difference && prompt.sets.some(({ predicted }) => predicted);
   byId("legend").replaceChildren(
     group(state.difference ? "Differences" : "Edges", edges),
     group(state.difference ? "Size" : "|attribution|", widths),
     group("Importance", nodes),
     group("Nodes", rest),
+    ...(isKnown ? [group("KL from the target model", bars)] : []),
   );
 }
 

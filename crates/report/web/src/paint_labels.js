@@ -14,7 +14,7 @@ const LABEL_LINE = 10;
 const SLANT = -Math.PI / 4;
 
 /** The space that names at the sides take, in CSS pixels. */
-export const GUTTER = { left: 80, top: 4, right: 10, level: 20, slanted: 38 };
+export const GUTTER = { left: 80, top: 14, right: 10, level: 20, slanted: 38 };
 
 /**
  * @param {CanvasRenderingContext2D} context whose origin is the picture's corner
@@ -201,7 +201,7 @@ export function paintNodeLabels(context, picture, what) {
     context.globalAlpha = 0.8;
     context.strokeText(text, x, y);
     context.globalAlpha = joined[entry] ? 1 : 0.7;
-    context.fillStyle = colours.ink;
+    context.fillStyle = picture.far[entry] ? colours.warning : colours.ink;
     context.fillText(text, x, y);
   };
   context.textAlign = "center";
@@ -223,7 +223,8 @@ export function paintNodeLabels(context, picture, what) {
       const room = layout.roomX[entry] * zoom;
       // A difference is of two probabilities; each set's own picture has it.
       const probability = picture.set === null ? null : picture.probability[entry];
-      const text = outputLabel(context, what.outputToken(entries.component[entry]), probability, room - (room < 60 ? 6 : 10));
+      const target = picture.targetProbability[entry];
+      const text = outputLabel(context, what.outputToken(entries.component[entry]), probability, target, room - (room < 60 ? 6 : 10));
       if (text !== null) label(text, x + 7, y, entry);
     }
   }
@@ -251,18 +252,23 @@ function spread(column, picture, at, layout, zoom) {
 }
 
 /**
+ * Token, probability, and what the target model says of it: as much of them as has room.
  * @param {CanvasRenderingContext2D} context
  * @param {string} token
  * @param {number | null} probability
+ * @param {number} target NaN where it is not known
  * @param {number} width
  */
-function outputLabel(context, token, probability, width) {
+function outputLabel(context, token, probability, target, width) {
   if (probability === null) return fitted(context, visible(token), width);
-  const share = percent(probability).replace(" ", "\u2009");
+  const narrow = (/** @type {number} */ share) => percent(share).replace(" ", "\u2009");
+  const share = narrow(probability);
   const whole = `${visible(token)} ${share}`;
-  if (context.measureText(whole).width <= width) return whole;
-  const beside = fitted(context, visible(token), width - context.measureText(` ${share}`).width);
-  return beside ? `${beside} ${share}` : fitted(context, visible(token), width);
+  const beside = Number.isNaN(target) ? [] : [`${whole} (target ${narrow(target)})`, `${whole} (${narrow(target)})`];
+  const fits = [...beside, whole].find((text) => context.measureText(text).width <= width);
+  if (fits) return fits;
+  const start = fitted(context, visible(token), width - context.measureText(` ${share}`).width);
+  return start ? `${start} ${share}` : fitted(context, visible(token), width);
 }
 
 /**

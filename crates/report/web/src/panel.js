@@ -10,6 +10,7 @@ import { paintEdges } from "./paint_edges.js";
 import { GUTTER, paintNodeLabels, paintSides } from "./paint_labels.js";
 import { ghostRadius, nodeColour, paintBands, paintNodes, radiusOf } from "./paint_nodes.js";
 import { ABSENT, GHOST } from "./prompt.js";
+import { longText, paintBars, shortText } from "./prediction.js";
 import { edgeAlpha, highlightAlpha } from "./scales.js";
 import { onScreen } from "./screen.js";
 
@@ -40,7 +41,7 @@ export class Panel {
     this.holder = element("div", { className: "picture" }, this.plot, this.over);
     const heading = element("h2", { id: titleId }, isolated(title));
     this.root = element("section", { className: "panel", "aria-labelledby": titleId },
-      element("header", {}, heading, this.counts, this.enlarge), this.holder, this.hidden);
+      element("header", {}, heading, this.counts, ...prediction(session, picture), this.enlarge), this.holder, this.hidden);
     this.root.dataset.picture = picture.key;
     this.width = this.height = 0;
     this.scale = 1;
@@ -185,6 +186,10 @@ export class Panel {
     context.translate(GUTTER.left, GUTTER.top);
     const marked = focus === null ? null : { row: rowOf(layout, prompt.entries.layer[focus]), position: prompt.entries.position[focus] };
     paintSides(context, layout, state.view, { layers: metadata.layers, tokens: prompt.tokens, colours, marked });
+    if (this.picture.set !== null) {
+      const set = prompt.sets[this.picture.set];
+      paintBars(context, layout, state.view, { prompt, set, full: metadata.far.kl, colours });
+    }
     this.plot.classList.toggle("dimmed", focus !== null);
     context.save();
     context.beginPath();
@@ -259,4 +264,16 @@ export class Panel {
  */
 function rowOf(layout, layer) {
   return layout.rows.findIndex((row) => row.layers.some((part) => part.layer === layer));
+}
+
+/**
+ * How faithful the set's masked model is to the target model, where that is known.
+ * @param {Session} session
+ * @param {Picture} picture
+ */
+function prediction({ prompt, metadata }, picture) {
+  const known = picture.set === null ? null : prompt.sets[picture.set].meta.prediction;
+  if (!known) return [];
+  const className = known.is_far ? "prediction far" : "prediction";
+  return [element("span", { className, title: longText(known, metadata.far) }, shortText(known))];
 }

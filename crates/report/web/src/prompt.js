@@ -27,7 +27,7 @@ export function takeMetadata() {
  * @returns {Promise<Prompt>}
  */
 export async function takePrompt(metadata, number) {
-  const { text, token_strings: tokens, columns, sets: metas } = metadata.prompts[number];
+  const { text, token_strings: tokens, target_likeliest: targetLikeliest, columns, sets: metas } = metadata.prompts[number];
   const id = `prompt-${number}`;
   const { layer, position, component } = await takeBlock(id, columns);
   const entries = { count: layer.length, layer, position, component };
@@ -42,7 +42,7 @@ export async function takePrompt(metadata, number) {
     }
     for (const number of importance) largestImportance = Math.max(largestImportance, number);
   }
-  return { number, text, tokens, entries, sets, largest, smallest, largestImportance };
+  return { number, text, tokens, targetLikeliest, entries, sets, largest, smallest, largestImportance };
 }
 
 /**
@@ -57,7 +57,7 @@ function setGraph(block, meta, place, entries) {
   for (const entry of block.node) state[entry] = ALIVE;
   for (const entry of block.ghost) state[entry] = GHOST;
   /**
-   * @template {Float32Array | Float64Array | Uint32Array} Target
+   * @template {Float32Array | Float64Array | Uint32Array | Uint8Array} Target
    * @param {Target} spread
    * @param {ArrayLike<number>} numbers
    */
@@ -72,6 +72,9 @@ function setGraph(block, meta, place, entries) {
     state,
     ci: spread(new Float32Array(entries).fill(NaN), block.ci),
     probability: spread(new Float32Array(entries).fill(NaN), block.probability),
+    targetProbability: spread(new Float32Array(entries).fill(NaN), block.target_probability ?? []),
+    far: spread(new Uint8Array(entries), block.far ?? []),
+    predicted: block.kl ? { kl: block.kl, likeliest: block.likeliest } : null,
     activation: spread(new Float32Array(entries).fill(NaN), block.activation),
     importance: spread(new Float64Array(entries), block.importance),
     incoming: spread(new Uint32Array(entries), block.incoming),

@@ -4,7 +4,7 @@
 
 const NAMES = [
   "background", "band", "line", "ink", "faint", "accent", "ghost", "both",
-  "positive", "negative", "only-first", "only-second",
+  "positive", "negative", "only-first", "only-second", "warning",
   "wte", "q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "down_proj", "output",
 ];
 

@@ -32,7 +32,10 @@ function numbers(session, picture, entry) {
   if (picture.set === null) return [];
   const set = session.prompt.sets[picture.set];
   const lines = [];
-  if (!Number.isNaN(set.probability[entry])) lines.push(`probability ${number(set.probability[entry])}`);
+  if (!Number.isNaN(set.probability[entry])) {
+    const target = set.targetProbability[entry];
+    lines.push(`probability ${number(set.probability[entry])}${Number.isNaN(target) ? "" : `, target model ${number(target)}`}`);
+  }
   if (!Number.isNaN(set.ci[entry])) lines.push(`CI ${number(set.ci[entry])}`);
   lines.push(`importance ${number(set.importance[entry])}`);
   return lines;

@@ -13,6 +13,8 @@ export interface Metadata {
     output_prob_threshold: number;
   };
   max_edges_per_set: number;
+  /** From where on a masked model is far from the target model, in nats, and what that means. */
+  far: { kl: number; means: string };
   layers: Layer[];
   rows: number[][];
   output_tokens: Record<string, string>;
@@ -28,6 +30,8 @@ export interface Layer {
 export interface PromptMetadata {
   text: string;
   token_strings: string[];
+  /** By position, tokens and probabilities, the likeliest first; empty where not known. */
+  target_likeliest: [number, number][][];
   columns: Column[];
   sets: SetMetadata[];
 }
@@ -46,7 +50,17 @@ export interface SetMetadata {
   not_finite: number;
   magnitude: number;
   magnitude_left_out: number;
+  prediction: SetPrediction | null;
   columns: Column[];
+}
+
+/** How faithful a set's masked model is to the target model. */
+export interface SetPrediction {
+  mean_kl: number;
+  positions: number;
+  agreeing: number;
+  far_outputs: number;
+  is_far: boolean;
 }
 
 export interface Column {
@@ -96,6 +110,10 @@ export interface Picture {
   state: Uint8Array;
   importance: Float64Array;
   probability: Float32Array;
+  /** The target model's; NaN where it is not known. */
+  targetProbability: Float32Array;
+  /** Whether the two are far from each other. */
+  far: Uint8Array;
   edges: EdgeList;
 }
 
@@ -105,6 +123,8 @@ export interface SetGraph extends Picture {
   meta: SetMetadata;
   ci: Float32Array;
   activation: Float32Array;
+  /** By position: the divergence from the target model and the likeliest token; null where not known. */
+  predicted: { kl: Float32Array; likeliest: Uint32Array } | null;
   incoming: Uint32Array;
   outgoing: Uint32Array;
 }
@@ -127,6 +147,7 @@ export interface Prompt {
   number: number;
   text: string;
   tokens: string[];
+  targetLikeliest: [number, number][][];
   entries: Entries;
   sets: SetGraph[];
   /** Over all sets: what widths and sizes are scaled by. */

@@ -63,13 +63,21 @@ def edges(manifest, tensors):
 def main(folder, count=5):
     folder = Path(folder)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    if (manifest["format"], manifest["format_version"]) != ("tributary-results", 1):
-        sys.exit(f"{folder}: not results of format version 1")
+    if manifest["format"] != "tributary-results" or manifest["format_version"] not in (1, 2):
+        sys.exit(f"{folder}: not results of format version 1 or 2")
     for entry in manifest["sets"]:
         tensors = read_safetensors(folder / entry["file"])
         prompt = manifest["prompts"][entry["prompt"]]
         total = math.fsum(value for value, _, _ in edges(manifest, tensors))
         print(f"{json.dumps(entry['name'])}: {entry['nodes']} nodes, {entry['edges']} edges, sum {total!r}")
+        # What the target model predicts, where the result knows it: version 1 and a consensus do not.
+        if (prediction := entry.get("prediction")) is not None:
+            _, kl = tensors["kl"]
+            worst = max(range(len(kl)), key=kl.__getitem__)
+            print(
+                f"  KL {prediction['mean_kl']:.6g} nats from the target model, at most {kl[worst]:.6g} at position {worst}; "
+                f"likeliest token the same at {prediction['agreeing']} of {prediction['positions']}"
+            )
         strongest = heapq.nlargest(int(count), edges(manifest, tensors), key=lambda edge: abs(edge[0]))
         for value, *ends in strongest:
             path = " -> ".join(

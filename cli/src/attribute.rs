@@ -53,9 +53,8 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
 }
 
 fn report(args: &AttributeArgs, out: &Path, manifest: &Manifest) -> Result<(), CliError> {
-    // What a graph explains is no matter of progress: it is said whatever else is.
-    for line in summary::far(manifest) {
-        console::say(&line);
+    if !args.quiet {
+        summary::far(manifest).iter().for_each(|line| console::say(line));
     }
     if args.json {
         return console::print(&summary::json(out, manifest));

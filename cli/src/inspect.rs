@@ -96,7 +96,7 @@ fn likeliest(manifest: &Manifest, prompt: &PromptEntry) -> comfy_table::Table {
     for (position, (token, likeliest)) in prompt.token_strings.iter().zip(&prompt.target_likeliest).enumerate() {
         let shown = likeliest
             .iter()
-            .map(|entry| format!("{} {:.3}", console::plain(&manifest.output_token(entry.token)), entry.prob));
+            .map(|entry| format!("\"{}\" {:.3}", console::plain(&manifest.output_token(entry.token)), entry.prob));
         table.add_row([position.to_string(), console::plain(token), shown.collect::<Vec<_>>().join(", ")]);
     }
     table

@@ -7,6 +7,7 @@ mod export;
 mod outside;
 mod plot;
 mod plugins;
+mod prediction;
 mod report;
 mod verify;
 mod workshop;

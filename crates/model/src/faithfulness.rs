@@ -35,10 +35,10 @@ pub struct FarOutput {
     pub target_prob: f32,
 }
 
-/// Whether two probabilities of a token differ by more than a factor of ten.
+/// Whether two probabilities of a token differ by more than a factor of ten. Of numbers that are not finite nothing is said.
 pub fn is_far(prob: f32, target_prob: f32) -> bool {
     let (less, more) = if prob < target_prob { (prob, target_prob) } else { (target_prob, prob) };
-    more > 10.0 * less
+    less.is_finite() && more.is_finite() && more > 10.0 * less
 }
 
 impl Faithfulness {
@@ -112,9 +112,16 @@ mod tests {
 
     #[test]
     fn far_is_more_than_a_factor_of_ten_either_way() {
-        for (prob, target_prob, far) in
-            [(0.86, 0.0007, true), (0.1, 0.99, false), (0.05, 0.9, true), (0.5, 0.05, false), (0.2, 0.0, true)]
-        {
+        for (prob, target_prob, far) in [
+            (0.86, 0.0007, true),
+            (0.1, 0.99, false),
+            (0.05, 0.9, true),
+            (0.5, 0.05, false),
+            (0.2, 0.0, true),
+            (f32::NAN, 0.1, false),
+            (0.1, f32::INFINITY, false),
+            (f32::NEG_INFINITY, 0.1, false),
+        ] {
             assert_eq!(is_far(prob, target_prob), far, "{prob} and {target_prob}");
         }
     }

@@ -71,9 +71,11 @@ impl Figure<'_> {
         }
         match prediction.far_outputs {
             0 => {}
-            1 => remarks.push("one output node is more than ten times off the target model's probability".to_owned()),
+            1 => remarks.push(
+                "one output node, its label in this colour, is more than ten times off the target model's probability".to_owned(),
+            ),
             far => remarks.push(format!(
-                "{} output nodes are more than ten times off the target model's probability",
+                "{} output nodes, their labels in this colour, are more than ten times off the target model's probability",
                 count(far)
             )),
         }

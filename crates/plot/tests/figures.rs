@@ -8,7 +8,7 @@ use insta::{Settings, assert_snapshot};
 use resvg::tiny_skia::Pixmap;
 use roxmltree::{Document, Node};
 use tributary_graph::{Entry, Graph, Limits, Selection};
-use tributary_model::{AliveEntries, Layer, Role, SetAttributions};
+use tributary_model::{AliveEntries, Faithfulness, Layer, Role, SetAttributions};
 use tributary_plot::{Figure, PlotOptions, Scale, png};
 use tributary_results::{Manifest, ResultFolder};
 
@@ -78,7 +78,12 @@ fn check(graph: &Graph, manifest: &Manifest, options: &PlotOptions) {
         let known = graph.nodes.iter().find(|node| name(node.entry, manifest) == entry).unwrap();
         let kind = known.entry.layer.role().name();
         assert_eq!(node.attribute("class").unwrap(), format!("node {kind}"));
-        let named = [("CI", known.ci), ("probability", known.probability), ("activation", known.activation)];
+        let named = [
+            ("CI", known.ci),
+            ("probability", known.probability),
+            ("target probability", known.target_probability),
+            ("activation", known.activation),
+        ];
         for (what, value) in named {
             let shown = numbers.split(", ").find_map(|number| number.strip_prefix(&format!("{what} ")));
             assert_eq!(shown.map(|shown| shown.parse::<f32>().unwrap().to_bits()), value.map(f32::to_bits));
@@ -154,7 +159,16 @@ fn output_nodes_bear_token_and_probability() {
     let outputs = graph.nodes.iter().filter(|node| node.entry.layer.is_output());
     let expected: BTreeSet<String> = outputs
         .map(|node| {
-            format!("{} {:.2}", result.manifest().output_token(node.entry.component), node.probability.unwrap())
+            let (probability, target) = (node.probability.unwrap(), node.target_probability.unwrap());
+            let label = format!("{} {probability:.2}", result.manifest().output_token(node.entry.component));
+            // The columns of four positions have room for both.
+            if !node.is_far() {
+                label
+            } else if target < 0.01 {
+                format!("{label} (target {target:.0e})")
+            } else {
+                format!("{label} (target {target:.2})")
+            }
         })
         .collect();
     assert!(expected.contains("and 0.46"), "the tokens are known: {expected:?}");
@@ -166,6 +180,31 @@ fn output_nodes_bear_token_and_probability() {
     assert_eq!(layers.last().map(String::as_str), Some("output"));
 }
 
+#[test]
+fn figures_say_how_far_a_set_is_from_the_target_model() {
+    let result = walked();
+    let graph = graph(&result, "seed_0");
+    let mut manifest = result.manifest().clone();
+    let near = Faithfulness { mean_kl: 0.25, positions: 4, agreeing: 3, far_outputs: 0, farthest: None };
+    let far = Faithfulness { mean_kl: 1.25, far_outputs: 2, ..near };
+    for (prediction, warnings) in [(None, 0), (Some(near), 0), (Some(far), 2)] {
+        manifest.sets[0].prediction = prediction;
+        let svg = figure(&graph, &manifest, &PlotOptions::default()).svg();
+        let svg = Document::parse(&svg).unwrap();
+        let shown: Vec<Node> = classed(&svg, "prediction");
+        assert_eq!(
+            shown.iter().map(|&node| text(node)).collect::<Vec<_>>(),
+            prediction.iter().map(Faithfulness::to_string).collect::<Vec<_>>()
+        );
+        // Nothing else has the colour of a warning but labels of nodes.
+        let remarks = classed(&svg, "remark");
+        let ordinary = remarks.last().unwrap().attribute("fill");
+        assert_eq!(remarks.iter().filter(|remark| remark.attribute("fill") != ordinary).count(), warnings);
+        assert_eq!(shown.iter().any(|node| node.attribute("fill") != ordinary), warnings > 0);
+        assert_eq!(remarks.iter().any(|&remark| text(remark).starts_with(Faithfulness::FAR)), warnings > 0);
+    }
+}
+
 /// The prompt of the manifest with another number of positions, and a graph that has every component of some alive.
 fn dense(positions: usize, alive: usize) -> (Manifest, Graph) {
     let result = walked();
@@ -174,6 +213,7 @@ fn dense(positions: usize, alive: usize) -> (Manifest, Graph) {
     prompt.tokens = (0..positions as u32).collect();
     prompt.token_strings = (0..positions).map(|s| format!("token-number-{s}")).collect();
     let mut set: SetAttributions<f32> = result.read_set("seed_0").unwrap();
+    (set.prediction, manifest.sets[0].prediction) = (None, None);
     for (layer, nodes) in &mut set.nodes {
         let alive = if layer.is_embedding() { 1 } else { alive };
         nodes.alive = Arc::new(AliveEntries::collect(positions, alive, |_, _| true));

@@ -255,10 +255,13 @@ impl ResultWriter {
             for likeliest in prompt.target_likeliest.iter_mut().flatten() {
                 likeliest.string = manifest.output_tokens.get(&likeliest.token).cloned().unwrap_or_default();
             }
-            let known = manifest.prompts.iter().position(|known| *known == prompt);
+            let known = manifest.prompts.iter().position(|known| is_same_prompt(known, &prompt));
             entry.prompt = known.unwrap_or(manifest.prompts.len());
-            if known.is_none() {
-                manifest.prompts.push(prompt);
+            match known {
+                None => manifest.prompts.push(prompt),
+                // Of some sets it may not be known what the target model predicts.
+                Some(known) if manifest.prompts[known].target_likeliest.is_empty() => manifest.prompts[known] = prompt,
+                Some(_) => {}
             }
             manifest.sets.push(entry);
         }
@@ -269,6 +272,12 @@ impl ResultWriter {
         })?;
         Ok(manifest)
     }
+}
+
+fn is_same_prompt(known: &PromptEntry, prompt: &PromptEntry) -> bool {
+    let unknown = |prompt: &PromptEntry| prompt.target_likeliest.is_empty();
+    (&known.text, &known.tokens, &known.token_strings) == (&prompt.text, &prompt.tokens, &prompt.token_strings)
+        && (unknown(known) || unknown(prompt) || known.target_likeliest == prompt.target_likeliest)
 }
 
 /// Bytes that the file of a set takes, whose pairs need not have their values yet.

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tributary_compare::ComparedSet;
 use tributary_graph::Entry;
 use tributary_model::{
-    AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions, edge_count, pair_table,
-    published_blocks,
+    AliveEntries, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions, TokenProb, edge_count,
+    pair_table, published_blocks,
 };
 use tributary_results::{
     FORMAT, FORMAT_VERSION, Kind, Manifest, ModelInfo, PairEntry, PromptEntry, ResultWriter, RunInfo, SetEntry,
@@ -210,6 +210,18 @@ pub(crate) fn small(name: &str, alive: &[Entry], edges: &[(Entry, Entry, f32)]) 
     Case { set, metadata: None }
 }
 
+/// A prediction that differs from set to set.
+fn prediction(set: &SetAttributions<f32>, place: usize) -> Prediction<f32> {
+    let (positions, outputs) = (positions(set), set.nodes[&Layer::output()].alive.len());
+    let target = (0..positions).map(|s| vec![TokenProb { token: (s % VOCAB) as u32, prob: 0.5 }]);
+    Prediction {
+        target_prob: (0..outputs).map(|row| row as f32 / 64.0).collect(),
+        kl: (0..positions).map(|s| (s + place) as f64 / 2.0).collect(),
+        likeliest: (0..positions).map(|s| ((s * place) % VOCAB) as u32).collect(),
+        target_likeliest: Arc::new(target.collect()),
+    }
+}
+
 /// Names that are any text.
 const NAMES: [&str; 6] = ["", "</script>\"'", "a/b\\c", "\u{202e}\u{0}\n\u{1b}[31m", "日本 é", "coeff_x"];
 
@@ -246,6 +258,10 @@ pub(crate) fn cases() -> impl Strategy<Value = Vec<Case>> {
                 |_| originals.next().unwrap(),
                 |_, _| values.next().unwrap(),
             );
+            let mut set = set;
+            if place % 3 < 2 {
+                set.prediction = Some(prediction(&set, place));
+            }
             let metadata =
                 coefficient.map(|coefficient| serde_json::json!({ "imp_min_coeff": f64::from(coefficient) }));
             Case { set, metadata }

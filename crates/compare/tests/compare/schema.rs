@@ -33,6 +33,17 @@ proptest! {
         });
         prop_assert!(errors.is_empty(), "{errors:?}");
         prop_assert_eq!(&json["sets"][0]["name"], &json!(cases[0].set.name));
+        for (set, case) in json["sets"].as_array().unwrap().iter().zip(&cases) {
+            let Some(found) = case.set.faithfulness(|&value| value) else {
+                prop_assert!(set["prediction"].is_null());
+                continue;
+            };
+            prop_assert_eq!(set["prediction"]["mean_kl"].as_f64().map(|kl| kl as f32), Some(found.mean_kl));
+            prop_assert_eq!(set["prediction"]["agreement"].as_f64(), Some(found.agreement()));
+            let notes = json["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap());
+            let warned = notes.filter(|note| note.starts_with(&format!("{:?}: ", case.set.name))).count();
+            prop_assert_eq!(warned, usize::from(found.is_far()));
+        }
         let longest = json["edges"]["unique"][0]["strongest"].as_array().unwrap().len();
         prop_assert!(top.is_none_or(|top| longest <= top));
     }
@@ -59,6 +70,7 @@ fn the_schema_refuses_what_is_not_said() {
     for (place, change) in [
         ("/format_version", json!(2)),
         ("/sets/0/magnitude", json!(null)),
+        ("/sets/0/prediction", json!({})),
         ("/edges/pairwise/jaccard/0/1", json!(1.5)),
         ("/edges/pairwise/rank_correlation/0/1", json!("NaN")),
         ("/edges/sign_disagreement/0/1/extra", json!(1)),

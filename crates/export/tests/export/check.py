@@ -14,6 +14,7 @@ import sys
 from array import array
 from pathlib import Path
 
+NUMBERS = ("ci", "probability", "target_probability", "activation")
 FORBIDDEN_IN_XML = {chr(c) for c in range(32)} - set("\t\n\r") | {"\ufffe", "\uffff"}
 
 
@@ -40,11 +41,12 @@ class Expected:
         for layer in layers:
             of_layer = {
                 what: list(tensors.get(f"nodes/{layer}/{what}", ([0], ()))[1])
-                for what in ("index", "original", "ci", "prob", "activation")
+                for what in ("index", "original", "ci", "prob", "target_prob", "activation")
             }
             places = list(zip(of_layer["index"][::2], of_layer["index"][1::2]))
             for row, place in enumerate(places):
-                fields = [of_layer[what][row] if of_layer[what] else None for what in ("ci", "prob", "activation")]
+                numbers = ("ci", "prob", "target_prob", "activation")
+                fields = [of_layer[what][row] if of_layer[what] else None for what in numbers]
                 self.nodes[layer, *place] = [f32(field) for field in fields]
             if layer != "wte":
                 originals = zip(of_layer["original"][::2], of_layer["original"][1::2])
@@ -91,7 +93,7 @@ def check_parquet(expected, out):
     expected.check_edges([(row[:3], row[3:6], row[6]) for row in rows])
 
     nodes = pq.read_table(out / f"{expected.stem}.nodes.parquet")
-    numbers = [("ci", pa.float32()), ("probability", pa.float32()), ("activation", pa.float32())]
+    numbers = [(name, pa.float32()) for name in NUMBERS]
     fields = [("set", text), ("layer", text), ("position", place), ("component", place), ("kind", text), *numbers]
     fields += [("importance", pa.float64()), ("position_token", text), ("output_token", text)]
     assert [(field.name, field.type) for field in nodes.schema] == fields, nodes.schema
@@ -106,7 +108,7 @@ def check_parquet(expected, out):
             found_nodes[entry] = values
             expected.check_importance(entry, row["importance"])
         else:
-            assert row["kind"] == "ghost" and values == [None] * 3 and row["importance"] is None
+            assert row["kind"] == "ghost" and values == [None] * 4 and row["importance"] is None
             found_ghosts.add(entry)
     assert (found_nodes, found_ghosts) == (expected.nodes, expected.ghosts)
     assert nodes.num_rows == len(found_nodes) + len(found_ghosts)
@@ -125,7 +127,7 @@ def check_graphml(expected, out):
     entries, found = {}, {}
     for name, node in graph.nodes(data=True):
         entry = entries[name] = (node["layer"], node["position"], node["component"])
-        found[entry] = [f32(node.get(field)) for field in ("ci", "probability", "activation")]
+        found[entry] = [f32(node.get(field)) for field in NUMBERS]
         expected.check_importance(entry, node["importance"])
         assert node.get("position_token", "") == in_xml(expected.prompt["token_strings"][entry[1]])
         if entry[0] == "output":
@@ -150,7 +152,7 @@ def check_json(expected, out):
     # Absent: not defined. None: not finite.
     number = lambda row, field: f32(math.nan if row[field] is None else row[field]) if field in row else None
     finite = lambda text: text if text is None or math.isfinite(float(text)) else "nan"
-    found = {entry(row): [number(row, field) for field in ("ci", "probability", "activation")] for row in graph["nodes"]}
+    found = {entry(row): [number(row, field) for field in NUMBERS] for row in graph["nodes"]}
     assert found == {node: [finite(value) for value in values] for node, values in expected.nodes.items()}
     for row in graph["nodes"]:
         expected.check_importance(entry(row), row["importance"])
@@ -195,7 +197,11 @@ def check_circuit_tracer(expected, out):
                 token, probability = node.clerp.split('"')[1], array("f", [node.token_prob])[0]
                 own = models.Node.logit_node(entry[1], entry[2], token, int(layer) - 1, token_prob=probability)
                 if math.isfinite(float(expected.nodes[entry][1])):
-                    assert (node.clerp, f32(node.token_prob)) == (own.clerp, expected.nodes[entry][1])
+                    assert f32(node.token_prob) == expected.nodes[entry][1]
+                    # The target model's probability stands behind what circuit-tracer itself writes.
+                    target = expected.nodes[entry][2]
+                    rest = "" if target is None else f" (target {float(target):.3f})"
+                    assert node.clerp == own.clerp + rest, node.clerp
             else:
                 own = models.Node.feature_node(int(layer), entry[1], entry[2])
                 assert node.feature == own.feature

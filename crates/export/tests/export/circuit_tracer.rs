@@ -108,6 +108,8 @@ fn assert_nodes(read: &Value, written: &Written, set: &SetEntry, graph: &Graph) 
                 let clerp = text(row, "clerp");
                 let probability = node.probability.filter(|p| p.is_finite()).unwrap_or(0.0);
                 assert_eq!(clerp.split("(p=").nth(1).unwrap().split(')').next().unwrap(), format!("{probability:.3}"));
+                let target = node.target_probability.map_or_else(String::new, |p| format!(" (target {p:.3})"));
+                assert!(clerp.ends_with(&format!("\" (p={probability:.3}){target}")), "{clerp}");
                 let token = clerp.split('"').nth(1).unwrap().replace('\u{2060}', "").replace('\u{ff02}', "\"");
                 let plain = |c: char| c >= ' ' && c != '\u{7f}';
                 let expected = manifest.output_token(entry.component);

@@ -45,7 +45,7 @@ fn every_column_and_field_is_documented() {
     let graphml = fs::read_to_string(graphml).unwrap();
     let document = roxmltree::Document::parse(&graphml).unwrap();
     let keys: Vec<_> = document.descendants().filter_map(|element| element.attribute("attr.name")).collect();
-    assert_eq!(keys.len(), 21);
+    assert_eq!(keys.len(), 24);
     for name in keys {
         assert_named("GraphML", name);
     }

@@ -42,6 +42,16 @@ fn assert_says(read: &Value, written: &Written, set: &tributary_results::SetEntr
     assert_eq!(read["metadata"], json!(set.metadata));
     assert_eq!(read["prompt"], json!(manifest.prompts[set.prompt]));
     assert_eq!(read["model"], json!(manifest.run.model));
+    let prediction = written.folder.read_set(&set.name).unwrap().prediction;
+    assert_eq!(read.get("prediction").is_some(), prediction.is_some());
+    if let Some((prediction, found)) = prediction.zip(set.prediction) {
+        let read = &read["prediction"];
+        assert_eq!((&read["agreeing"], &read["likeliest"]), (&json!(found.agreeing), &json!(prediction.likeliest)));
+        assert!(same(&read["mean_kl"], found.mean_kl));
+        let kl = read["kl"].as_array().unwrap();
+        assert_eq!(kl.len(), prediction.kl.len());
+        assert!(kl.iter().zip(&prediction.kl).all(|(found, &kl)| same(found, kl as f32)));
+    }
     let zero = graph.edges.iter().filter(|edge| edge.value == 0.0).count();
     let counts = json!({
         "nodes": set.nodes,
@@ -62,7 +72,13 @@ fn assert_says(read: &Value, written: &Written, set: &tributary_results::SetEntr
     for (row, node) in nodes.iter().zip(&graph.nodes) {
         assert_entry(row, node.entry);
         assert_eq!(row["importance"].as_f64(), Some(node.importance));
-        for (field, value) in [("ci", node.ci), ("probability", node.probability), ("activation", node.activation)] {
+        let numbers = [
+            ("ci", node.ci),
+            ("probability", node.probability),
+            ("target_probability", node.target_probability),
+            ("activation", node.activation),
+        ];
+        for (field, value) in numbers {
             let right = match (row.get(field), value) {
                 (Some(found), Some(value)) => same(found, value),
                 (found, value) => found.is_none() && value.is_none(),

@@ -43,6 +43,10 @@ fn graphml_reads_back_as_the_graph() {
             let elements = |name| document.descendants().filter(move |element| element.tag_name().name() == name);
             let about = data(elements("graph").next().unwrap());
             assert_eq!((about["graph_set"], about["graph_prompt"]), (&*shown(&set.name), &*shown(&prompt.text)));
+            let kl = about.get("graph_mean_kl").map(|text| number(text));
+            assert_eq!(kl, set.prediction.map(|prediction| prediction.mean_kl));
+            let agreeing = about.get("graph_agreeing").map(|text| text.parse().unwrap());
+            assert_eq!(agreeing, set.prediction.map(|prediction| prediction.agreeing));
             let tokens: Vec<String> = serde_json::from_str(about["graph_token_strings"]).unwrap();
             assert_eq!(tokens, prompt.token_strings);
             let nodes: Vec<_> = elements("node").collect();
@@ -60,6 +64,7 @@ fn graphml_reads_back_as_the_graph() {
                 let numbers = [
                     ("node_ci", node.ci),
                     ("node_probability", node.probability),
+                    ("node_target_probability", node.target_probability),
                     ("node_activation", node.activation),
                 ];
                 for (key, value) in numbers {

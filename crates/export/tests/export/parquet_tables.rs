@@ -67,14 +67,16 @@ fn tables_read_back_as_the_graph() {
                 assert_eq!(text(fields[0].1), set.name);
                 assert_entry(&fields[1..], entry);
                 assert_eq!(text(fields[4].1), if node.is_some() { "node" } else { "ghost" });
-                let numbers = node.map(|node| [node.ci, node.probability, node.activation]).unwrap_or_default();
-                assert_eq!([5, 6, 7].map(|column| bits(fields[column].1)), numbers.map(|value| value.map(canonical)));
+                let numbers = node.map(|node| [node.ci, node.probability, node.target_probability, node.activation]);
+                let numbers = numbers.unwrap_or_default();
+                let found = [5, 6, 7, 8].map(|column| bits(fields[column].1));
+                assert_eq!(found, numbers.map(|value| value.map(canonical)));
                 let importance = node.map_or(Field::Null, |node| Field::Double(node.importance));
-                assert_eq!(fields[8].1, &importance);
+                assert_eq!(fields[9].1, &importance);
                 let prompt = &manifest.prompts[set.prompt];
-                assert_eq!(text(fields[9].1), prompt.token_strings[entry.position as usize]);
+                assert_eq!(text(fields[10].1), prompt.token_strings[entry.position as usize]);
                 let token = (entry.layer.is_output()).then(|| manifest.output_token(entry.component));
-                assert_eq!(fields[10].1, &token.map_or(Field::Null, Field::Str));
+                assert_eq!(fields[11].1, &token.map_or(Field::Null, Field::Str));
             }
         }
     }

@@ -77,6 +77,9 @@ impl Written {
                 nodes.activation.clear();
             }
         }
+        if let Some(prediction) = &mut empty.prediction {
+            prediction.target_prob.clear();
+        }
         for pair in &mut empty.pairs {
             pair.source = empty.nodes[&pair.pair.source].alive.clone();
             pair.target = empty.nodes[&pair.pair.target].alive.clone();
@@ -124,6 +127,7 @@ impl Written {
         set.pairs = pair_table(&published_blocks(1), &decomposed.into()).into_iter().map(&mut attribution).collect();
         set.output_probs = vec![0.0; results.model.vocab];
         set.borderline.clear();
+        set.prediction = None;
         let prompt = Prompt { text: "a".to_owned(), tokens: vec![0], token_strings: vec!["a".to_owned()] };
         results.sets = vec![(set, prompt)];
         let dir = tempfile::tempdir().unwrap();

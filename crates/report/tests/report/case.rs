@@ -8,8 +8,8 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use tributary_graph::{Entry, Graph};
 use tributary_model::{
-    AliveEntries, LayerNodes, Pair, PairAttribution, Prompt, Role, SetAttributions, edge_count, pair_table,
-    published_blocks,
+    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, Prompt, Role, SetAttributions, TokenProb,
+    edge_count, pair_table, published_blocks,
 };
 use tributary_results::{Kind, ModelInfo, ResultFolder, ResultWriter, RunInfo, Settings, Timings};
 
@@ -50,13 +50,32 @@ pub(crate) fn nasty(folder: &Path) -> ResultFolder {
             _ => heavy(random),
         };
         let value: &mut dyn FnMut(&mut Rng) -> f32 = if place < 2 { &mut odd } else { &mut value };
-        let set = set(name, &model, &pairs, prompt.tokens.len(), density, &mut random, value);
+        let mut set = set(name, &model, &pairs, prompt.tokens.len(), density, &mut random, value);
+        // Of one set it is not known how far it is from the target model.
+        if place != 2 {
+            set.prediction = Some(prediction(&set, &model, place));
+        }
         let metadata = (place == 0).then(|| json!({"coefficient": 1e-4, "note": NASTY[0]}));
         writer.write_set(place, &set, prompt, metadata).unwrap();
     }
     writer.name_output_tokens(|token| NASTY[token as usize % NASTY.len()].to_owned());
     writer.finish(run(model)).unwrap();
     ResultFolder::open(folder).unwrap()
+}
+
+/// What the target model predicts. It differs from set to set: the later ones are far from it.
+fn prediction(set: &SetAttributions<f32>, model: &ModelInfo, place: usize) -> Prediction<f32> {
+    let output = &set.nodes[&Layer::output()];
+    let positions = output.alive.positions();
+    let probs = output.importance.iter().enumerate();
+    let at_one =
+        |s: usize| (0..3).map(move |i| TokenProb { token: (s + i) as u32, prob: 0.5 / (i + 1) as f64 }).collect();
+    Prediction {
+        target_prob: probs.map(|(row, prob)| if row % 3 == 0 { prob / 16.0 } else { *prob }).collect(),
+        kl: (0..positions).map(|s| (place * (s + 1)) as f64 / 8.0).collect(),
+        likeliest: (0..positions).map(|s| (s * (place + 1) % model.vocab) as u32).collect(),
+        target_likeliest: Arc::new((0..positions).map(at_one).collect()),
+    }
 }
 
 /// Four sets of more than 100,000 edges each, of a prompt of 48 tokens.
@@ -82,7 +101,15 @@ pub(crate) fn large(folder: &Path) -> ResultFolder {
 pub(crate) fn expected(result: &ResultFolder) -> Value {
     let manifest = result.manifest();
     let sets = manifest.sets.iter().map(|entry| {
-        let graph = Graph::new(&result.read_set(&entry.name).unwrap());
+        let set = result.read_set(&entry.name).unwrap();
+        let graph = Graph::new(&set);
+        let prediction = set.prediction.map(|prediction| {
+            let found = entry.prediction.unwrap();
+            json!({
+                "mean_kl": found.mean_kl, "agreeing": found.agreeing, "positions": found.positions, "is_far": found.is_far(),
+                "kl": prediction.kl, "likeliest": prediction.likeliest,
+            })
+        });
         let name = |entry: Entry| format!("{} {} {}", entry.layer, entry.position, entry.component);
         let nodes: Vec<Value> = graph
             .nodes
@@ -90,7 +117,7 @@ pub(crate) fn expected(result: &ResultFolder) -> Value {
             .map(|node| {
                 json!({
                     "node": name(node.entry), "ci": node.ci, "probability": node.probability,
-                    "activation": node.activation, "importance": node.importance,
+                    "target_probability": node.target_probability, "activation": node.activation, "importance": node.importance,
                 })
             })
             .collect();
@@ -104,7 +131,10 @@ pub(crate) fn expected(result: &ResultFolder) -> Value {
             })
             .collect();
         let ghosts: Vec<String> = graph.ghosts.iter().map(|&ghost| name(ghost)).collect();
-        json!({ "name": entry.name, "prompt": entry.prompt, "nodes": nodes, "ghosts": ghosts, "edges": edges })
+        json!({
+            "name": entry.name, "prompt": entry.prompt, "prediction": prediction, "nodes": nodes, "ghosts": ghosts,
+            "edges": edges,
+        })
     });
     let sets: Vec<Value> = sets.collect();
     json!({ "prompts": manifest.prompts, "output_tokens": manifest.output_tokens, "sets": sets })

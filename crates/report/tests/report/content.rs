@@ -100,6 +100,7 @@ fn the_page_holds_the_graphs() {
                 check_nodes(&columns, &graph, entry);
                 check_edges(&columns, &graph, entry, max_edges_per_set);
                 check_counts(set, &page.summary, &graph, &columns);
+                check_prediction(&page, number, set, &columns, &result);
                 let in_manifest = result.manifest().set(&graph.set).unwrap();
                 assert_eq!(prompt["text"], result.manifest().prompts[in_manifest.prompt].text);
             }
@@ -129,6 +130,38 @@ fn check_nodes(columns: &Columns, graph: &Graph, entry: impl Fn(f64) -> Entry) {
     }
     let ghosts: Vec<Entry> = columns["ghost"].iter().map(|&place| entry(place)).collect();
     assert_eq!(ghosts, graph.ghosts);
+}
+
+fn check_prediction(page: &Page, prompt: usize, set: &Value, columns: &Columns, result: &ResultFolder) {
+    let read = result.read_set(set["name"].as_str().unwrap()).unwrap();
+    let Some(prediction) = &read.prediction else {
+        assert!(set["prediction"].is_null() && !columns.contains_key("kl"));
+        return;
+    };
+    let found = read.faithfulness(|&value| value).unwrap();
+    let said = &set["prediction"];
+    assert_eq!(said["mean_kl"].as_f64().map(|kl| kl as f32), Some(found.mean_kl));
+    assert_eq!(
+        (said["agreeing"].as_u64(), said["is_far"].as_bool()),
+        (Some(found.agreeing as u64), Some(found.is_far()))
+    );
+    assert_eq!(columns["kl"], prediction.kl);
+    assert_eq!(columns["likeliest"], prediction.likeliest.iter().copied().map(f64::from).collect::<Vec<_>>());
+    let graph = Graph::new(&read);
+    for (row, node) in graph.nodes.iter().enumerate() {
+        let target = f64::from(node.target_probability.unwrap_or(f32::NAN));
+        assert_eq!(columns["target_probability"][row].to_bits(), target.to_bits());
+        assert_eq!(columns["far"][row], f64::from(u8::from(node.is_far())));
+    }
+    let target = page.metadata["prompts"][prompt]["target_likeliest"].as_array().unwrap();
+    for (found, expected) in target.iter().zip(&*prediction.target_likeliest) {
+        let found: Vec<(u32, f32)> = serde_json::from_value(found.clone()).unwrap();
+        assert!(found.iter().map(|&(token, _)| token).eq(expected.iter().map(|entry| entry.token)));
+        assert!(found.iter().map(|&(_, prob)| prob).eq(expected.iter().map(|entry| entry.prob as f32)));
+        for (token, _) in found {
+            assert_eq!(page.metadata["output_tokens"][token.to_string()], result.manifest().output_token(token));
+        }
+    }
 }
 
 fn check_edges(columns: &Columns, graph: &Graph, entry: impl Fn(f64) -> Entry, limit: usize) {

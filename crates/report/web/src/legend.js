@@ -31,7 +31,7 @@ function fill(session) {
   const rest = [item(element("span", { className: "mark ghost" }), "ghost"), item(element("span", { className: "mark unjoined" }), "no shown edge")];
   const { far } = session.metadata;
   const bars = [
-    item(element("span", { className: "mark kl" }), `whole from ${number(far.kl)} nat`),
+    item(element("span", { className: "mark kl" }), `full: ${number(far.kl)} nat or more`),
     item(element("span", { className: "mark kl other" }), "another likeliest token"),
   ];
   const isKnown = !state.difference && prompt.sets.some(({ predicted }) => predicted);

@@ -72,7 +72,7 @@ test("names are shown as text, whatever is in them", async () => {
     const [, , token] = await page.$$eval("#details dd", (found) => found.map((one) => one.textContent));
     assert.equal(token, shownText(prompts[0].token_strings[position]).replace(/^ /, "\u2423"));
   }
-  assert.deepEqual(await page.$$eval("#details .numbers th[scope=row]", (found) => found.map((one) => one.textContent)), sets.filter((set) => set.prompt === 0).map((set) => shownText(set.name)));
+  assert.deepEqual(await page.$$eval("#details > .scroll .numbers th[scope=row]", (found) => found.map((one) => one.textContent)), sets.filter((set) => set.prompt === 0).map((set) => shownText(set.name)));
   assert.equal(await page.evaluate("window.injected"), undefined);
   assert.equal((await page.$$("img, iframe, object, .panel b b")).length, 0);
   assert.deepEqual(problems, []);

@@ -94,9 +94,18 @@ impl Written {
     }
 }
 
+/// A seed of results that hold everything that results can.
+fn seed() -> u64 {
+    let is_whole = |&seed: &u64| {
+        let (set, prompt) = &Results::random(seed).sets[0];
+        set.prediction.is_some() && prompt.tokens.len() > 1
+    };
+    (0..).find(is_whole).unwrap()
+}
+
 #[test]
 fn a_changed_file_is_noticed() {
-    let written = Written::new(3);
+    let written = Written::new(seed());
     let bytes = fs::read(&written.file).unwrap();
     fs::write(&written.file, &bytes[..bytes.len() - 1]).unwrap();
     written.assert_error(&written.file, &["SHA-256", "damaged"]);
@@ -110,7 +119,7 @@ fn a_changed_file_is_noticed() {
 
 #[test]
 fn a_file_that_is_no_safetensors_file_is_noticed() {
-    let written = Written::new(3);
+    let written = Written::new(seed());
     let bytes = fs::read(&written.file).unwrap();
     for broken in [&b""[..], b"{}", &bytes[..100], &bytes[..bytes.len() - 1]] {
         written.replace_file(broken);
@@ -120,9 +129,9 @@ fn a_file_that_is_no_safetensors_file_is_noticed() {
 
 #[test]
 fn every_tensor_is_needed() {
-    let names: Vec<String> = Written::new(3).tensors().into_keys().collect();
+    let names: Vec<String> = Written::new(seed()).tensors().into_keys().collect();
     for name in names {
-        let written = Written::new(3);
+        let written = Written::new(seed());
         written.edit_tensors(|tensors| drop(tensors.remove(&name)));
         written.assert_error(&written.file, &[&name, "missing"]);
     }
@@ -130,16 +139,16 @@ fn every_tensor_is_needed() {
 
 #[test]
 fn every_dtype_and_shape_is_checked() {
-    let names: Vec<String> = Written::new(3).tensors().into_keys().collect();
+    let names: Vec<String> = Written::new(seed()).tensors().into_keys().collect();
     for name in names {
-        let written = Written::new(3);
+        let written = Written::new(seed());
         written.edit_tensors(|tensors| {
             let (dtype, ..) = tensors.get_mut(&name).unwrap();
             *dtype = if *dtype == Dtype::F32 { Dtype::U32 } else { Dtype::F32 };
         });
         written.assert_error(&written.file, &[&name, "dtype"]);
 
-        let written = Written::new(3);
+        let written = Written::new(seed());
         written.edit_tensors(|tensors| tensors.get_mut(&name).unwrap().1.push(1));
         written.assert_error(&written.file, &[&name, "shape"]);
     }
@@ -177,12 +186,33 @@ fn indices_are_checked() {
 }
 
 #[test]
+fn what_the_target_model_predicts_is_checked() {
+    let numbers: [(&str, f32, &str); 4] = [
+        ("kl", f32::NAN, "element 0 is NaN"),
+        ("kl", -0.5, "expected a finite number that is not negative"),
+        ("likeliest", f32::from_bits(u32::MAX), "expected a token of the vocabulary"),
+        ("likeliest", f32::from_bits(1000), "element 0 is 1000"),
+    ];
+    for (tensor, number, reason) in numbers {
+        let written = Written::new(seed());
+        written.edit_tensors(|tensors| tensors.get_mut(tensor).unwrap().2[..4].copy_from_slice(&number.to_le_bytes()));
+        written.assert_error(&written.file, &[tensor, reason]);
+    }
+    // What the manifest says in short is what the file says at length.
+    for (field, value) in [("mean_kl", json!(0.1)), ("agreeing", json!(1000)), ("far_outputs", json!(1000))] {
+        let written = Written::new(seed());
+        written.edit_manifest(|manifest| manifest["sets"][0]["prediction"][field] = value);
+        written.assert_error(&written.file, &["of the prediction of the target model", "manifest.json"]);
+    }
+}
+
+#[test]
 fn manifests_are_checked() {
     type Edit = fn(&mut Value);
-    let edits: [(Edit, &str); 13] = [
+    let edits: [(Edit, &str); 22] = [
         (
-            |manifest| manifest["format_version"] = json!(2),
-            "format version 2; this version of tributary reads version 1",
+            |manifest| manifest["format_version"] = json!(3),
+            "format version 3; this version of tributary reads versions 1 to 2",
         ),
         (|manifest| manifest["format"] = json!("other"), "format is \"other\""),
         (|manifest| *manifest = json!([]), "not a manifest"),
@@ -198,17 +228,60 @@ fn manifests_are_checked() {
             },
             "sets[1] is named \"set\"",
         ),
-        (|manifest| manifest["pairs"][0]["source"] = json!("h.7.mlp.c_fc"), "pairs[0] names layer h.7.mlp.c_fc"),
-        (|manifest| manifest["pairs"][0]["source"] = json!("h.07.mlp.c_fc"), "is not a layer"),
+        (|manifest| manifest["pairs"][0]["source"] = json!("h.7.mlp.c_fc"), "pairs[0].source is \"h.7.mlp.c_fc\""),
+        (|manifest| manifest["pairs"][0]["target"] = json!(""), "pairs[0].target is \"\", which is not a layer"),
+        (
+            |manifest| {
+                let counts = json!({ "nodes": 0, "ghosts": 0 });
+                manifest["sets"][0]["layers"].as_object_mut().unwrap().insert("x".to_owned(), counts);
+            },
+            "a key of sets[0].layers is \"x\"",
+        ),
+        (
+            |manifest| {
+                let entry = json!({ "layer": "x", "position": 0, "component": 0, "importance": 0.5 });
+                manifest["sets"][0]["borderline"] = json!([entry]);
+            },
+            "sets[0].borderline[0].layer is \"x\"",
+        ),
+        (|manifest| manifest["model"]["layers"][0]["role"] = json!("key"), "the role \"key\" and the block None"),
+        (|manifest| manifest["model"]["layers"][0]["role"] = json!("gate"), "one of the roles embedding, query"),
+        (|manifest| manifest["model"]["layers"][0]["name"] = json!("embedding"), "has \"embedding\" with the role"),
+        (
+            |manifest| {
+                let first = manifest["model"]["layers"][0].clone();
+                manifest["model"]["layers"].as_array_mut().unwrap().push(first);
+            },
+            "model.layers names \"wte\" twice",
+        ),
+        (
+            |manifest| drop(manifest["prompts"][0]["target_likeliest"].as_array_mut().unwrap().pop()),
+            "lists of target_likeliest",
+        ),
+        (
+            |manifest| manifest["prompts"][0]["target_likeliest"][0][0]["token"] = json!(1000),
+            "prompts[0].target_likeliest has token 1000",
+        ),
+        (
+            |manifest| {
+                for prompt in manifest["prompts"].as_array_mut().unwrap() {
+                    prompt.as_object_mut().unwrap().remove("target_likeliest");
+                }
+            },
+            "sets[0] has a prediction, but",
+        ),
         (|manifest| manifest["prompts"][0]["token_strings"] = json!([]), "prompts[0] has"),
-        (|manifest| manifest["model"]["components"] = json!({ "lm_head": 3 }), "is not a layer"),
+        (
+            |manifest| manifest["model"]["components"] = json!({ "lm_head": 3 }),
+            "which is no linear layer of model.layers",
+        ),
     ];
     for (edit, reason) in edits {
-        let written = Written::new(3);
+        let written = Written::new(seed());
         written.edit_manifest(edit);
         written.assert_error(&written.manifest(), &[reason]);
     }
-    let written = Written::new(3);
+    let written = Written::new(seed());
     fs::write(written.manifest(), "{").unwrap();
     written.assert_error(&written.manifest(), &["not a manifest"]);
     fs::remove_file(written.manifest()).unwrap();
@@ -219,14 +292,14 @@ fn manifests_are_checked() {
 
 #[test]
 fn unknown_fields_are_left_to_later_versions() {
-    let written = Written::new(3);
+    let written = Written::new(seed());
     written.edit_manifest(|manifest| manifest["later"] = json!({ "x": 1 }));
     written.read().unwrap();
 }
 
 #[test]
 fn an_unknown_set_is_named_with_the_known_ones() {
-    let written = Written::new(3);
+    let written = Written::new(seed());
     let error = ResultFolder::open(written.out.path()).unwrap().read_set("other").unwrap_err().to_string();
     assert!(error.contains("no set \"other\"") && error.contains("\"set\""), "{error}");
 }

@@ -5,3 +5,4 @@ mod folder;
 mod random;
 mod reader_script;
 mod round_trip;
+mod version_1;

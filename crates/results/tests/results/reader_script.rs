@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tributary_model::SetAttributions;
+use tributary_model::{Prediction, SetAttributions};
 
 use crate::random::Results;
 
@@ -26,6 +26,30 @@ fn summary(set: &SetAttributions<f32>) -> String {
     // Exact, as the numbers have few digits, so the order of adding does not matter.
     let sum: f64 = values.map(|&value| f64::from(value)).sum();
     format!("{:?}: {} nodes, {} edges, sum {sum:?}", set.name, set.node_count(), set.edge_count())
+}
+
+/// The line the script prints of what the target model predicts. Divergences are multiples of 2^-8 below 16, so six digits
+/// show them to 1e-4.
+fn predicted(prediction: &Prediction<f32>) -> String {
+    let kl = &prediction.kl;
+    let worst = (0..kl.len()).rev().max_by(|&a, &b| kl[a].total_cmp(&kl[b])).unwrap();
+    let short = |number: f64| {
+        // Python's `.6g` of a number from 1e-4 to 1e6.
+        if number == 0.0 {
+            return "0".to_owned();
+        }
+        let digits = 5 - number.log10().floor() as i32;
+        let text = format!("{number:.0$}", digits as usize);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let mean = (kl.iter().sum::<f64>() / kl.len() as f64) as f32;
+    let agreeing = prediction.agrees().filter(|&agrees| agrees).count();
+    format!(
+        "  KL {} nats from the target model, at most {} at position {worst}; likeliest token the same at {agreeing} of {}",
+        short(f64::from(mean)),
+        short(kl[worst]),
+        kl.len()
+    )
 }
 
 /// Value and ends of the strongest edge, the first of several: Python's `heapq.nlargest` keeps the order of equals.
@@ -72,6 +96,9 @@ fn the_script_finds_the_same_sums_and_strongest_edges() {
         let mut lines = text.lines();
         for (set, prompt) in &results.sets {
             assert_eq!(lines.next(), Some(&*summary(set)), "seed {seed}");
+            if let Some(prediction) = &set.prediction {
+                assert_eq!(lines.next(), Some(&*predicted(prediction)), "seed {seed}");
+            }
             let Some((value, ends)) = strongest(set, &prompt.token_strings) else { continue };
             let (printed, printed_ends) = lines.next().unwrap().trim_start().split_once("  ").unwrap();
             assert_eq!(printed_ends, ends, "seed {seed}");

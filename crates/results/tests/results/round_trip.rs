@@ -4,7 +4,8 @@ use std::fs;
 
 use proptest::prelude::*;
 use serde_json::json;
-use tributary_results::{ResultFolder, ResultWriter, set_file_size};
+use tributary_model::{Layer, Pair, Prompt, SetAttributions};
+use tributary_results::{ModelInfo, ResultFolder, ResultWriter, set_file_size};
 
 use crate::random::Results;
 
@@ -37,6 +38,19 @@ proptest! {
                 prop_assert_eq!((counts.n_c_in, counts.n_c_out, counts.edges), (n_c_in, n_c_out, pair.values.len()));
                 prop_assert_eq!(counts.nonzero, pair.values.iter().filter(|&&value| value != 0.0).count());
                 prop_assert_eq!(counts.largest, pair.values.iter().map(|value| value.abs()).reduce(f32::max));
+            }
+            prop_assert_eq!(entry.prediction, set.faithfulness(|&value| value));
+            if let Some(prediction) = &set.prediction {
+                let mean = prediction.kl.iter().sum::<f64>() / prediction.kl.len() as f64;
+                // Rounded to f32.
+                let found = entry.prediction.unwrap();
+                prop_assert!((f64::from(found.mean_kl) - mean).abs() <= 1e-7 * mean, "{:?} {}", found, mean);
+                prop_assert_eq!(found.positions, prompt.tokens.len());
+                let likeliest = recorded.target_likeliest.iter().map(|tokens| tokens[0].token);
+                let agreeing = likeliest.zip(&prediction.likeliest).filter(|(target, own)| target == *own).count();
+                prop_assert_eq!(found.agreeing, agreeing);
+            } else {
+                prop_assert!(entry.prediction.is_none() && recorded.target_likeliest.is_empty());
             }
             for (layer, counts) in &entry.layers {
                 let nodes = &set.nodes[layer];
@@ -107,6 +121,73 @@ fn the_size_of_a_file_is_known_before_it_is_written() {
     }
 }
 
+/// The same results of a model that calls its linear layers otherwise.
+fn renamed(results: Results, name: impl Fn(Layer) -> Layer) -> Results {
+    let name = |layer: Layer| if layer.is_linear() { name(layer) } else { layer };
+    let rename = |(mut set, prompt): (SetAttributions<f32>, Prompt)| {
+        set.nodes = set.nodes.into_iter().map(|(layer, nodes)| (name(layer), nodes)).collect();
+        for pair in &mut set.pairs {
+            pair.pair = Pair { source: name(pair.pair.source), target: name(pair.pair.target), ..pair.pair };
+        }
+        (set, prompt)
+    };
+    let Results { model, sets, .. } = results;
+    let components = model.components.iter().map(|(&layer, &count)| (name(layer), count)).collect();
+    let sets = sets.into_iter().map(rename).collect();
+    Results { model: ModelInfo { components, ..model }, sets, ..results }
+}
+
+#[test]
+fn layers_of_any_name_come_back_with_role_and_block() {
+    for seed in 0..8 {
+        let results = renamed(Results::random(seed), |layer| {
+            let block = layer.block().unwrap();
+            Layer::linear(block, layer.role(), &format!("model.layers.{block}.{:?}", layer.role()))
+        });
+        let out = tempfile::tempdir().unwrap();
+        let written = results.write(out.path(), false).unwrap();
+        let folder = ResultFolder::open(out.path()).unwrap();
+        assert_eq!(folder.manifest(), &written, "seed {seed}");
+        assert_eq!(folder.manifest().run.model, results.model);
+        for (set, _) in &results.sets {
+            let read = folder.read_set(&set.name).unwrap();
+            assert_eq!((&read.nodes, &read.pairs, &read.borderline), (&set.nodes, &set.pairs, &set.borderline));
+        }
+    }
+}
+
+#[test]
+fn token_strings_of_likeliest_tokens_are_in_the_manifest() {
+    let results = (0..).map(Results::random).find(|results| results.sets[0].0.prediction.is_some()).unwrap();
+    let (set, prompt) = &results.sets[0];
+    let out = tempfile::tempdir().unwrap();
+    let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
+    writer.write_set(0, set, prompt, None).unwrap();
+    writer.name_output_tokens(|token| format!("t{token}"));
+    let manifest = writer.finish(results.run_info()).unwrap();
+    for entry in manifest.prompts[0].target_likeliest.iter().flatten() {
+        assert_eq!(entry.string, format!("t{}", entry.token));
+    }
+    for token in &set.prediction.as_ref().unwrap().likeliest {
+        assert_eq!(manifest.output_token(*token), format!("t{token}"));
+    }
+    assert_eq!(ResultFolder::open(out.path()).unwrap().manifest(), &manifest);
+}
+
+#[test]
+fn a_prediction_that_is_no_number_is_never_written() {
+    let results = (0..).map(Results::random).find(|results| results.sets[0].0.prediction.is_some()).unwrap();
+    let (set, prompt) = &results.sets[0];
+    for value in [f64::NAN, f64::INFINITY, 1e300] {
+        let mut broken = set.clone();
+        broken.prediction.as_mut().unwrap().kl[0] = value;
+        let out = tempfile::tempdir().unwrap();
+        let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
+        let error = writer.write_set(0, &broken, prompt, None).unwrap_err();
+        assert!(error.to_string().contains("the divergence at position 0 is not a finite number"), "{error}");
+    }
+}
+
 #[test]
 #[should_panic(expected = "values of set \"Set 0\" are missing")]
 fn a_set_does_not_end_before_all_its_values_came() {
@@ -146,7 +227,7 @@ fn agrees_on_the_layout(results: &Results) {
     assert_eq!(header % 8, 0, "data is aligned");
     let metadata = metadata.metadata().as_ref().unwrap();
     assert_eq!(metadata["format"], "tributary-results");
-    assert_eq!(metadata["format_version"], "1");
+    assert_eq!(metadata["format_version"], "2");
     assert_eq!((&metadata["set"], &metadata["prompt"]), (&set.name, &prompt.text));
     assert_eq!(serde_json::from_str::<Vec<u32>>(&metadata["tokens"]).unwrap(), prompt.tokens);
     assert_eq!(serde_json::from_str::<Vec<String>>(&metadata["token_strings"]).unwrap(), prompt.token_strings);
@@ -154,7 +235,10 @@ fn agrees_on_the_layout(results: &Results) {
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let decomposed = results.model.components.len();
     let per_pair = if results.implied_index { 1 } else { 2 };
+    // `target_prob`, `kl`, `likeliest`
+    let of_prediction = if set.prediction.is_some() { 3 } else { 0 };
     let expected = 2 + 4 * (decomposed + 1) + per_pair * set.pairs.len() + usize::from(results.output_probs);
+    let expected = expected + of_prediction;
     assert_eq!(file.len(), expected, "{:?}", file.names());
     assert_eq!(file.tensor("nodes/wte/index").unwrap().shape(), [prompt.tokens.len(), 2]);
     for pair in &set.pairs {

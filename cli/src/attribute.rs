@@ -53,8 +53,8 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
 }
 
 fn report(args: &AttributeArgs, out: &Path, manifest: &Manifest) -> Result<(), CliError> {
-    if !args.quiet {
-        summary::far(manifest).iter().for_each(|line| console::say(line));
+    for line in summary::far(manifest).iter().filter(|_| !args.quiet) {
+        console::say(line);
     }
     if args.json {
         return console::print(&summary::json(out, manifest));

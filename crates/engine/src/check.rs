@@ -66,7 +66,7 @@ pub(crate) fn check_prediction<E: Element>(set: &str, prediction: &Prediction<E>
     if !(likeliest && all_finite(target_prob)) {
         return Err(not_finite::<E>(set, "an output probability of the target model".to_owned()));
     }
-    if !kl.iter().all(|&kl| (kl as f32).is_finite()) {
+    if !all_finite(kl) {
         return Err(not_finite::<E>(set, "the divergence from the target model".to_owned()));
     }
     Ok(())

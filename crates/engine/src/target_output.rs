@@ -69,7 +69,8 @@ impl<E: Element> TargetOutput<E> {
         let positions = self.entropy.iter().zip(&masked.expected_logits).zip(log_sums);
         // Not `max`, which would make 0 of a NaN.
         let not_negative = |kl: f64| if kl < 0.0 { 0.0 } else { kl };
-        let kl = positions.map(|((entropy, expected), log_sum)| not_negative(log_sum - expected - entropy));
+        let kl =
+            positions.map(|((entropy, expected), log_sum)| E::from_f64(not_negative(log_sum - expected - entropy)));
         Prediction {
             target_prob: nodes.iter().map(|(position, token)| self.probs[position * vocab + token]).collect(),
             kl: kl.collect(),

@@ -60,7 +60,7 @@ struct Counts {
 struct PredictionRow<'a> {
     mean_kl: f32,
     agreeing: usize,
-    kl: Vec<f32>,
+    kl: &'a [f32],
     likeliest: &'a [u32],
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<ClosedFile, Ex
         prediction: set.prediction().map(|(found, prediction)| PredictionRow {
             mean_kl: found.mean_kl,
             agreeing: found.agreeing,
-            kl: prediction.kl.iter().map(|&kl| kl as f32).collect(),
+            kl: &prediction.kl,
             likeliest: &prediction.likeliest,
         }),
         nodes: Nodes(set),

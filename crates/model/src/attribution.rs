@@ -30,7 +30,7 @@ pub struct Prediction<E> {
     pub target_prob: Vec<E>,
     /// Kullback-Leibler divergence of the masked model from the target model at each position, in nats: the sum over the
     /// vocabulary of `p_target ln(p_target / p_masked)`.
-    pub kl: Vec<f64>,
+    pub kl: Vec<E>,
     /// The masked model's likeliest token at each position.
     pub likeliest: Vec<u32>,
     /// The target model's likeliest tokens at each position, the likeliest first. Shared by the sets of a prompt.
@@ -230,7 +230,7 @@ impl<E: Copy> SetAttributions<E> {
             borderline: self.borderline.clone(),
             prediction: self.prediction.as_ref().map(|prediction| Prediction {
                 target_prob: all(&prediction.target_prob),
-                kl: prediction.kl.clone(),
+                kl: all(&prediction.kl),
                 likeliest: prediction.likeliest.clone(),
                 target_likeliest: Arc::clone(&prediction.target_likeliest),
             }),

@@ -83,7 +83,7 @@ impl<E> SetAttributions<E> {
     pub fn faithfulness(&self, to_f32: impl Fn(&E) -> f32) -> Option<Faithfulness> {
         let prediction = self.prediction.as_ref()?;
         let positions = prediction.kl.len();
-        let sum: f64 = prediction.kl.iter().map(|&kl| f64::from(kl as f32)).sum();
+        let sum: f64 = prediction.kl.iter().map(|kl| f64::from(to_f32(kl))).sum();
         let output = &self.nodes[&Layer::output()];
         assert_eq!(output.alive.len(), prediction.target_prob.len(), "target probabilities of output nodes");
         let probs = output.importance.iter().zip(&prediction.target_prob);

@@ -117,7 +117,7 @@ impl SetGraph {
             let target = |counted: &CountedNode| counted.node.target_probability.unwrap_or(f32::NAN);
             block.f32("target_probability", nodes().map(target));
             block.u32("far", nodes().map(|counted| u32::from(counted.node.is_far())));
-            block.f32("kl", prediction.kl.iter().map(|&kl| kl as f32));
+            block.f32("kl", prediction.kl.iter().copied());
             block.u32("likeliest", prediction.likeliest.iter().copied());
         }
         block.f32("activation", nodes().map(|counted| counted.node.activation.unwrap_or(f32::NAN)));

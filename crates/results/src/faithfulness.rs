@@ -20,6 +20,7 @@ struct StoredFarOutput {
     target_prob: f32,
 }
 
+#[expect(clippy::ref_option, reason = "serde hands out a reference to the field")]
 pub(crate) fn serialize<S: Serializer>(found: &Option<Faithfulness>, serializer: S) -> Result<S::Ok, S::Error> {
     found.map(StoredFaithfulness::from).serialize(serializer)
 }

@@ -163,12 +163,7 @@ impl SetFile<'_> {
         let likeliest: Vec<u32> = words(bytes).map(u32::from_le_bytes).collect();
         self.check_each(LIKELIEST, &likeliest, "a token of the vocabulary", |&token| (token as usize) < vocab)?;
         let target = prompt.target_likeliest.iter().map(|tokens| tokens.iter().map(TokenProb::from).collect());
-        Ok(Prediction {
-            target_prob,
-            kl: kl.into_iter().map(f64::from).collect(),
-            likeliest,
-            target_likeliest: Arc::new(target.collect()),
-        })
+        Ok(Prediction { target_prob, kl, likeliest, target_likeliest: Arc::new(target.collect()) })
     }
 
     fn check_each<T: std::fmt::Debug>(

@@ -54,8 +54,6 @@ enum Values<'a, E> {
     Rows { positions: usize, values: &'a [E] },
     /// u32 `[e, 2]`: row in the source's nodes, row in the target's nodes.
     Edges(&'a PairAttribution<E>),
-    /// f32 `[n]`
-    Wide(&'a [f64]),
     /// i32 `[n]`
     Tokens(&'a [u32]),
     /// f32 `[n]`, not known yet.
@@ -67,7 +65,7 @@ impl<E: Element> Values<'_, E> {
         match self {
             Self::Entries(_) | Self::Tokens(_) => Dtype::I32,
             Self::Edges(_) => Dtype::U32,
-            Self::Numbers(_) | Self::Rows { .. } | Self::Wide(_) | Self::Later(_) => Dtype::F32,
+            Self::Numbers(_) | Self::Rows { .. } | Self::Later(_) => Dtype::F32,
         }
     }
 
@@ -77,7 +75,6 @@ impl<E: Element> Values<'_, E> {
             Self::Numbers(values) => vec![values.len()],
             Self::Rows { positions, values } => vec![*positions, values.len().checked_div(*positions).unwrap_or(0)],
             Self::Edges(pair) => vec![pair.edge_count(), 2],
-            Self::Wide(values) => vec![values.len()],
             Self::Tokens(tokens) => vec![tokens.len()],
             Self::Later(count) => vec![*count],
         }
@@ -88,7 +85,6 @@ impl<E: Element> Values<'_, E> {
             Self::Entries(entries) => write_rows(entries.iter(), out),
             Self::Edges(pair) => write_rows(pair.edges(), out),
             Self::Numbers(values) | Self::Rows { values, .. } => write_numbers(values, out),
-            Self::Wide(values) => write_numbers(values, out),
             // Tokens are far below 2^31.
             Self::Tokens(tokens) => tokens.iter().try_for_each(|token| out.write_all(&token.to_le_bytes())),
             Self::Later(_) => Ok(()),
@@ -198,7 +194,7 @@ fn tensors<E: Element>(set: &SetAttributions<E>, positions: usize, contents: Con
         push(node_tensor(layer, "original"), Values::Entries(&nodes.original));
     }
     if let Some(prediction) = &set.prediction {
-        push(KL.to_owned(), Values::Wide(&prediction.kl));
+        push(KL.to_owned(), Values::Numbers(&prediction.kl));
         push(LIKELIEST.to_owned(), Values::Tokens(&prediction.likeliest));
     }
     if contents.output_probs {

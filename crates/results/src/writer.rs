@@ -301,7 +301,7 @@ fn named_tokens<E>(set: &SetAttributions<E>) -> impl Iterator<Item = u32> + '_ {
 fn check_finite<E: Element>(set: &str, prediction: &Prediction<E>) -> Result<(), ResultError> {
     let fail = |what: String| Err(ResultError::NotFinite { name: set.to_owned(), what });
     let is_finite = |value: f64| (value as f32).is_finite();
-    if let Some(position) = prediction.kl.iter().position(|&kl| !is_finite(kl)) {
+    if let Some(position) = prediction.kl.iter().position(|kl| !is_finite(kl.to_f64())) {
         return fail(format!("the divergence at position {position}"));
     }
     if prediction.target_prob.iter().any(|prob| !is_finite(prob.to_f64())) {

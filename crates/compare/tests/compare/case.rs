@@ -216,7 +216,7 @@ fn prediction(set: &SetAttributions<f32>, place: usize) -> Prediction<f32> {
     let target = (0..positions).map(|s| vec![TokenProb { token: (s % VOCAB) as u32, prob: 0.5 }]);
     Prediction {
         target_prob: (0..outputs).map(|row| row as f32 / 64.0).collect(),
-        kl: (0..positions).map(|s| (s + place) as f64 / 2.0).collect(),
+        kl: (0..positions).map(|s| (s + place) as f32 / 2.0).collect(),
         likeliest: (0..positions).map(|s| ((s * place) % VOCAB) as u32).collect(),
         target_likeliest: Arc::new(target.collect()),
     }

@@ -50,7 +50,7 @@ fn assert_says(read: &Value, written: &Written, set: &tributary_results::SetEntr
         assert!(same(&read["mean_kl"], found.mean_kl));
         let kl = read["kl"].as_array().unwrap();
         assert_eq!(kl.len(), prediction.kl.len());
-        assert!(kl.iter().zip(&prediction.kl).all(|(found, &kl)| same(found, kl as f32)));
+        assert!(kl.iter().zip(&prediction.kl).all(|(found, &kl)| same(found, kl)));
     }
     let zero = graph.edges.iter().filter(|edge| edge.value == 0.0).count();
     let counts = json!({

@@ -72,7 +72,7 @@ fn prediction(set: &SetAttributions<f32>, model: &ModelInfo, place: usize) -> Pr
         |s: usize| (0..3).map(move |i| TokenProb { token: (s + i) as u32, prob: 0.5 / (i + 1) as f64 }).collect();
     Prediction {
         target_prob: probs.map(|(row, prob)| if row % 3 == 0 { prob / 16.0 } else { *prob }).collect(),
-        kl: (0..positions).map(|s| (place * (s + 1)) as f64 / 8.0).collect(),
+        kl: (0..positions).map(|s| (place * (s + 1)) as f32 / 8.0).collect(),
         likeliest: (0..positions).map(|s| (s * (place + 1) % model.vocab) as u32).collect(),
         target_likeliest: Arc::new((0..positions).map(at_one).collect()),
     }

@@ -145,13 +145,13 @@ fn check_prediction(page: &Page, prompt: usize, set: &Value, columns: &Columns, 
         (said["agreeing"].as_u64(), said["is_far"].as_bool()),
         (Some(found.agreeing as u64), Some(found.is_far()))
     );
-    assert_eq!(columns["kl"], prediction.kl);
+    assert_eq!(columns["kl"], prediction.kl.iter().copied().map(f64::from).collect::<Vec<_>>());
     assert_eq!(columns["likeliest"], prediction.likeliest.iter().copied().map(f64::from).collect::<Vec<_>>());
     let graph = Graph::new(&read);
     for (row, node) in graph.nodes.iter().enumerate() {
         let target = f64::from(node.target_probability.unwrap_or(f32::NAN));
         assert_eq!(columns["target_probability"][row].to_bits(), target.to_bits());
-        assert_eq!(columns["far"][row], f64::from(u8::from(node.is_far())));
+        assert_eq!(whole(columns["far"][row]), u32::from(node.is_far()));
     }
     let target = page.metadata["prompts"][prompt]["target_likeliest"].as_array().unwrap();
     for (found, expected) in target.iter().zip(&*prediction.target_likeliest) {

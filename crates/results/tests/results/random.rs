@@ -134,7 +134,7 @@ impl Random {
         let magnitudes = |numbers: Vec<f32>| numbers.into_iter().map(f32::abs).collect::<Vec<f32>>();
         Prediction {
             target_prob: magnitudes(self.numbers(outputs)),
-            kl: magnitudes(self.numbers(target.len())).into_iter().map(f64::from).collect(),
+            kl: magnitudes(self.numbers(target.len())),
             likeliest: target
                 .iter()
                 .map(|tokens| if self.below(2) == 0 { tokens[0].token } else { self.below(vocab) as u32 })

@@ -34,20 +34,22 @@ fn predicted(prediction: &Prediction<f32>) -> String {
     let kl = &prediction.kl;
     let worst = (0..kl.len()).rev().max_by(|&a, &b| kl[a].total_cmp(&kl[b])).unwrap();
     let short = |number: f64| {
-        // Python's `.6g` of a number from 1e-4 to 1e6.
+        // Python's `.6g`.
         if number == 0.0 {
             return "0".to_owned();
         }
-        let digits = 5 - number.log10().floor() as i32;
-        let text = format!("{number:.0$}", digits as usize);
+        // Divergences are at least 2^-8 and below 16.
+        let digits = [(10.0, 4), (1.0, 5), (0.1, 6), (0.01, 7), (0.001, 8), (0.0001, 9)];
+        let digits = digits.iter().find(|&&(least, _)| number >= least).unwrap().1;
+        let text = format!("{number:.digits$}");
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
-    let mean = (kl.iter().sum::<f64>() / kl.len() as f64) as f32;
+    let mean = (kl.iter().map(|&kl| f64::from(kl)).sum::<f64>() / kl.len() as f64) as f32;
     let agreeing = prediction.agrees().filter(|&agrees| agrees).count();
     format!(
         "  KL {} nats from the target model, at most {} at position {worst}; likeliest token the same at {agreeing} of {}",
         short(f64::from(mean)),
-        short(kl[worst]),
+        short(f64::from(kl[worst])),
         kl.len()
     )
 }

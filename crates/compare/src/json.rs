@@ -6,6 +6,7 @@ use tributary_graph::Entry;
 use tributary_model::Layer;
 
 /// Layers as text.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 pub(crate) fn layer<S: Serializer>(layer: &Layer, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(layer)
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, Layer, Pair, Role};
 
-use crate::batch_alive::BatchAlive;
 use crate::closed_form::{Context, Edges, LayerEntries, ResidualReads, attention, elementwise};
-use crate::entry_values::EntryValues;
+use crate::entry_values::{EntryValues, RecordedEntries};
 use crate::recorded_pass::RecordedPass;
 use crate::route::Route;
 use crate::sink::Emit;
@@ -20,8 +19,7 @@ use crate::{EngineError, Method, Model, Progress, Stages, autograd};
 pub(crate) fn attribute<B: AttributionBackend>(
     model: &Model<B>,
     forward: &RecordedPass<B::Tensor>,
-    alive: &BatchAlive,
-    values: &BTreeMap<Layer, EntryValues<B::Element>>,
+    entries: RecordedEntries<'_, B::Element>,
     method: Method,
     stages: &mut Stages,
     progress: &mut dyn FnMut(Progress),
@@ -34,12 +32,12 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let mut by_autograd: BTreeMap<Layer, autograd::Target<'_>> = targets
         .iter()
         .filter(differentiated)
-        .map(|pairs| (pairs[0].target, autograd::Target::new(pairs, alive)))
+        .map(|pairs| (pairs[0].target, autograd::Target::new(pairs, entries.alive)))
         .collect();
     let passes = by_autograd.values().map(autograd::Target::passes).sum();
     let mut done = 0;
 
-    let context = context(model, forward, alive, values);
+    let context = context(model, forward, entries);
     let mut edges = Edges::new(model, emit);
     let mut reads = ResidualReads::new(&context)?;
     for together in targets.chunk_by(|a, b| read_together(a[0].target, b[0].target)) {
@@ -51,7 +49,7 @@ pub(crate) fn attribute<B: AttributionBackend>(
             }
             Route::Attention => time(&mut stages.attention, || attention::attribute(&context, first, &mut edges))?,
             Route::Elementwise => {
-                time(&mut stages.elementwise, || elementwise::attribute(&context, first, &mut edges))?
+                time(&mut stages.elementwise, || elementwise::attribute(&context, first, &mut edges))?;
             }
             Route::Autograd => {
                 for target in layers.iter().filter_map(|layer| by_autograd.remove(layer)) {
@@ -80,8 +78,7 @@ fn read_together(a: Layer, b: Layer) -> bool {
 fn context<'a, B: AttributionBackend>(
     model: &'a Model<B>,
     forward: &'a RecordedPass<B::Tensor>,
-    alive: &'a BatchAlive,
-    values: &BTreeMap<Layer, EntryValues<B::Element>>,
+    RecordedEntries { alive, values }: RecordedEntries<'a, B::Element>,
 ) -> Context<'a, B> {
     let (mut sources, mut targets) = (BTreeMap::new(), BTreeMap::new());
     for layer in alive.layers() {

@@ -3,7 +3,7 @@
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{Array, CiFunction, CiInput, Sigmoid};
 
-use crate::model::upload;
+use crate::upload::upload;
 
 /// A causal-importance function on a backend.
 pub(crate) struct CiNetwork<T> {

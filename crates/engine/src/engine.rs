@@ -7,14 +7,14 @@ use std::time::Instant;
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, Element};
 use tributary_model::{
-    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions, Thresholds,
+    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions, Thresholds,
 };
 
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
 use crate::check::{check_activations, check_ci, check_finite, check_prediction, check_probs, check_set, check_tokens};
-use crate::entry_values::EntryValues;
+use crate::entry_values::{EntryValues, RecordedEntries};
 use crate::model_ci::{OriginalAlive, TargetPass, original_alive, target_passes};
 use crate::output::Logits;
 use crate::pass::Pass;
@@ -248,17 +248,14 @@ impl<B: AttributionBackend> Run<'_, B> {
                 let set = batch.sets()[at];
                 let tokens = set.prompt.tokens.as_slice();
                 let own = &facts[tokens];
-                let target = match target.take().filter(|(of, _)| *of == tokens) {
-                    Some(same) => target.insert(same),
-                    None => {
-                        let output = time(&mut timings.target_output, || TargetOutput::compute(model, &own.last))?;
-                        target.insert((tokens, output))
-                    }
-                };
-                let masked = time(&mut timings.target_output, || target.1.of_logits(&logits, vocab));
+                let same = target.take().filter(|(of, _)| *of == tokens).map(|(_, output)| output);
+                let output = same
+                    .map_or_else(|| time(&mut timings.target_output, || TargetOutput::compute(model, &own.last)), Ok)?;
+                let (_, target) = target.insert((tokens, output));
+                let masked = time(&mut timings.target_output, || target.of_logits(&logits, vocab));
                 let output = time(&mut timings.output, || logits.normalise(vocab, thresholds.output_prob));
                 check_probs(&set.name, &output.probs)?;
-                let prediction = target.1.compare(masked, &output.log_sums, &output.alive, vocab);
+                let prediction = target.compare(masked, &output.log_sums, &output.alive, vocab);
                 check_prediction(&set.name, &prediction)?;
                 let of_output = values.entry(Layer::output()).or_insert_with(|| EntryValues::none(0));
                 of_output.pre.push(output.logits);
@@ -267,7 +264,9 @@ impl<B: AttributionBackend> Run<'_, B> {
                 for (&layer, of_layer) in &values {
                     check_activations(&set.name, layer, &of_layer.pre[at])?;
                 }
-                let graph = self.begin(set, at, output.probs, prediction, &alive, &values, own.original.as_ref());
+                let entries = RecordedEntries { alive: &alive, values: &values };
+                let graph = self.begin(set, at, entries, own.original.as_ref(), output.probs);
+                let graph = SetAttributions { prediction: Some(prediction), ..graph };
                 time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
             }
         }
@@ -278,7 +277,8 @@ impl<B: AttributionBackend> Run<'_, B> {
                 time(sink_seconds, || sink.values(members[set], pair, values)).map_err(EngineError::Sink)
             };
             let method = self.request.method;
-            by_route::attribute(model, &forward, &alive, &values, method, stages, progress, &mut emit)?;
+            let entries = RecordedEntries { alive: &alive, values: &values };
+            by_route::attribute(model, &forward, entries, method, stages, progress, &mut emit)?;
         }
         for &set in &members {
             time(&mut timings.sink, || sink.end(set)).map_err(EngineError::Sink)?;
@@ -286,16 +286,14 @@ impl<B: AttributionBackend> Run<'_, B> {
         Ok(())
     }
 
-    /// The graph of set number `at` of a batch but for the values of its pairs.
+    /// The graph of set number `at` of a batch but for the values of its pairs and its predictions.
     fn begin(
         &self,
         set: &CiSet,
         at: usize,
-        probs: Vec<B::Element>,
-        prediction: Prediction<B::Element>,
-        alive: &BatchAlive,
-        values: &BTreeMap<Layer, EntryValues<B::Element>>,
+        RecordedEntries { alive, values }: RecordedEntries<'_, B::Element>,
         original: Option<&OriginalAlive>,
+        probs: Vec<B::Element>,
     ) -> SetAttributions<B::Element> {
         let (vocab, thresholds) = (self.model.architecture.vocab, self.request.thresholds);
         let computed = matches!(self.request.sets, Sets::ModelCi(_)).then_some(set);
@@ -330,7 +328,7 @@ impl<B: AttributionBackend> Run<'_, B> {
             pairs: pairs.collect(),
             output_probs: probs,
             borderline,
-            prediction: Some(prediction),
+            prediction: None,
         }
     }
 }

@@ -19,6 +19,14 @@ pub(crate) struct EntryValues<E> {
     pub(crate) mask: Vec<Vec<E>>,
 }
 
+/// The alive entries of a batch, and what was recorded of them.
+#[derive(Clone, Copy)]
+pub(crate) struct RecordedEntries<'a, E> {
+    pub(crate) alive: &'a BatchAlive,
+    /// Of the decomposed layers, and of `output` once its entries are known.
+    pub(crate) values: &'a BTreeMap<Layer, EntryValues<E>>,
+}
+
 impl<E: Element> EntryValues<E> {
     /// Those of a layer that has none, in so many sets.
     pub(crate) fn none(sets: usize) -> Self {

@@ -37,6 +37,7 @@ mod sink;
 mod support;
 mod target_output;
 mod timings;
+mod upload;
 
 pub use engine::{Attributions, Cost, attribute, attribute_to, outline, stream};
 pub use error::{EngineError, SinkError};

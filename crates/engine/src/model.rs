@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tributary_backend::{AttributionBackend, BackendError, Element, Unary};
+use tributary_backend::{AttributionBackend, BackendError, Unary};
 use tributary_model::{
     Architecture, Array, Components, Layer, LinearWeights, Norm, NormWeights, Pair, Role, Weights, pair_table,
 };
@@ -10,6 +10,7 @@ use tributary_model::{
 use crate::Method;
 use crate::ci_function::CiNetwork;
 use crate::route::{Route, fastest};
+use crate::upload::upload;
 
 /// Number of terms of a logit that are summed at once.
 const UNEMBEDDING_PIECE: usize = 32;
@@ -219,12 +220,6 @@ impl<B: AttributionBackend> Model<B> {
     fn add_bias(&self, x: &B::Tensor, linear: &LinearTensors<B::Tensor>) -> Result<B::Tensor, BackendError> {
         linear.bias.as_ref().map_or(Ok(x.clone()), |bias| self.backend.add(x, bias))
     }
-}
-
-/// Copies an array to a backend, in the backend's element type.
-pub(crate) fn upload<B: AttributionBackend>(backend: &B, array: &Array) -> Result<B::Tensor, BackendError> {
-    let values: Vec<B::Element> = array.values.iter().map(|&value| B::Element::from_f32(value)).collect();
-    backend.upload(&values, &array.shape)
 }
 
 /// The transpose of a matrix, made on the host so that the device multiplies contiguous rows.

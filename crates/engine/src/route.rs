@@ -97,6 +97,6 @@ mod tests {
         let fastest = |roles: &[Role]| super::fastest(&linear, |layer: Layer| roles.contains(&layer.role()));
         assert_eq!(fastest(&Role::LINEAR), Method::ClosedForm);
         assert_eq!(fastest(&[Role::MlpUp, Role::MlpDown]), Method::Mixed);
-        assert_eq!(fastest(&[Role::Query]), Method::Autograd);
+        assert_eq!(fastest(&[Role::AttentionOutput]), Method::Autograd);
     }
 }

@@ -74,7 +74,7 @@ fn a_result_of_several_prompts_needs_a_choice() {
     let few = result(&path("few"), &[("x", 2), ("y", 1)]);
     let error = open(std::slice::from_ref(&many), &[], None).unwrap_err().to_string();
     assert!(
-        error.contains("choose one by its number (--prompt):\n  0: \"prompt\\u{7} 0\" (1 tokens, 1 sets)\n  1: "),
+        error.contains("several prompts,\n  0: \"prompt\\u{7} 0\" (1 tokens, 1 sets)\n  1: "),
         "{error}"
     );
     let of = |folders: &[ResultFolder], sets: &[&str], prompt| {

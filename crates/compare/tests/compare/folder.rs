@@ -8,6 +8,7 @@ use tributary_compare::{Alignment, CONSENSUS_METHOD, CONSENSUS_SETS, Comparison,
 use tributary_engine::Layer;
 use tributary_graph::Graph;
 use tributary_results::{ResultError, ResultFolder, Settings};
+use tributary_testing::config;
 
 use crate::case::{Case, cases, positions, prompt, settings, write};
 
@@ -32,7 +33,7 @@ fn consensus_of(
 
 proptest! {
     // Each case writes two folders.
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(config(32))]
 
     #[test]
     fn what_is_read_is_the_consensus(cases in cases(), k in 1_usize..3, implied_index: bool) {

@@ -7,6 +7,7 @@ use serde_json::json;
 use tributary_compare::{Comparison, ComparisonOptions, Course, LastAlive, Sweep};
 use tributary_engine::Layer::Wte;
 use tributary_graph::Entry;
+use tributary_testing::config;
 
 use crate::case::{C_FC, Case, DOWN, at, cases, compared, small};
 use crate::naive::{self, Has};
@@ -126,6 +127,8 @@ fn check<K: Ord + Copy, P: Copy>(
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     #[test]
     fn courses_are_those_of_the_definitions(cases in cases()) {
         let coefficient = |case: &Case| case.metadata.as_ref().map(|metadata| metadata["imp_min_coeff"].as_f64().unwrap());

@@ -9,8 +9,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tributary_results::{ResultError, ResultFolder};
+use tributary_testing::{RandomResults, config};
 
-use crate::random::Results;
 
 /// Dtype, shape and bytes of each tensor of a file.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -24,7 +24,7 @@ struct Written {
 
 impl Written {
     fn new(seed: u64) -> Self {
-        let mut results = Results::random(seed);
+        let mut results = RandomResults::new(seed);
         (results.output_probs, results.implied_index) = (true, false);
         "set".clone_into(&mut results.sets[0].0.name);
         let out = tempfile::tempdir().unwrap();
@@ -232,7 +232,7 @@ fn an_unknown_set_is_named_with_the_known_ones() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(config(128))]
 
     #[test]
     fn no_set_file_makes_the_reader_panic(seed in 0_u64..20, flips in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8), 1..4)) {

@@ -5,15 +5,15 @@ use std::fs;
 use proptest::prelude::*;
 use serde_json::json;
 use tributary_results::{ResultFolder, ResultWriter, set_file_size};
+use tributary_testing::{RandomResults, config};
 
-use crate::random::Results;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config(64))]
 
     #[test]
     fn a_folder_reads_back_as_written(seed: u64) {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let out = tempfile::tempdir().unwrap();
         let written = results.write(out.path(), false).unwrap();
         let folder = ResultFolder::open(out.path()).unwrap();
@@ -48,7 +48,7 @@ proptest! {
 
     #[test]
     fn f64_is_written_as_the_nearest_f32(seed: u64) {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let (set, prompt) = &results.sets[0];
         // Three times a number with few digits, off by less than half a float32 step.
         let wide = set.map(|value| f64::from(value) * 3.0 * (1.0 + 1e-9));
@@ -67,7 +67,7 @@ proptest! {
 #[test]
 fn sets_written_a_piece_at_a_time_in_turns_are_the_same_files() {
     for seed in 0..8 {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let outs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let whole = results.write(outs[0].path(), false).unwrap();
         let mut writer = ResultWriter::create(outs[1].path(), false, results.settings()).unwrap();
@@ -97,7 +97,7 @@ fn sets_written_a_piece_at_a_time_in_turns_are_the_same_files() {
 #[test]
 fn the_size_of_a_file_is_known_before_it_is_written() {
     for seed in 0..8 {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let out = tempfile::tempdir().unwrap();
         let manifest = results.write(out.path(), false).unwrap();
         for ((set, prompt), entry) in results.sets.iter().zip(&manifest.sets) {
@@ -110,7 +110,7 @@ fn the_size_of_a_file_is_known_before_it_is_written() {
 #[test]
 #[should_panic(expected = "values of set \"Set 0\" are missing")]
 fn a_set_does_not_end_before_all_its_values_came() {
-    let results = Results::random((0..100).find(|&seed| Results::random(seed).sets[0].0.edge_count() > 0).unwrap());
+    let results = RandomResults::new((0..100).find(|&seed| RandomResults::new(seed).sets[0].0.edge_count() > 0).unwrap());
     let (set, prompt) = &results.sets[0];
     let out = tempfile::tempdir().unwrap();
     let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
@@ -120,7 +120,7 @@ fn a_set_does_not_end_before_all_its_values_came() {
 
 #[test]
 fn equal_results_are_equal_files() {
-    let results = Results::random(5);
+    let results = RandomResults::new(5);
     let outs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let manifests = outs.each_ref().map(|out| results.write(out.path(), false).unwrap());
     for set in &manifests[0].sets {
@@ -133,11 +133,11 @@ fn equal_results_are_equal_files() {
 #[test]
 fn the_safetensors_crate_agrees_on_the_layout() {
     for implied_index in [false, true] {
-        agrees_on_the_layout(&Results { implied_index, ..Results::random(7) });
+        agrees_on_the_layout(&RandomResults { implied_index, ..RandomResults::new(7) });
     }
 }
 
-fn agrees_on_the_layout(results: &Results) {
+fn agrees_on_the_layout(results: &RandomResults) {
     let out = tempfile::tempdir().unwrap();
     let manifest = results.write(out.path(), false).unwrap();
     let (set, prompt) = &results.sets[0];
@@ -169,7 +169,7 @@ fn agrees_on_the_layout(results: &Results) {
 
 #[test]
 fn metadata_and_unusual_names_come_back() {
-    let results = Results::random(11);
+    let results = RandomResults::new(11);
     let (set, prompt) = &results.sets[0];
     let out = tempfile::tempdir().unwrap();
     let names = ["", "A", "a", "../x", "seed_0", "con", "nul\0", "日本 \"quoted\"\n", &"long ".repeat(2000)];

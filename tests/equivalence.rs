@@ -1,18 +1,21 @@
 //! Backends held to one another: on random models and CI sets, in batches and alone, from run to run.
 
-use std::collections::{BTreeMap, BTreeSet};
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use fastrand::Rng;
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
-use tributary_backend::{AttributionBackend, Dtype, Element};
+use tributary_backend::{AttributionBackend, BackendError, Dtype, Element};
 use tributary_engine::{Method, Model, Sets, attribute, model_ci};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{Array, CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
-use tributary_tests::backends::{Visitor, open_or_say, visit_all};
+use tributary_model::{CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
+use tributary_testing::config;
+use tributary_tests::backends::{Visitor, open_or_skip, visit_cpus, visit_gpus};
+use tributary_tests::distance::Distance;
 use tributary_tests::golden::GoldenCase;
-use tributary_tests::naive::NaiveBackend;
 use tributary_tests::on_every_backend;
-use tributary_tests::random_case::{CI_THRESHOLD, config, shapes};
+use tributary_tests::random_case::{CI_THRESHOLD, Shape, shapes};
+use tributary_tests::rounding::{METHODS, Rounding};
 
 const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
 
@@ -24,10 +27,11 @@ struct Outcome {
     /// Backend, device, dtype and method.
     by: String,
     dtype: Dtype,
+    method: Method,
     sets: Vec<SetAttributions<f64>>,
 }
 
-/// Runs a case on every backend by every method.
+/// Runs a case on backends by every method.
 struct RunAll<'a> {
     weights: &'a Weights,
     sets: Sets<'a>,
@@ -39,106 +43,55 @@ impl Visitor for RunAll<'_> {
     fn visit<B: AttributionBackend>(&mut self, backend: B) {
         let model = Model::upload(backend, self.weights).unwrap();
         let info = model.backend().device();
-        for method in [Method::ClosedForm, Method::Autograd] {
+        for method in METHODS {
             let result = attribute(&model, self.sets, self.thresholds, method, &mut |_| {}).unwrap();
             let by = format!("{} {} {} {}", info.backend, info.device, info.dtype, method.name());
             self.outcomes.push(Outcome {
                 by,
                 dtype: info.dtype,
+                method,
                 sets: result.sets.iter().map(|set| set.map(Element::to_f64)).collect(),
             });
         }
     }
 }
 
-fn run_all(weights: &Weights, sets: Sets<'_>, thresholds: Thresholds) -> Vec<Outcome> {
+/// Where a property is tried.
+#[derive(Clone, Copy)]
+enum On {
+    Cpu,
+    CpuAndGpu,
+}
+
+fn run_all(on: On, weights: &Weights, sets: Sets<'_>, thresholds: Thresholds) -> Vec<Outcome> {
     let mut all = RunAll { weights, sets, thresholds, outcomes: Vec::new() };
-    visit_all(&mut all);
+    visit_cpus(&mut all);
     assert!(all.outcomes.len() >= 8, "fewer backends than are always there");
+    if let On::CpuAndGpu = on {
+        visit_gpus(&mut all);
+    }
     all.outcomes
 }
 
-/// How much every pair of every set moves, in L2, when the weights move by their own rounding in f32: what any f32
-/// computation of it must be allowed, however carefully it is made. Both fields are `[set]`, then `[pair]`.
-struct Sensitivity {
-    exact: Vec<SetAttributions<f64>>,
-    largest: Vec<Vec<f64>>,
-}
+/// What rounding may do to a case by either method.
+struct BothMethods([Rounding; 2]);
 
-impl Sensitivity {
-    /// The largest of a few random movements of the weights, each weight by up to 2^-23 of itself, on the naive float64
-    /// backend. And 2^-23 of the target's activations and of the largest pair that leads to it: some attributions are the
-    /// difference of terms of that size that are equal whatever the weights, as from a query at the first position, or
-    /// through a norm from the only thing it normalises.
+impl BothMethods {
     fn new(weights: &Weights, sets: &[CiSet], thresholds: Thresholds, seed: u64) -> Self {
-        let run = |weights: &Weights| {
-            let model = Model::upload(NaiveBackend, weights).unwrap();
-            attribute(&model, Sets::Given(sets), thresholds, Method::ClosedForm, &mut |_| {}).unwrap().sets
+        Self(METHODS.map(|method| Rounding::new(weights, Sets::Given(sets), thresholds, method, seed)))
+    }
+
+    /// The bound on the distance of two outcomes at a pair: as far as either may be off. Nothing is known of entries that
+    /// the naive backend has not alive.
+    fn bound(&self, set: usize, pair: usize, found: &PairAttribution<f64>, outcomes: [&Outcome; 2]) -> f64 {
+        let of = |outcome: &Outcome| {
+            let rounding = self.0.iter().find(|rounding| rounding.method == outcome.method).expect("both methods");
+            let exact = &rounding.exact[set].pairs[pair];
+            let same = exact.source == found.source && exact.target == found.target;
+            if same { rounding.bound(outcome.dtype, set, pair) } else { f64::INFINITY }
         };
-        let exact = run(weights);
-        let mut rng = Rng::with_seed(seed);
-        let mut largest: Vec<Vec<f64>> = exact.iter().map(|set| vec![0.0; set.pairs.len()]).collect();
-        for _ in 0..4 {
-            let moved = run(&moved(weights, &mut rng));
-            for ((largest, exact), moved) in largest.iter_mut().zip(&exact).zip(&moved) {
-                for ((largest, exact), moved) in largest.iter_mut().zip(&exact.pairs).zip(&moved.pairs) {
-                    // Where moving the weights changes who is alive, nothing can be said of the edges.
-                    *largest = largest.max(distance(exact, moved).unwrap_or(f64::INFINITY));
-                }
-            }
-        }
-        for (largest, exact) in largest.iter_mut().zip(&exact) {
-            let mut of_target: BTreeMap<Layer, f64> =
-                exact.nodes.iter().map(|(&layer, nodes)| (layer, norm(&nodes.activation))).collect();
-            for pair in &exact.pairs {
-                let of_target = of_target.entry(pair.pair.target).or_default();
-                *of_target = of_target.max(norm(&pair.values));
-            }
-            for (largest, pair) in largest.iter_mut().zip(&exact.pairs) {
-                *largest += Dtype::F32.epsilon() * of_target[&pair.pair.target];
-            }
-        }
-        Self { exact, largest }
+        outcomes.map(of).iter().sum()
     }
-
-    /// The bound on the distance of two outcomes at a pair: each may be off by what moving every weight by some tens of
-    /// roundings gives, since every weight goes through a product, a sum, two norms and a softmax on its way.
-    ///
-    /// Nothing is known of entries that the naive backend has not alive.
-    fn bound(&self, set: usize, pair: usize, found: &PairAttribution<f64>, dtypes: [Dtype; 2]) -> f64 {
-        const ROUNDINGS: f64 = 32.0;
-        if self.exact[set].pairs[pair].target != found.target {
-            return f64::INFINITY;
-        }
-        dtypes.map(|dtype| ROUNDINGS * self.largest[set][pair] * dtype.epsilon() / Dtype::F32.epsilon()).iter().sum()
-    }
-}
-
-/// `weights` with each decomposed layer's and the embedding's numbers moved by up to 2^-23 of themselves.
-fn moved(weights: &Weights, rng: &mut Rng) -> Weights {
-    let mut weights = weights.clone();
-    let mut shift = |array: &mut Array| {
-        for value in &mut array.values {
-            *value *= 1.0 + f32::EPSILON * (2.0 * rng.f32() - 1.0);
-        }
-    };
-    shift(&mut weights.wte);
-    for layer in weights.decomposed.values_mut() {
-        shift(&mut layer.components.v);
-        shift(&mut layer.components.u);
-    }
-    weights
-}
-
-fn norm(values: &[f64]) -> f64 {
-    values.iter().map(|value| value * value).sum::<f64>().sqrt()
-}
-
-/// L2 distance of two attributions of one pair; `None` when they do not have the same entries.
-fn distance<E: Element>(a: &PairAttribution<E>, b: &PairAttribution<E>) -> Option<f64> {
-    let same = a.source == b.source && a.target == b.target;
-    let differences = a.values.iter().zip(&b.values).map(|(a, b)| a.to_f64() - b.to_f64());
-    same.then(|| norm(&differences.collect::<Vec<_>>()))
 }
 
 /// The entries that only one of two graphs has alive.
@@ -157,11 +110,11 @@ fn borderline(set: &SetAttributions<f64>) -> BTreeSet<Entry> {
     set.borderline.iter().map(|entry| (entry.layer, entry.position, entry.component)).collect()
 }
 
-/// Every pair of outcomes: gives how many values were compared within a finite bound. Nodes the same but for borderline ones, and values of every pair of layers that has the same
-/// nodes within `bound`.
+/// Every two outcomes: nodes the same but for borderline ones, and values of every pair of layers that has the same nodes
+/// within `bound`, in L2. Gives how many values were compared within a finite bound.
 fn compare_all(
     outcomes: &[Outcome],
-    bound: impl Fn(usize, usize, &PairAttribution<f64>, [Dtype; 2]) -> f64,
+    bound: impl Fn(usize, usize, &PairAttribution<f64>, [&Outcome; 2]) -> f64,
 ) -> Result<usize, TestCaseError> {
     let mut compared = 0;
     for (at, a) in outcomes.iter().enumerate() {
@@ -177,18 +130,17 @@ fn compare_all(
                     differing.difference(&explained)
                 );
                 for (pair, (ours, theirs)) in ours.pairs.iter().zip(&theirs.pairs).enumerate() {
-                    let Some(distance) = distance(ours, theirs) else { continue };
-                    let bound = bound(index, pair, ours, [a.dtype, b.dtype]);
+                    let Some(distance) = Distance::of_pair(ours, theirs) else { continue };
+                    let bound = bound(index, pair, ours, [a, b]);
                     if bound == f64::INFINITY {
                         continue;
                     }
                     prop_assert!(
-                        distance <= bound,
-                        "{}, {:?}: {:e} apart, at most {:e}",
-                        context,
+                        distance.error() <= bound,
+                        "{context}, {:?}: {:e} apart, at most {bound:e}; norm {:e}",
                         ours.pair,
-                        distance,
-                        bound
+                        distance.error(),
+                        distance.norm()
                     );
                     compared += ours.values.len();
                 }
@@ -198,65 +150,108 @@ fn compare_all(
     Ok(compared)
 }
 
+/// Every backend, dtype and method against every other.
+fn backends_agree(on: On, shape: &Shape) -> Result<(), TestCaseError> {
+    let weights = shape.model();
+    let sets = shape.ci_sets(&weights);
+    let outcomes = run_all(on, &weights, Sets::Given(&sets), THRESHOLDS);
+    let rounding = BothMethods::new(&weights, &sets, THRESHOLDS, shape.seed);
+    let compared = compare_all(&outcomes, |set, pair, found, by| rounding.bound(set, pair, found, by))?;
+    // Of too many cases in which nothing is compared, proptest complains.
+    prop_assume!(compared > 0);
+    Ok(())
+}
+
+/// A threshold set at a probability that one backend found: others find it a rounding higher or lower and disagree on
+/// who is alive. Whatever they disagree on, one of the two names as borderline, and all else is as equal as ever.
+fn the_output_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Index) -> Result<(), TestCaseError> {
+    let weights = shape.model();
+    let sets = shape.ci_sets(&weights);
+    let model = Model::upload(tributary_flex::f32(), &weights).unwrap();
+    let found = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::ClosedForm, &mut |_| {}).unwrap();
+    let probs = &found.sets[0].output_probs;
+    let output_prob = f64::from(probs[pick.index(probs.len())]);
+    let thresholds = Thresholds { output_prob, ..THRESHOLDS };
+    let outcomes = run_all(on, &weights, Sets::Given(&sets), thresholds);
+    // The threshold is off by a rounding in f32, which is more than one in f64.
+    for outcome in outcomes.iter().filter(|outcome| outcome.dtype == Dtype::F32) {
+        prop_assert!(
+            !outcome.sets[0].borderline.is_empty(),
+            "{} does not name the entry at {}",
+            outcome.by,
+            output_prob
+        );
+    }
+    let rounding = BothMethods::new(&weights, &sets, thresholds, shape.seed);
+    compare_all(&outcomes, |set, pair, found, by| rounding.bound(set, pair, found, by))?;
+    Ok(())
+}
+
+/// The same for a causal importance that the model computes itself.
+fn the_ci_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Index) -> Result<(), TestCaseError> {
+    let weights = shape.model();
+    let prompts = [shape.ci_sets(&weights).remove(0).prompt];
+    let model = Model::upload(tributary_flex::f32(), &weights).unwrap();
+    let own = model_ci(&model, "own", &prompts[0]).unwrap();
+    let above: Vec<f32> = own.layers.values().flat_map(|ci| ci.values.iter().copied()).filter(|&ci| ci > 0.0).collect();
+    prop_assume!(!above.is_empty());
+    let thresholds = Thresholds { ci: f64::from(above[pick.index(above.len())]), output_prob: 0.0 };
+    let outcomes = run_all(on, &weights, Sets::ModelCi(&prompts), thresholds);
+    // The masks are rounded too, so the edges are another matter: only who is alive is compared.
+    compare_all(&outcomes, |_, _, _, _| f64::INFINITY)?;
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config(16))]
 
-    /// Every backend, dtype and method against every other.
     #[test]
     fn all_backends_agree(shape in shapes()) {
-        let weights = shape.model();
-        let sets = shape.ci_sets(&weights);
-        let outcomes = run_all(&weights, Sets::Given(&sets), THRESHOLDS);
-        let sensitivity = Sensitivity::new(&weights, &sets, THRESHOLDS, shape.seed);
-        let compared = compare_all(&outcomes, |set, pair, found, dtypes| sensitivity.bound(set, pair, found, dtypes))?;
-        // Of too many cases in which nothing is compared, proptest complains.
-        prop_assume!(compared > 0);
+        backends_agree(On::Cpu, &shape)?;
     }
 
-    /// A threshold set at a probability that one backend found: others find it a rounding higher or lower and disagree on
-    /// who is alive. Whatever they disagree on, one of the two names as borderline, and all else is as equal as ever.
     #[test]
     fn rounding_at_the_output_threshold_is_named(shape in shapes(), pick in any::<prop::sample::Index>()) {
-        let weights = shape.model();
-        let sets = shape.ci_sets(&weights);
-        let model = Model::upload(tributary_flex::f32(), &weights).unwrap();
-        let found = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::ClosedForm, &mut |_| {}).unwrap();
-        let probs = &found.sets[0].output_probs;
-        let output_prob = f64::from(probs[pick.index(probs.len())]);
-        let thresholds = Thresholds { output_prob, ..THRESHOLDS };
-        let outcomes = run_all(&weights, Sets::Given(&sets), thresholds);
-        // The threshold is off by a rounding in f32, which is more than one in f64.
-        for outcome in outcomes.iter().filter(|outcome| outcome.dtype == Dtype::F32) {
-            prop_assert!(
-                !outcome.sets[0].borderline.is_empty(),
-                "{} does not name the entry at {}", outcome.by, output_prob
-            );
-        }
-        let sensitivity = Sensitivity::new(&weights, &sets, thresholds, shape.seed);
-        compare_all(&outcomes, |set, pair, found, dtypes| sensitivity.bound(set, pair, found, dtypes))?;
+        the_output_threshold_is_named(On::Cpu, &shape, pick)?;
     }
 
-    /// The same for a causal importance that the model computes itself.
     #[test]
     fn rounding_at_the_ci_threshold_is_named(shape in shapes(), pick in any::<prop::sample::Index>()) {
-        let weights = shape.model();
-        let prompts = [shape.ci_sets(&weights).remove(0).prompt];
-        let model = Model::upload(tributary_flex::f32(), &weights).unwrap();
-        let own = model_ci(&model, "own", &prompts[0]).unwrap();
-        let above: Vec<f32> =
-            own.layers.values().flat_map(|ci| ci.values.iter().copied()).filter(|&ci| ci > 0.0).collect();
-        prop_assume!(!above.is_empty());
-        let thresholds = Thresholds { ci: f64::from(above[pick.index(above.len())]), output_prob: 0.0 };
-        let outcomes = run_all(&weights, Sets::ModelCi(&prompts), thresholds);
-        // The masks are rounded too, so the edges are another matter: only who is alive is compared.
-        compare_all(&outcomes, |_, _, _, _| f64::INFINITY)?;
+        the_ci_threshold_is_named(On::Cpu, &shape, pick)?;
+    }
+}
+
+/// The same, with the backends on a GPU among them.
+mod gpu {
+    use super::*;
+
+    proptest! {
+        #![proptest_config(config(16))]
+
+        #[test]
+        #[ignore = "needs a GPU"]
+        fn all_backends_agree(shape in shapes()) {
+            backends_agree(On::CpuAndGpu, &shape)?;
+        }
+
+        #[test]
+        #[ignore = "needs a GPU"]
+        fn rounding_at_the_output_threshold_is_named(shape in shapes(), pick in any::<prop::sample::Index>()) {
+            the_output_threshold_is_named(On::CpuAndGpu, &shape, pick)?;
+        }
+
+        #[test]
+        #[ignore = "needs a GPU"]
+        fn rounding_at_the_ci_threshold_is_named(shape in shapes(), pick in any::<prop::sample::Index>()) {
+            the_ci_threshold_is_named(On::CpuAndGpu, &shape, pick)?;
+        }
     }
 }
 
 /// A batch of one set is another batch than one of several, with other shapes of products and so other orders of sums;
 /// results may differ by rounding and no more.
-fn a_set_alone_is_what_it_is_in_a_batch<B: AttributionBackend>(open: impl Fn() -> Result<B, String>) {
-    let Some(backend) = open_or_say("batched against sequential", open) else { return };
+fn a_set_alone_is_what_it_is_in_a_batch<B: AttributionBackend>(open: impl Fn() -> Result<B, BackendError>) {
+    let Some(backend) = open_or_skip("batched against sequential", open) else { return };
     let (weights, sets) = bundled();
     let model = Model::upload(backend, &weights).unwrap();
     let run = |sets: &[CiSet]| {
@@ -267,26 +262,26 @@ fn a_set_alone_is_what_it_is_in_a_batch<B: AttributionBackend>(open: impl Fn() -
     for (set, together) in sets.iter().zip(&together) {
         let alone = run(std::slice::from_ref(set)).remove(0);
         assert_eq!(alone.nodes.keys().collect::<Vec<_>>(), together.nodes.keys().collect::<Vec<_>>());
-        let error = relative_error(&alone, together).expect("the same nodes");
+        let error = Distance::of_set(&alone, together).expect("the same nodes").relative();
         // Both within a few roundings of the truth; golden cases allow 16 and 100 times as much.
         assert!(error <= 8.0 * B::Element::DTYPE.epsilon(), "set {}: {error:e}", set.name);
     }
 }
 
 /// Bit for bit where the backend promises that; elsewhere additions come in any order, and each rounds.
-fn runs_are_the_same<B: AttributionBackend>(open: impl Fn() -> Result<B, String>) {
-    let Some(backend) = open_or_say("run-to-run determinism", open) else { return };
+fn runs_are_the_same<B: AttributionBackend>(open: impl Fn() -> Result<B, BackendError>) {
+    let Some(backend) = open_or_skip("run-to-run determinism", open) else { return };
     let (weights, sets) = bundled();
     let model = Model::upload(backend, &weights).unwrap();
     let one = &sets[..1];
-    for method in [Method::ClosedForm, Method::Autograd] {
+    for method in METHODS {
         let run =
             || attribute(&model, Sets::Given(one), Thresholds::default(), method, &mut |_| {}).unwrap().sets.remove(0);
         let (first, again) = (run(), run());
         if model.backend().device().capabilities.deterministic {
             assert!(first == again, "{}: two runs differ", method.name());
         } else {
-            let error = relative_error(&first, &again).expect("the same nodes");
+            let error = Distance::of_set(&first, &again).expect("the same nodes").relative();
             assert!(error <= 8.0 * B::Element::DTYPE.epsilon(), "{}: {error:e}", method.name());
         }
     }
@@ -300,14 +295,4 @@ fn bundled() -> (Weights, Vec<CiSet>) {
     let run = TrainedRun::load(&case.run, &RunOptions::default()).unwrap();
     let sets = run.ci_sets(&case.ci_sets, &[]).unwrap().sets;
     (run.weights, sets)
-}
-
-/// Relative L2 distance over all edges; `None` when nodes differ.
-fn relative_error<E: Element>(a: &SetAttributions<E>, b: &SetAttributions<E>) -> Option<f64> {
-    let mut squares = (0.0, 0.0);
-    for (a, b) in a.pairs.iter().zip(&b.pairs) {
-        squares.0 += distance(a, b)?.powi(2);
-        squares.1 += b.values.iter().map(|value| value.to_f64().powi(2)).sum::<f64>();
-    }
-    Some((squares.0 / squares.1).sqrt())
 }

@@ -1,5 +1,7 @@
 //! Forward passes told by masks, delta and edits, against a model written separately.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
@@ -7,9 +9,10 @@ use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
 use tributary_engine::{Delta, Edit, Masks, Model, Pass, logits};
 use tributary_model::{CiSet, Layer, Prompt, Weights};
+use tributary_testing::config;
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
-use tributary_tests::random_case::{config, shapes};
+use tributary_tests::random_case::shapes;
 
 /// Logits of one set by the separately written forward pass, in which some layers take their activations from `leaves`.
 fn direct(

@@ -1,5 +1,7 @@
 //! What the target model predicts and how far a set's masked model is from it, against two models written separately.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -9,9 +11,10 @@ use tributary_model::{
     Array, CausalImportances, CiFunction, CiInput, CiSet, Components, DecomposedLayer, Layer, LinearWeights,
     SetAttributions, Sigmoid, Thresholds, Weights,
 };
+use tributary_testing::config;
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
-use tributary_tests::random_case::{CI_THRESHOLD, config, shapes};
+use tributary_tests::random_case::{CI_THRESHOLD, shapes};
 
 const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
 

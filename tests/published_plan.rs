@@ -1,13 +1,17 @@
 //! The edge cases and tests that the plan of the published batched algorithm names.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "what was measured, for who asks with --nocapture")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tributary_backend::{AttributionBackend, Element};
+use tributary_backend::AttributionBackend;
 use tributary_engine::{Method, Model, Progress, Sets, attribute};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{CausalImportances, CiSet, Layer, Role, SetAttributions, Thresholds};
 use tributary_tests::direct::Direct;
+use tributary_tests::distance::Distance;
 use tributary_tests::golden::GoldenCase;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{CI_THRESHOLD, Shape};
@@ -130,15 +134,7 @@ fn batched_equals_sequential<B: AttributionBackend>(backend: B, tolerance: f64) 
         |sets: &[CiSet]| attribute(&model, Sets::Given(sets), thresholds, Method::Autograd, &mut |_| {}).unwrap().sets;
     for (batched, set) in attribute(&sets).iter().zip(&sets) {
         let alone = &attribute(std::slice::from_ref(set))[0];
-        let (mut squared_error, mut squared_norm) = (0.0, 0.0);
-        for (batched, alone) in batched.pairs.iter().zip(&alone.pairs) {
-            assert_eq!((&batched.source, &batched.target), (&alone.source, &alone.target));
-            for (batched, alone) in batched.values.iter().zip(&alone.values) {
-                squared_error += (batched.to_f64() - alone.to_f64()).powi(2);
-                squared_norm += alone.to_f64().powi(2);
-            }
-        }
-        let error = f64::sqrt(squared_error / squared_norm);
+        let error = Distance::of_set(batched, alone).expect("the same entries").relative();
         println!("{}: batched against alone, relative L2 {error:.1e}", set.name);
         assert!(error <= tolerance, "{}: {error:e}", set.name);
     }

@@ -7,6 +7,8 @@
 //!
 //! Every ratio is between two things measured in the same run, taking turns.
 
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "it talks to a terminal")]
+
 mod generated;
 mod growth;
 mod large;

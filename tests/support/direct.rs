@@ -86,21 +86,31 @@ impl Direct<'_> {
     /// summed over the residual stream, `[positions, 1]`. Sources with no path to the target give zeros.
     pub fn attributions(&self, target: Layer, s_out: usize, c_out: usize) -> BTreeMap<Layer, Vec<f64>> {
         let post = self.run(&BTreeMap::new()).post;
-        let layers: Vec<Layer> = post.keys().copied().collect();
-        let leaves: Vec<Tensor> = post.values().cloned().collect();
-        let gradients = B
-            .grad(&leaves, |leaves| {
-                let leaves = layers.iter().copied().zip(leaves.iter().cloned()).collect();
-                let pre = self.run(&leaves).pre.remove(&target).unwrap();
-                let components = B.shape(&pre)[1];
-                B.gather(&pre, &[s_out * components + c_out])
-            })
-            .unwrap();
-        let weighted = layers.iter().zip(&leaves).zip(&gradients).map(|((&layer, leaf), gradient)| {
+        let gradients = self.gradients(&post, target, |pre| {
+            let components = B.shape(pre)[1];
+            B.gather(pre, &[s_out * components + c_out]).unwrap()
+        });
+        let weighted = post.iter().zip(&gradients).map(|((&layer, leaf), (_, gradient))| {
             let weighted = B.mul(leaf, gradient).unwrap();
             (layer, if layer.is_embedding() { B.sum(&weighted, 1).unwrap() } else { weighted })
         });
         weighted.map(|(layer, tensor)| (layer, B.download(&tensor).unwrap())).collect()
+    }
+
+    /// Gradients of a number made of the `pre` of `target` with respect to every leaf, each of the shape of its leaf, where
+    /// the leaves are the given ones.
+    pub fn gradients(
+        &self,
+        leaves: &BTreeMap<Layer, Tensor>,
+        target: Layer,
+        number: impl FnOnce(&Tensor) -> Tensor,
+    ) -> BTreeMap<Layer, Tensor> {
+        let layers: Vec<Layer> = leaves.keys().copied().collect();
+        let gradients = B.grad(&leaves.values().cloned().collect::<Vec<_>>(), |leaves| {
+            let leaves = layers.iter().copied().zip(leaves.iter().cloned()).collect();
+            Ok(number(&self.run(&leaves).pre[&target]))
+        });
+        layers.iter().copied().zip(gradients.unwrap()).collect()
     }
 
     fn layer(&self, layer: Layer, x: &Tensor, leaves: &BTreeMap<Layer, Tensor>, found: &mut Activations) -> Tensor {

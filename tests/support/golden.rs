@@ -3,12 +3,17 @@
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use tributary_backend::Element;
-use tributary_model::SetAttributions;
+use tributary_model::{Pair, Role, SetAttributions};
+use tributary_testing::skip;
+
+use crate::distance::Distance;
+
+/// Largest difference of an output probability: some ten roundings of numbers up to 1, in f32.
+pub const LARGEST_OF_PROBS: f64 = 1e-6;
 
 /// A model, a prompt, CI sets, and what the published implementation gave for them when run in float64.
 pub struct GoldenCase {
@@ -26,12 +31,10 @@ pub struct GoldenCase {
 }
 
 /// How far a set is from its reference.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Distance {
-    /// Sum of squared differences over all values.
-    pub squared_error: f64,
-    /// Sum of squared reference values.
-    pub squared_norm: f64,
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// Of every pair that has edges.
+    pub pairs: Vec<(Pair, Distance)>,
     /// Largest difference of an output probability.
     pub output_probs: f64,
     /// Number of edges compared.
@@ -53,8 +56,7 @@ impl GoldenCase {
     pub fn shared() -> Vec<Self> {
         let shared = root().join("../shared");
         if !shared.join("golden").is_dir() {
-            // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-            std::io::stderr().write_all(b"SKIPPED: the larger golden cases, because there is no folder ../shared/golden beside the repository\n").unwrap();
+            skip("the larger golden cases", "there is no folder ../shared/golden beside the repository");
             return Vec::new();
         }
         Self::all_in(&shared.join("golden"), |model| shared.join("models").join(model))
@@ -85,18 +87,16 @@ impl GoldenCase {
     }
 
     /// Compares one set's graph with the reference: panics where nodes or edges differ, measures where values do.
-    pub fn compare<E: Element>(&self, set: &SetAttributions<E>) -> Distance {
+    pub fn compare<E: Element>(&self, set: &SetAttributions<E>) -> Compared {
         let golden = SafeTensors::deserialize(&self.tensors).unwrap();
         let context = format!("{} set {}", self.name, set.name);
-        let mut distance = Distance::default();
-        let mut pairs = 0;
+        let (mut pairs, mut edges) = (Vec::new(), 0);
         for pair in &set.pairs {
             let key = format!("{}/{}->{}", set.name, pair.pair.source, pair.pair.target);
             let Ok(coords) = golden.tensor(&format!("{key}/coords")) else {
                 assert!(pair.values.is_empty(), "{context}: the reference has no edges of {key}");
                 continue;
             };
-            pairs += 1;
             let coords: Vec<[i16; 4]> = i16s(coords.data()).chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]).collect();
             let values = f32s(golden.tensor(&format!("{key}/values")).unwrap().data());
             let expected: BTreeMap<[i16; 4], f32> = coords.into_iter().zip(values).collect();
@@ -107,62 +107,66 @@ impl GoldenCase {
             }
             assert_eq!(got.len(), pair.values.len(), "{context}: {key} has an edge twice");
             assert!(got.keys().eq(expected.keys()), "{context}: the edges of {key} are not those of the reference");
-            for (got, expected) in got.values().zip(expected.values()) {
-                distance.squared_error += (got.to_f64() - f64::from(*expected)).powi(2);
-                distance.squared_norm += f64::from(*expected).powi(2);
-            }
-            distance.edges += got.len();
+            let expected = expected.values().map(|&value| f64::from(value));
+            pairs.push((pair.pair, Distance::of(got.values().map(|value| value.to_f64()), expected)));
+            edges += got.len();
         }
         let prefix = format!("{}/", set.name);
         let with_values = golden.names().iter().filter(|n| n.starts_with(&prefix) && n.ends_with("/values")).count();
-        assert_eq!(pairs, with_values, "{context}: pairs of the reference that were compared");
-        let probs = f32s(golden.tensor(&format!("{}/output_probs", set.name)).unwrap().data());
+        assert_eq!(pairs.len(), with_values, "{context}: pairs of the reference that were compared");
+        let probs = output_probs(&golden, &set.name).expect("every set has them");
         assert_eq!(probs.len(), set.output_probs.len());
         let differences = probs.iter().zip(&set.output_probs).map(|(a, b)| (f64::from(*a) - b.to_f64()).abs());
-        distance.output_probs = differences.fold(0.0, f64::max);
         self.compare_original(&golden, set);
-        distance
+        // Not `f64::max`, which takes a number over NaN.
+        let largest = differences.max_by(f64::total_cmp).expect("a prompt has positions");
+        Compared { pairs, output_probs: largest, edges }
     }
 
+    /// Panics unless the originally alive entries are those of the reference.
     fn compare_original<E>(&self, golden: &SafeTensors<'_>, set: &SetAttributions<E>) {
         for (layer, nodes) in &set.nodes {
-            if !layer.is_linear() {
-                continue;
-            }
-            let mask = golden.tensor(&format!("{}/model_alive/{layer}", set.name)).unwrap();
-            let components = mask.shape()[1];
-            let positions = mask.shape()[0];
-            let alive = (0..mask.data().len()).filter(|&at| mask.data()[at] != 0);
-            let mut alive: Vec<(usize, usize)> = if self.name.starts_with("llama") {
-                // The masks of this run were saved in column-major order: read so, they are what the case's own CI set
-                // `model`, the model's causal importances, says is alive.
-                alive.map(|at| (at % positions, at / positions)).collect()
-            } else {
-                alive.map(|at| (at / components, at % components)).collect()
-            };
-            alive.sort_unstable();
             let got: Vec<(usize, usize)> = nodes.original.iter().collect();
-            assert_eq!(got, alive, "{}: original alive entries of {layer} in set {}", self.name, set.name);
+            let context = format!("{}: original alive entries of {layer} in set {}", self.name, set.name);
+            match layer.role() {
+                Role::Embedding => {
+                    assert!(got.into_iter().eq((0..nodes.original.positions()).map(|s| (s, 0))), "{context}")
+                }
+                Role::Output => self.compare_original_output(golden, &got, nodes.original.positions(), &context),
+                _ => {
+                    let mask = golden.tensor(&format!("{}/model_alive/{layer}", set.name)).unwrap();
+                    let components = mask.shape()[1];
+                    let alive = mask.data().iter().enumerate().filter(|&(_, &alive)| alive != 0);
+                    let alive: Vec<_> = alive.map(|(at, _)| (at / components, at % components)).collect();
+                    assert_eq!(got, alive, "{context}");
+                }
+            }
         }
+    }
+
+    /// The reference does not say which outputs are originally alive, but where the model's own causal importances are one
+    /// of the sets, that set's probabilities do.
+    fn compare_original_output(
+        &self,
+        golden: &SafeTensors<'_>,
+        got: &[(usize, usize)],
+        positions: usize,
+        context: &str,
+    ) {
+        let Some(probs) = output_probs(golden, "model") else { return };
+        let vocab = probs.len() / positions;
+        let threshold = self.output_prob_threshold;
+        let near = probs.iter().filter(|&&prob| (f64::from(prob) - threshold).abs() < LARGEST_OF_PROBS).count();
+        assert_eq!(near, 0, "{context}: a probability so near to the threshold that rounding decides");
+        let alive = probs.iter().enumerate().filter(|&(_, &prob)| f64::from(prob) >= threshold);
+        let alive: Vec<_> = alive.map(|(at, _)| (at / vocab, at % vocab)).collect();
+        assert_eq!(got, alive, "{context}");
     }
 }
 
-impl Distance {
-    /// Relative L2 error over all values.
-    pub fn relative(&self) -> f64 {
-        (self.squared_error / self.squared_norm).sqrt()
-    }
-
-    /// Two sets' distances together.
-    #[must_use]
-    pub fn merge(self, other: Self) -> Self {
-        Self {
-            squared_error: self.squared_error + other.squared_error,
-            squared_norm: self.squared_norm + other.squared_norm,
-            output_probs: self.output_probs.max(other.output_probs),
-            edges: self.edges + other.edges,
-        }
-    }
+/// Probabilities of the outputs in one set, `[positions, vocab]`.
+fn output_probs(golden: &SafeTensors<'_>, set: &str) -> Option<Vec<f32>> {
+    golden.tensor(&format!("{set}/output_probs")).ok().map(|tensor| f32s(tensor.data()))
 }
 
 /// Folder of the repository: where the suites were built, or where `TRIBUTARY_ROOT` says that its data lie now.

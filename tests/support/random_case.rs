@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
 use tributary_model::{
     Architecture, Array, Biases, BlockNorms, CausalImportances, CiFunction, CiInput, CiSet, Components,
     DecomposedLayer, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid, Weights,
@@ -40,13 +39,6 @@ pub struct Shape {
 pub const CI_THRESHOLD: f64 = 0.3;
 
 const VOCAB: usize = 5;
-
-/// How to try a property on `cases` random cases: others on every run, but the same ones wherever `CI` is set, so that a
-/// change is not held up by a case that has nothing to do with it.
-pub fn config(cases: u32) -> ProptestConfig {
-    let rng_seed = if std::env::var_os("CI").is_some() { RngSeed::Fixed(2026) } else { RngSeed::Random };
-    ProptestConfig { cases, rng_seed, failure_persistence: None, ..ProptestConfig::default() }
-}
 
 /// Shapes of small models of both architectures.
 pub fn shapes() -> impl Strategy<Value = Shape> {
@@ -178,6 +170,6 @@ fn array<const N: usize>(rng: &mut Rng, shape: [usize; N], scale: f32) -> Array 
 }
 
 /// Near enough to a normal variate: the sum of four uniform ones, of variance 1.
-fn normal(rng: &mut Rng) -> f32 {
+pub fn normal(rng: &mut Rng) -> f32 {
     (0..4).map(|_| rng.f32() - 0.5).sum::<f32>() * 3.0_f32.sqrt()
 }

@@ -19,9 +19,14 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs a command to its end; `Err` when it cannot be started or fails.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
-    eprintln!("+ {}", line(command));
+    announce(command);
     let status = command.status().map_err(|error| format!("{} cannot be started: {error}", line(command)))?;
     if status.success() { Ok(()) } else { Err(format!("{} failed: {status}", line(command))) }
+}
+
+/// Says on stderr what is run.
+pub(crate) fn announce(command: &Command) {
+    eprintln!("+ {}", line(command));
 }
 
 /// What a command prints; `None` when it cannot be started or fails.

@@ -1,9 +1,12 @@
 //! `cargo xtask`: what building and testing tributary takes beyond cargo.
 
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "it talks to a terminal")]
+
 mod bench;
 mod command;
 mod gpu_kit;
 mod libtorch;
+mod test;
 
 use std::process::ExitCode;
 
@@ -13,6 +16,7 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   test [--backend NAME] [ARGS...]   run all tests, or the suites of one backend; ARGS go to `cargo test`
+  test --gpu [--backend NAME] ...   run what is left out otherwise because it needs a GPU
   install tch|cuda [ARGS...]        build a plugin and install it; ARGS go to `cargo install`
   libtorch                          find or fetch libtorch and print where it is
   bench [NAME] [ARGS...]            run all benchmarks, or one: stages, peer, growth, large; ARGS go to it
@@ -23,8 +27,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match args.as_slice() {
-        ["test", "--backend", name, more @ ..] => test_backend(name, more),
-        ["test", more @ ..] => test(more),
+        ["test", more @ ..] => test::test(more),
         ["install", name @ ("tch" | "cuda"), more @ ..] => install(name, more),
         ["libtorch"] => libtorch::prepare().map(|path| println!("{}", path.display())),
         ["bench", more @ ..] => bench::all_or_one(more),
@@ -38,30 +41,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Every backend and plugin is built and tested, whatever the machine can compute on.
-fn test(more: &[&str]) -> Result<(), String> {
-    libtorch::prepare()?;
-    run(cargo().args(["test", "--workspace", "--all-features", "--locked"]).args(more))
-}
-
-const BACKENDS: [&str; 4] = ["ndarray", "flex", "tch", "cuda"];
-
-/// Tests of one backend begin with its name; the suites that hold them are the same for all.
-fn test_backend(name: &str, more: &[&str]) -> Result<(), String> {
-    if !BACKENDS.contains(&name) {
-        return Err(format!("no backend {name:?} here; there are {}", BACKENDS.join(", ")));
-    }
-    libtorch::prepare()?;
-    let suites = ["--test", "conformance", "--test", "golden", "--test", "equivalence", "--test", "plugin"];
-    let filter = if more.contains(&"--") { vec![] } else { vec!["--"] };
-    run(cargo()
-        .args(["test", "--workspace", "--all-features", "--locked"])
-        .args(suites)
-        .args(more)
-        .args(filter)
-        .arg(format!("{name}_")))
 }
 
 fn install(name: &str, more: &[&str]) -> Result<(), String> {

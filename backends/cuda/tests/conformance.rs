@@ -1,30 +1,33 @@
-//! burn-cuda against the conformance suite, where there is a GPU.
+//! burn-cuda against the conformance suite, on a GPU.
 
-use tributary_cuda::{F32, F64, Precision, f32, f64};
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-fn said(error: &tributary_backend::BackendError) {
-    static SAID: std::sync::Once = std::sync::Once::new();
-    SAID.call_once(|| tributary_backend::conformance::say_skipped("cuda", error));
-}
+use tributary_backend::BackendError;
+use tributary_cuda::{F64, Precision, f32, f64};
+use tributary_testing::skip;
 
-fn open_f32() -> Option<F32> {
-    f32("cuda", Precision::Full).map_err(|error| said(&error)).ok()
-}
-
+/// `None` where burn-cuda has no f64.
 fn open_f64() -> Option<F64> {
-    f64("cuda").map_err(|error| said(&error)).ok()
+    match f64("cuda") {
+        Ok(backend) => Some(backend),
+        Err(error @ BackendError::Unsupported { .. }) => {
+            skip("cuda in f64", error);
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
 }
 
 mod cuda_f32 {
-    tributary_backend::conformance!(match crate::open_f32() {
-        Some(backend) => backend,
-        None => return,
-    });
+    tributary_backend::conformance!(ignore = "needs a GPU", crate::f32("cuda", crate::Precision::Full).unwrap());
 }
 
 mod cuda_f64 {
-    tributary_backend::conformance!(match crate::open_f64() {
-        Some(backend) => backend,
-        None => return,
-    });
+    tributary_backend::conformance!(
+        ignore = "needs a GPU",
+        match crate::open_f64() {
+            Some(backend) => backend,
+            None => return,
+        }
+    );
 }

@@ -1,5 +1,7 @@
 //! The `tributary` command, run as a user runs it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod attribute;
 mod compare;
 mod errors;

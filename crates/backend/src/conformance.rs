@@ -6,9 +6,12 @@
 //! tributary_backend::conformance!(MyBackend::new());
 //! ```
 //!
-//! The expression is evaluated anew in each test and stands in a function body, so a backend whose device may be
-//! missing can leave early: `conformance!(match Gpu::open() { Ok(gpu) => gpu, Err(_) => return })`. Put each call in a
-//! module of its own to check several backends in one file.
+//! The expression is evaluated anew in each test and stands in a function body. Put each call in a module of its own to
+//! check several backends in one file. Where the device may be missing, the checks should not count as passed without it:
+//!
+//! ```ignore
+//! tributary_backend::conformance!(ignore = "needs a GPU", Gpu::open().unwrap());
+//! ```
 //!
 //! What is expected comes from plain loops in float64 here, over operands rounded to the backend's
 //! [`Element`](crate::Element) first, so that every difference is the backend's own. Gradients are held against
@@ -29,36 +32,38 @@ pub mod reduce;
 pub mod transfer;
 mod truth;
 
-/// Says on stderr, past the test harness, that `what` was not tested and why: one line, for a device that may be missing.
-pub fn say_skipped(what: &str, reason: &dyn std::fmt::Display) {
-    use std::io::Write as _;
-    // Nobody reading it is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}: {reason}");
-}
-
 /// Checks a backend against the whole [suite](mod@crate::conformance), with one `#[test]` per check.
 ///
 /// Takes an expression that constructs the backend, which must implement
-/// [`AttributionBackend`](crate::AttributionBackend).
+/// [`AttributionBackend`](crate::AttributionBackend); before it, where wanted, why the tests are ignored unless they are
+/// asked for: `ignore = "needs a GPU"`.
 #[macro_export]
 macro_rules! conformance {
-    (@tests $backend:expr; $($group:ident { $($check:ident),+ $(,)? })+) => {
+    (@groups $attributes:tt $backend:expr; $($group:ident $checks:tt)+) => {
         $(
             mod $group {
                 #[allow(unused_imports)]
                 use super::*;
 
-                $(
-                    #[test]
-                    fn $check() {
-                        $crate::conformance::$group::$check(&$backend);
-                    }
-                )+
+                $crate::conformance! { @group $attributes $backend; $group $checks }
             }
         )+
     };
-    ($backend:expr $(,)?) => {
-        $crate::conformance! { @tests $backend;
+    (@group $attributes:tt $backend:expr; $group:ident { $($check:ident),+ $(,)? }) => {
+        $($crate::conformance! { @check $attributes $backend; $group $check })+
+    };
+    (@check [$($attribute:tt)*] $backend:expr; $group:ident $check:ident) => {
+        #[test]
+        $($attribute)*
+        fn $check() {
+            $crate::conformance::$group::$check(&$backend);
+        }
+    };
+    (ignore = $reason:literal, $backend:expr $(,)?) => {
+        $crate::conformance! { @suite [#[ignore = $reason]] $backend }
+    };
+    (@suite $attributes:tt $backend:expr) => {
+        $crate::conformance! { @groups $attributes $backend;
             transfer {
                 round_trip_keeps_every_bit, empty, permuted_download_is_row_major,
                 operands_stay_as_they_were,
@@ -88,5 +93,8 @@ macro_rules! conformance {
             }
             promises { dtype, full_precision_products, full_precision_sums, determinism }
         }
+    };
+    ($backend:expr $(,)?) => {
+        $crate::conformance! { @suite [] $backend }
     };
 }

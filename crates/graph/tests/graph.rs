@@ -1,5 +1,7 @@
 //! Graphs of random sets, held to what the sets say.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use tributary_graph::{Entry, Graph, Influence, Limits, Pruned, Selection};
 use tributary_model::{
     AliveEntries, Layer, LayerNodes, PairAttribution, SetAttributions, edge_count, pair_table, published_blocks,
 };
+use tributary_testing::config;
 
 const COMPONENTS: usize = 3;
 
@@ -62,6 +65,8 @@ fn sets() -> impl Strategy<Value = SetAttributions<f32>> {
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     #[test]
     fn a_graph_says_what_its_set_says(set in sets()) {
         let graph = Graph::new(&set);

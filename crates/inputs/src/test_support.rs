@@ -2,6 +2,8 @@
 //!
 //! Everything here panics on failure, as tests do.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;

@@ -1,5 +1,7 @@
 //! Checkpoints that must be refused, one malformation each, and unusual ones that must not.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! CI-set files in the three formats, and those that must be refused.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;

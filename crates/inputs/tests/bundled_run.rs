@@ -1,10 +1,12 @@
 //! The run in `examples/`, and the larger ones where they are at hand.
 
-use std::io::Write as _;
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use tributary_inputs::{CiSetFormat, RunOptions, TrainedRun};
 use tributary_model::{Array, CiInput, Layer, Role, Sigmoid};
+use tributary_testing::skip;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -78,11 +80,7 @@ fn its_ci_sets_load_in_the_order_of_the_file() {
 fn every_shared_run_loads() {
     let models = repository().join("../shared/models");
     if !models.is_dir() {
-        // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-        std::io::stderr()
-            .write_all(b"SKIPPED: no ../shared/models beside the repository; only the bundled run was loaded\n")
-            .unwrap();
-        return;
+        return skip("the larger runs", "there is no folder ../shared/models beside the repository");
     }
     for (name, count, input) in [
         ("gpt2s-2L", 96, CiInput::SharedVector),

@@ -1,9 +1,12 @@
 //! A run written from weights reads back as those weights.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{CiInput, PositionEncoding, Role, Sigmoid, Weights};
+use tributary_testing::config;
 
 fn read_back(weights: &Weights, style: Style) -> TrainedRun {
     let folder = tempfile::tempdir().unwrap();
@@ -12,7 +15,7 @@ fn read_back(weights: &Weights, style: Style) -> TrainedRun {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(48))]
 
     #[test]
     fn weights_survive(

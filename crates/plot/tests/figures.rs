@@ -1,5 +1,7 @@
 //! Figures, read back: what they show is what the graph holds.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

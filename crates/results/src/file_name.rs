@@ -91,6 +91,7 @@ fn slug(set: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tributary_testing::config;
 
     use super::*;
 
@@ -164,6 +165,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(config(256))]
+
         #[test]
         fn file_names_are_safe_and_distinct(sets in prop::collection::hash_set("(?s).{0,6}|[aAbB./\\-]{0,4}|[a-z]{60,70}", 0..20)) {
             let mut names = FileNames::default();

@@ -1,5 +1,7 @@
 //! Libraries know no flags: what they advise, they advise in words and as a `Remedy`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

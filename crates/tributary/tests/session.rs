@@ -1,5 +1,7 @@
 //! The library's calls on the bundled run: that they agree with one another, what they refuse, and what they advise.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use tributary::backend::{

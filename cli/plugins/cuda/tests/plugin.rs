@@ -1,5 +1,7 @@
 //! The plugin's executable on a machine without a GPU, or with one that is hidden from it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::{Command, Output};
 
 use serde_json::Value;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tributary_compare::{Alignment, CONSENSUS_METHOD, CONSENSUS_SETS, Comparison, ComparisonOptions, Consensus, open};
 use tributary_graph::Graph;
 use tributary_results::{Manifest, ResultError, ResultFolder, Settings};
+use tributary_testing::config;
 
 use crate::case::{Case, cases, positions, prompt, settings, write};
 
@@ -31,7 +32,7 @@ fn consensus_of(
 
 proptest! {
     // Each case writes two folders.
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(config(32))]
 
     #[test]
     fn what_is_read_is_the_consensus(cases in cases(), k in 1_usize..3, implied_index: bool) {

@@ -73,10 +73,7 @@ fn a_result_of_several_prompts_needs_a_choice() {
     let many = result(&path("many"), &[("a", 0), ("b", 1), ("c", 1), ("d", 2)]);
     let few = result(&path("few"), &[("x", 2), ("y", 1)]);
     let error = open(std::slice::from_ref(&many), &[], None).unwrap_err().to_string();
-    assert!(
-        error.contains("several prompts,\n  0: \"prompt\\u{7} 0\" (1 tokens, 1 sets)\n  1: "),
-        "{error}"
-    );
+    assert!(error.contains("several prompts,\n  0: \"prompt\\u{7} 0\" (1 tokens, 1 sets)\n  1: "), "{error}");
     let of = |folders: &[ResultFolder], sets: &[&str], prompt| {
         open(folders, &names(sets), prompt).map(|sets| labels(&sets).join(" "))
     };

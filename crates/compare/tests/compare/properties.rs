@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use tributary_compare::{Comparison, ComparisonOptions, GroupOverlap, Overlap, majority};
 use tributary_graph::Entry;
+use tributary_testing::config;
 
 use crate::case::{Case, cases, compared};
 use crate::naive::{self, EdgeKey, Has};
@@ -82,6 +83,8 @@ fn both(cases: &[Case], min_edge: Option<f32>) -> (Vec<Has<Entry>>, Vec<Has<Edge
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     #[test]
     fn statistics_are_those_of_the_definitions(cases in cases(), min_edge in min_edges()) {
         let (nodes, edges) = both(&cases, min_edge);

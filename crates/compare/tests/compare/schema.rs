@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tributary_compare::{Comparison, ComparisonOptions, SCHEMA};
 use tributary_model::Layer;
+use tributary_testing::config;
 
 use crate::case::{Case, at, c_fc_layer, cases, compared, small};
 
@@ -22,7 +23,7 @@ fn json_of(cases: &[Case], options: &ComparisonOptions) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config(64))]
 
     #[test]
     fn comparisons_fit_their_schema(cases in cases(), top in prop::option::of(0_usize..5), min_edge in prop::option::of(0.0_f32..2.0)) {

@@ -7,6 +7,7 @@ use serde_json::json;
 use tributary_compare::{Comparison, ComparisonOptions, Course, LastAlive, Sweep};
 use tributary_graph::Entry;
 use tributary_model::Layer;
+use tributary_testing::config;
 
 use crate::case::{Case, at, c_fc_layer, cases, compared, down_layer, small};
 use crate::naive::{self, Has};
@@ -132,6 +133,8 @@ fn check<K: Ord + Copy, P: Copy>(
 }
 
 proptest! {
+    #![proptest_config(config(256))]
+
     #[test]
     fn courses_are_those_of_the_definitions(cases in cases()) {
         let coefficient = |case: &Case| case.metadata.as_ref().map(|metadata| metadata["imp_min_coeff"].as_f64().unwrap());

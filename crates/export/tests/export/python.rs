@@ -1,12 +1,12 @@
 //! Independent readers in Python: pyarrow, NetworkX, circuit-tracer's own models. The numbers they find are compared with
 //! those that `docs/read_results.py` reads from the result folder.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use tributary_export::{Format, Pruning};
+use tributary_testing::{in_ci, skip};
 
 use crate::results::{Written, cases};
 
@@ -49,10 +49,8 @@ fn python() -> Option<&'static Path> {
         .get_or_init(|| match prepare() {
             Ok(python) => Some(python),
             Err(reason) => {
-                assert!(std::env::var_os("CI").is_none(), "the independent readers cannot be installed: {reason}");
-                // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-                let line = format!("SKIPPED: exported files were not read by Python's readers: {reason}\n");
-                std::io::stderr().write_all(line.as_bytes()).unwrap();
+                assert!(!in_ci(), "the independent readers cannot be installed: {reason}");
+                skip("exported files, by Python's readers", reason);
                 None
             }
         })

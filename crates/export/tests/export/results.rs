@@ -10,8 +10,7 @@ use tributary_model::{
     AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prompt, Role, edge_count, pair_table, published_blocks,
 };
 use tributary_results::{ResultFolder, ResultWriter, SetEntry};
-
-use crate::random::Results;
+use tributary_testing::RandomResults;
 
 /// Names, prompts and tokens that something may take for something else.
 pub(crate) const NASTY: [&str; 12] = [
@@ -37,7 +36,7 @@ pub(crate) struct Written {
 
 impl Written {
     pub(crate) fn random(seed: u64) -> Self {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let dir = tempfile::tempdir().unwrap();
         results.write(dir.path(), false).unwrap();
         Self { folder: ResultFolder::open(dir.path()).unwrap(), dir }
@@ -46,7 +45,7 @@ impl Written {
     /// One set of each nasty name, on prompts and tokens that are nasty too, with numbers that are not finite. The last
     /// set has no component that is alive.
     pub(crate) fn nasty(seed: u64) -> Self {
-        let mut results = Results::random(seed);
+        let mut results = RandomResults::new(seed);
         // A pair to overflow and a few sets to do so.
         results.sets.truncate(1);
         let template = results.sets[0].clone();
@@ -98,7 +97,7 @@ impl Written {
     /// One set of one position, in which all components of an MLP are alive and no output token; every edge has a value of
     /// its own.
     pub(crate) fn full(components: usize) -> Self {
-        let mut results = Results::random(1);
+        let mut results = RandomResults::new(1);
         let decomposed = [Layer::published(0, Role::MlpUp), Layer::published(0, Role::MlpDown)];
         results.model.n_blocks = 1;
         results.model.components = decomposed.map(|layer| (layer, components)).into();

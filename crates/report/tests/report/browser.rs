@@ -7,16 +7,17 @@ use std::process::Command;
 
 use tributary_report::{Options, write};
 use tributary_results::ResultFolder;
+use tributary_testing::{in_ci, skip};
 
 use crate::case::{expected, large, nasty};
-use crate::node::{chromium, in_ci, skip, web};
+use crate::node::{chromium, web};
 
 #[test]
 fn the_page_works_in_a_browser() {
-    let test = "the page works in a browser";
+    let test = "the page of the report, in a browser";
     let web = match web() {
         Ok(web) => web,
-        Err(reason) => return skip(test, &reason),
+        Err(reason) => return skip(test, reason),
     };
     let Some(chromium) = chromium() else {
         return skip(test, "there is no Chromium (install chromium and node)");
@@ -39,8 +40,8 @@ fn the_page_works_in_a_browser() {
         .env("REPORTS", &folder)
         .output()
         .unwrap();
-    eprintln!("{}", String::from_utf8_lossy(&run.stdout));
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let said = [&run.stdout, &run.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(run.status.success(), "{}{}", said[0], said[1]);
     assert!(!in_ci() || tests.len() > 3, "the tests are there");
 }
 

@@ -2,13 +2,15 @@
 
 use std::fs;
 
-use crate::node::{run_script, skip, web};
+use tributary_testing::skip;
+
+use crate::node::{run_script, web};
 
 #[test]
 fn the_committed_bundle_is_a_fresh_build() {
     let web = match web() {
         Ok(web) => web,
-        Err(reason) => return skip("the committed bundle is a fresh build", &reason),
+        Err(reason) => return skip("whether the committed page is a fresh build", reason),
     };
     run_script(web, "check");
     run_script(web, "build");

@@ -5,14 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{env, fs};
 
-/// Says on stderr that a test did not run, and why.
-pub(crate) fn skip(test: &str, reason: &str) {
-    eprintln!("SKIPPED: {test}: {reason}");
-}
-
-pub(crate) fn in_ci() -> bool {
-    env::var("CI").is_ok_and(|value| value == "true")
-}
+use tributary_testing::in_ci;
 
 fn runs(program: &str) -> bool {
     let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();

@@ -9,8 +9,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tributary_results::{ResultError, ResultFolder};
-
-use crate::random::Results;
+use tributary_testing::{RandomResults, config};
 
 /// Dtype, shape and bytes of each tensor of a file.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -24,7 +23,7 @@ struct Written {
 
 impl Written {
     fn new(seed: u64) -> Self {
-        let mut results = Results::random(seed);
+        let mut results = RandomResults::new(seed);
         (results.output_probs, results.implied_index) = (true, false);
         "set".clone_into(&mut results.sets[0].0.name);
         let out = tempfile::tempdir().unwrap();
@@ -97,7 +96,7 @@ impl Written {
 /// A seed of results that hold everything that results can.
 fn seed() -> u64 {
     let is_whole = |&seed: &u64| {
-        let (set, prompt) = &Results::random(seed).sets[0];
+        let (set, prompt) = &RandomResults::new(seed).sets[0];
         set.prediction.is_some() && prompt.tokens.len() > 1
     };
     (0..1000).find(is_whole).unwrap()
@@ -305,7 +304,7 @@ fn an_unknown_set_is_named_with_the_known_ones() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(config(128))]
 
     #[test]
     fn no_set_file_makes_the_reader_panic(seed in 0_u64..20, flips in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8), 1..4)) {

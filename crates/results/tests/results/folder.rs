@@ -5,16 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use tributary_results::{ResultError, ResultFolder, ResultWriter, Timings};
-
-use crate::random::Results;
+use tributary_testing::RandomResults;
 
 fn names(folder: &Path) -> BTreeSet<String> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// Results whose sets have these names.
-fn named(seed: u64, names: &[&str]) -> Results {
-    let mut results = Results::random(seed);
+fn named(seed: u64, names: &[&str]) -> RandomResults {
+    let mut results = RandomResults::new(seed);
     let set = results.sets[0].clone();
     results.sets = vec![set; names.len()];
     for (set, name) in results.sets.iter_mut().zip(names) {
@@ -132,7 +131,7 @@ fn outputs_that_cannot_be_written_to_fail_at_once() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     fs::write(&file, "mine").unwrap();
-    let settings = || Results::random(1).settings();
+    let settings = || RandomResults::new(1).settings();
     for out in [&file, Path::new("")] {
         let error = ResultWriter::create(out, true, settings()).unwrap_err();
         assert!(matches!(&error, ResultError::NotAFolder { path } if path == out), "{error}");

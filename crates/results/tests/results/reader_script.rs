@@ -1,13 +1,11 @@
 //! The reader of `docs/results.md` reads what is written here.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tributary_model::{Prediction, SetAttributions};
-
-use crate::random::Results;
+use tributary_testing::{RandomResults, skip};
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
@@ -81,14 +79,10 @@ fn python_json(text: &str) -> String {
 #[test]
 fn the_script_finds_the_same_sums_and_strongest_edges() {
     if Command::new("python3").arg("--version").output().is_err() {
-        // Not `eprintln!`, which the test harness keeps to itself when a test passes.
-        std::io::stderr()
-            .write_all(b"SKIPPED: python3 is not installed, so docs/read_results.py was not tested\n")
-            .unwrap();
-        return;
+        return skip("docs/read_results.py", "python3 is not installed");
     }
     for seed in 0..8 {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let out = tempfile::tempdir().unwrap();
         results.write(out.path(), false).unwrap();
         let ran =

@@ -6,15 +6,14 @@ use proptest::prelude::*;
 use serde_json::json;
 use tributary_model::{Layer, Pair, Prompt, SetAttributions};
 use tributary_results::{ModelInfo, ResultFolder, ResultWriter, set_file_size};
-
-use crate::random::Results;
+use tributary_testing::{RandomResults, config};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config(64))]
 
     #[test]
     fn a_folder_reads_back_as_written(seed: u64) {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let out = tempfile::tempdir().unwrap();
         let written = results.write(out.path(), false).unwrap();
         let folder = ResultFolder::open(out.path()).unwrap();
@@ -63,7 +62,7 @@ proptest! {
 
     #[test]
     fn f64_is_written_as_the_nearest_f32(seed: u64) {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let (set, prompt) = &results.sets[0];
         // Three times a number with few digits, off by less than half a float32 step.
         let wide = set.map(|value| f64::from(value) * 3.0 * (1.0 + 1e-9));
@@ -82,7 +81,7 @@ proptest! {
 #[test]
 fn sets_written_a_piece_at_a_time_in_turns_are_the_same_files() {
     for seed in 0..8 {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let outs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let whole = results.write(outs[0].path(), false).unwrap();
         let mut writer = ResultWriter::create(outs[1].path(), false, results.settings()).unwrap();
@@ -112,7 +111,7 @@ fn sets_written_a_piece_at_a_time_in_turns_are_the_same_files() {
 #[test]
 fn the_size_of_a_file_is_known_before_it_is_written() {
     for seed in 0..8 {
-        let results = Results::random(seed);
+        let results = RandomResults::new(seed);
         let out = tempfile::tempdir().unwrap();
         let manifest = results.write(out.path(), false).unwrap();
         for ((set, prompt), entry) in results.sets.iter().zip(&manifest.sets) {
@@ -123,7 +122,7 @@ fn the_size_of_a_file_is_known_before_it_is_written() {
 }
 
 /// The same results of a model that calls its linear layers otherwise.
-fn renamed(results: Results, name: impl Fn(Layer) -> Layer) -> Results {
+fn renamed(results: RandomResults, name: impl Fn(Layer) -> Layer) -> RandomResults {
     let name = |layer: Layer| if layer.is_linear() { name(layer) } else { layer };
     let rename = |(mut set, prompt): (SetAttributions<f32>, Prompt)| {
         set.nodes = set.nodes.into_iter().map(|(layer, nodes)| (name(layer), nodes)).collect();
@@ -132,16 +131,16 @@ fn renamed(results: Results, name: impl Fn(Layer) -> Layer) -> Results {
         }
         (set, prompt)
     };
-    let Results { model, sets, .. } = results;
+    let RandomResults { model, sets, .. } = results;
     let components = model.components.iter().map(|(&layer, &count)| (name(layer), count)).collect();
     let sets = sets.into_iter().map(rename).collect();
-    Results { model: ModelInfo { components, ..model }, sets, ..results }
+    RandomResults { model: ModelInfo { components, ..model }, sets, ..results }
 }
 
 #[test]
 fn layers_of_any_name_come_back_with_role_and_block() {
     for seed in 0..8 {
-        let results = renamed(Results::random(seed), |layer| {
+        let results = renamed(RandomResults::new(seed), |layer| {
             let block = layer.block().unwrap();
             Layer::linear(block, layer.role(), &format!("model.layers.{block}.{:?}", layer.role()))
         });
@@ -158,8 +157,8 @@ fn layers_of_any_name_come_back_with_role_and_block() {
 }
 
 /// Results that know what the target model predicts.
-fn predicted() -> Results {
-    let mut all = (0..1000).map(Results::random);
+fn predicted() -> RandomResults {
+    let mut all = (0..1000).map(RandomResults::new);
     all.find(|results| results.sets[0].0.prediction.is_some()).unwrap()
 }
 
@@ -198,7 +197,8 @@ fn a_prediction_that_is_no_number_is_never_written() {
 #[test]
 #[should_panic(expected = "values of set \"Set 0\" are missing")]
 fn a_set_does_not_end_before_all_its_values_came() {
-    let results = Results::random((0..100).find(|&seed| Results::random(seed).sets[0].0.edge_count() > 0).unwrap());
+    let results =
+        RandomResults::new((0..100).find(|&seed| RandomResults::new(seed).sets[0].0.edge_count() > 0).unwrap());
     let (set, prompt) = &results.sets[0];
     let out = tempfile::tempdir().unwrap();
     let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
@@ -208,7 +208,7 @@ fn a_set_does_not_end_before_all_its_values_came() {
 
 #[test]
 fn equal_results_are_equal_files() {
-    let results = Results::random(5);
+    let results = RandomResults::new(5);
     let outs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let manifests = outs.each_ref().map(|out| results.write(out.path(), false).unwrap());
     for set in &manifests[0].sets {
@@ -221,11 +221,11 @@ fn equal_results_are_equal_files() {
 #[test]
 fn the_safetensors_crate_agrees_on_the_layout() {
     for implied_index in [false, true] {
-        agrees_on_the_layout(&Results { implied_index, ..Results::random(7) });
+        agrees_on_the_layout(&RandomResults { implied_index, ..RandomResults::new(7) });
     }
 }
 
-fn agrees_on_the_layout(results: &Results) {
+fn agrees_on_the_layout(results: &RandomResults) {
     let out = tempfile::tempdir().unwrap();
     let manifest = results.write(out.path(), false).unwrap();
     let (set, prompt) = &results.sets[0];
@@ -260,7 +260,7 @@ fn agrees_on_the_layout(results: &Results) {
 
 #[test]
 fn metadata_and_unusual_names_come_back() {
-    let results = Results::random(11);
+    let results = RandomResults::new(11);
     let (set, prompt) = &results.sets[0];
     let out = tempfile::tempdir().unwrap();
     let names = ["", "A", "a", "../x", "seed_0", "con", "nul\0", "日本 \"quoted\"\n", &"long ".repeat(2000)];

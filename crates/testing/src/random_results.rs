@@ -12,16 +12,20 @@ use tributary_results::{Kind, Manifest, ModelInfo, ResultError, ResultWriter, Ru
 
 /// What a run gives: everything a result folder is made of.
 #[derive(Clone, Debug)]
-pub(crate) struct Results {
-    pub(crate) model: ModelInfo,
-    pub(crate) sets: Vec<(SetAttributions<f32>, Prompt)>,
-    pub(crate) output_probs: bool,
-    pub(crate) implied_index: bool,
+pub struct RandomResults {
+    /// Of the manifest.
+    pub model: ModelInfo,
+    /// Each set with its prompt.
+    pub sets: Vec<(SetAttributions<f32>, Prompt)>,
+    /// Whether the probabilities of all outputs are written.
+    pub output_probs: bool,
+    /// Whether the indices of edges are left out.
+    pub implied_index: bool,
 }
 
-impl Results {
+impl RandomResults {
     /// Results of a small model with some of its layers decomposed; sets share prompts of different lengths.
-    pub(crate) fn random(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let n_blocks = 1 + random.below(2);
         let linear = published_blocks(n_blocks).into_iter();
@@ -49,7 +53,8 @@ impl Results {
         Self { model, sets, output_probs: random.below(2) == 0, implied_index: random.below(2) == 0 }
     }
 
-    pub(crate) fn settings(&self) -> Settings {
+    /// Settings of the run.
+    pub fn settings(&self) -> Settings {
         Settings {
             ci_threshold: 1e-6,
             output_prob_threshold: 0.1,
@@ -61,7 +66,8 @@ impl Results {
         }
     }
 
-    pub(crate) fn run_info(&self) -> RunInfo {
+    /// What the run says of itself.
+    pub fn run_info(&self) -> RunInfo {
         let stages = Stages { output: 0.125, target_output: 0.375, residual: 0.75, ..Stages::default() };
         RunInfo {
             kind: Kind::Attributions,
@@ -76,7 +82,7 @@ impl Results {
     }
 
     /// Writes a folder, the last set first.
-    pub(crate) fn write(&self, out: &Path, force: bool) -> Result<Manifest, ResultError> {
+    pub fn write(&self, out: &Path, force: bool) -> Result<Manifest, ResultError> {
         let mut writer = ResultWriter::create(out, force, self.settings())?;
         for (place, (set, prompt)) in self.sets.iter().enumerate().rev() {
             writer.write_set(place, set, prompt, None)?;

@@ -130,7 +130,7 @@ impl GoldenCase {
             let context = format!("{}: original alive entries of {layer} in set {}", self.name, set.name);
             match layer.role() {
                 Role::Embedding => {
-                    assert!(got.into_iter().eq((0..nodes.original.positions()).map(|s| (s, 0))), "{context}")
+                    assert!(got.into_iter().eq((0..nodes.original.positions()).map(|s| (s, 0))), "{context}");
                 }
                 Role::Output => self.compare_original_output(golden, &got, nodes.original.positions(), &context),
                 _ => {

@@ -2,6 +2,9 @@
 //!
 //! `cargo run --example attribute`
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to a terminal")]
+#![allow(clippy::unwrap_used, reason = "its test fails by panicking")]
+
 use tributary::{Folder, Input, Progress, Settings, attribute, outline};
 use tributary_flex::Flex;
 use tributary_ndarray::NdArray;

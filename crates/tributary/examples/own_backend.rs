@@ -2,6 +2,9 @@
 //!
 //! `cargo run --example own_backend`
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to a terminal")]
+#![allow(clippy::unwrap_used, reason = "its test fails by panicking")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tributary::backend::{

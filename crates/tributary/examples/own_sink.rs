@@ -3,6 +3,9 @@
 //!
 //! `cargo run --example own_sink`
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to a terminal")]
+#![allow(clippy::unwrap_used, reason = "its test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use tributary::backend::Element;

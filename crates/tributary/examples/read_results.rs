@@ -2,6 +2,9 @@
 //!
 //! `cargo run --example read_results -- FOLDER`, by default of a result that it computes itself.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to a terminal")]
+#![allow(clippy::unwrap_used, reason = "its test fails by panicking")]
+
 use std::path::Path;
 
 use tributary::{Folder, Input, Settings, attribute};

@@ -5,7 +5,7 @@ use tributary_engine::Sets;
 use tributary_inputs::TrainedRun;
 use tributary_model::{CiSet, Prompt};
 
-use crate::{Error, Input, select};
+use crate::{Error, Input, select_sets};
 
 /// What a session computes.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl InputSets {
         let mut read = run.ci_sets(file, prompts)?;
         if !wanted.is_empty() {
             let known: Vec<&str> = read.sets.iter().map(|set| set.name.as_str()).collect();
-            let wanted = select(wanted, &known, file)?;
+            let wanted = select_sets(wanted, &known, file)?;
             read.sets.retain(|set| wanted.contains(&set.name));
         }
         let metadata = read.sets.iter().map(|set| read.metadata.remove(&set.name)).collect();

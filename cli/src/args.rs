@@ -9,8 +9,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use compute::{AttributeArgs, RunArgs, VerifyArgs};
 pub(crate) use graphs::{
-    CompareArgs, ExportArgs, ExportFormat, FigureFormat, OutputArgs, PIXELS, PlotArgs, ReportArgs, SchemaArgs,
-    SchemaFormat,
+    CompareArgs, ExportArgs, ExportFormat, FigureFormat, PIXELS, PlotArgs, ReportArgs, SchemaArgs, SchemaFormat,
 };
 
 /// Local attribution graphs of SPD-decomposed language models, for many CI sets at once.
@@ -49,7 +48,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Attribute(args) => args.json,
+            Self::Attribute(args) => args.output.json,
             Self::Verify(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Plot(args) => args.output.json,
@@ -77,6 +76,20 @@ pub(crate) struct InspectArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct BackendsArgs {
     /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What becomes of files that are there, and what is said at the end.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct OutputArgs {
+    /// Replace what is already there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// No progress and no summary
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print one line of JSON instead of the summary
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -16,18 +16,18 @@ use crate::{CliError, console, plot, summary};
 /// Computes on `compute`, a backend of `L`, and says what came out.
 pub(crate) fn run<L: Providers>(args: &AttributeArgs, compute: Compute) -> Result<ExitCode, CliError> {
     let settings = settings(args, compute);
-    let mut reporter = Reporter::new(args.quiet);
+    let mut reporter = Reporter::new(args.output.quiet);
     let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
         let outline = tributary::outline::<L>(&settings, &mut |progress| reporter.show(progress))?;
         reporter.finish();
         console::print(&dry_run::describe(args, &outline))?;
         return Ok(ExitCode::SUCCESS);
     };
-    let folder = Folder { path: out, replace: args.force };
+    let folder = Folder { path: out, replace: args.output.force };
     let manifest = tributary::attribute::<L>(&settings, folder, &mut |progress| reporter.show(progress))?;
     if args.plot {
         reporter.step("plotting");
-        plot::beside(out, args.force)?;
+        plot::beside(out, args.output.force)?;
     }
     reporter.finish();
     if let Some(note) = plot::stale(out, &manifest, args.plot) {
@@ -53,13 +53,13 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
 }
 
 fn report(args: &AttributeArgs, out: &Path, manifest: &Manifest) -> Result<(), CliError> {
-    for line in summary::far(manifest).iter().filter(|_| !args.quiet) {
+    for line in summary::far(manifest).iter().filter(|_| !args.output.quiet) {
         console::say(line);
     }
-    if args.json {
+    if args.output.json {
         return console::print(&summary::json(out, manifest));
     }
-    if args.quiet {
+    if args.output.quiet {
         return Ok(());
     }
     for line in summary::borderline(manifest) {

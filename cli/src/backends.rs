@@ -46,7 +46,7 @@ impl Backends {
     /// unless `quiet`.
     pub(crate) fn choose(&self, wanted: &Compute, quiet: bool) -> Result<Chosen, CliError> {
         match &wanted.backend {
-            None if self.is_plugin => Ok(own(wanted, tributary::named(&self.own[0], wanted)?)),
+            None if self.is_plugin => Ok(own(wanted, tributary::choose_entry(&self.own[0], wanted)?)),
             None => self.choose_best(wanted, quiet),
             Some(name) => self.named(name, wanted),
         }
@@ -54,7 +54,7 @@ impl Backends {
 
     fn named(&self, name: &str, wanted: &Compute) -> Result<Chosen, CliError> {
         if let Some(entry) = self.entry(name) {
-            return Ok(own(wanted, tributary::named(entry, wanted)?));
+            return Ok(own(wanted, tributary::choose_entry(entry, wanted)?));
         }
         if self.is_plugin {
             return Err(CliError::OtherBackend { own: self.own[0].name.to_owned(), name: name.to_owned() });

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
         refuse_own_folder(out, &args.results)?;
     }
     let is_name = |name: &str| folders.iter().any(|folder| folder.manifest().set(name).is_some());
-    let names = tributary::names(&args.sets, is_name);
+    let names = tributary::set_names(&args.sets, is_name);
     let sets = open(&folders, &names, args.prompt)?;
     let alignment = Alignment::new(&sets, args.min_edge)?;
     let consensus = Consensus::new(&alignment, args.at_least)?;

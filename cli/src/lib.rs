@@ -75,7 +75,7 @@ fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode,
     match command {
         Command::Attribute(args) => {
             threads::set(args.compute.threads)?;
-            match backends.choose(&args.compute.wanted(args.dtype), args.quiet)? {
+            match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {
                 Chosen::Own(compute) => return attribute::run::<L>(args, compute),
                 Chosen::Plugin(plugin) => return plugin.take_over(),
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tributary::results::{Manifest, SetEntry};
-use tributary::select;
+use tributary::select_sets;
 
 use crate::CliError;
 
@@ -14,6 +14,6 @@ pub(crate) fn of_result<'a>(
     result: &Path,
 ) -> Result<Vec<&'a SetEntry>, CliError> {
     let known: Vec<&str> = manifest.sets.iter().map(|set| set.name.as_str()).collect();
-    let wanted = select(values, &known, result)?;
+    let wanted = select_sets(values, &known, result)?;
     Ok(manifest.sets.iter().filter(|set| values.is_empty() || wanted.contains(&set.name)).collect())
 }

@@ -9,7 +9,7 @@ use tributary::engine::Method;
 use tributary::model::Thresholds;
 use tributary::{Compute, Run};
 
-use super::threshold;
+use super::{OutputArgs, threshold};
 /// What `--backend` takes to leave the choice open.
 const AUTO: &str = "auto";
 
@@ -115,15 +115,8 @@ pub(crate) struct AttributeArgs {
     /// Draw the graphs too, as `tributary plot` does, into the folder `plots` of the output
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) plot: bool,
-    /// Replace results that are already in the folder
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// No progress and no summary
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-    /// Print one line of JSON instead of the summary
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 impl AttributeArgs {

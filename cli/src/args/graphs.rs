@@ -8,22 +8,10 @@ use tributary_graph::Limits;
 use tributary_plot::PlotOptions;
 use tributary_report::Options;
 
+use super::OutputArgs;
+
 /// Pixels of a PNG per pixel of the SVG, unless asked otherwise.
 pub(crate) const PIXELS: f64 = 1.5;
-
-/// What becomes of files that are there, and what is said at the end.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct OutputArgs {
-    /// Replace files that are already there
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// No summary
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-    /// Print one line of JSON instead of the summary
-    #[arg(long)]
-    pub(crate) json: bool,
-}
 
 /// Which edges of a figure are drawn.
 #[derive(Clone, Debug, clap::Args)]

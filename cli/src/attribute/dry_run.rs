@@ -11,7 +11,7 @@ use crate::console;
 
 /// The outline as a table or a line of JSON.
 pub(super) fn describe(args: &AttributeArgs, outline: &Outline) -> String {
-    if args.json { json_line(outline) } else { table(outline) }
+    if args.output.json { json_line(outline) } else { table(outline) }
 }
 
 fn json_line(outline: &Outline) -> String {

@@ -4,7 +4,7 @@ use crate::{AttributionBackend, AvailableDevice, BackendError, Dtype, Work};
 
 /// A backend that can be chosen by name: both its element types, and the devices it has here.
 ///
-/// It is named by a type that has no values, and lists of them are [`Providers`](crate::Providers).
+/// It is a type, of which no value is ever made; lists of them are [`Providers`](crate::Providers).
 pub trait Provider {
     /// The name it is chosen by: small letters, digits, `-` and `_`.
     const NAME: &'static str;

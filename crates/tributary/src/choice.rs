@@ -71,7 +71,7 @@ pub fn choose<L: Providers>(compute: &Compute) -> Result<Chosen, Error> {
             name: name.clone(),
             known: list.iter().map(|entry| entry.name.to_owned()).collect(),
         })?;
-        return named(entry, compute);
+        return choose_entry(entry, compute);
     }
     let preferred = PREFERENCE.into_iter().filter(|candidate| entry(candidate.name).is_some());
     let others = list.iter().map(|entry| Candidate { name: entry.name, device: "" });
@@ -81,7 +81,7 @@ pub fn choose<L: Providers>(compute: &Compute) -> Result<Chosen, Error> {
 }
 
 /// This backend, if it can compute what is asked for.
-pub fn named(entry: &ProviderEntry, compute: &Compute) -> Result<Chosen, Error> {
+pub fn choose_entry(entry: &ProviderEntry, compute: &Compute) -> Result<Chosen, Error> {
     let description = BackendDescription::of(entry);
     let device = description
         .device_for(compute)

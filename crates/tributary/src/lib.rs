@@ -52,13 +52,13 @@ pub use tributary_results as results;
 
 pub use tributary_model::Remedy;
 
-pub use choice::{Candidate, Chosen, PREFERENCE, choose, first_usable, named};
+pub use choice::{Candidate, Chosen, PREFERENCE, choose, choose_entry, first_usable};
 pub use compute::{attribute, on_backend, outline};
 pub use description::{BackendDescription, DeviceDescription};
 pub use error::{Error, Unusable};
 pub use outline::{Outline, SetOutline};
 pub use progress::{OnProgress, Progress};
-pub use selection::{names, select};
+pub use selection::{select_sets, set_names};
 pub use session::Session;
 pub use settings::{Compute, Files, Folder, Input, Run, Settings};
 pub use verify::{Comparison, Difference, OtherNode, SampledEdge, Verification, Verify, verify};

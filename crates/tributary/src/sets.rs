@@ -5,13 +5,18 @@ use tributary_engine::Sets;
 use tributary_inputs::TrainedRun;
 use tributary_model::{CiSet, Prompt};
 
-use crate::{Error, Input, select};
+use crate::{Error, Input, select_sets};
 
 /// What a session computes.
 #[derive(Clone, Debug)]
 pub(crate) enum InputSets {
-    /// Sets of a file, each with its metadata.
-    Given(Vec<CiSet>, Vec<Option<Value>>),
+    /// Sets of a file.
+    Given {
+        /// The sets.
+        sets: Vec<CiSet>,
+        /// What came with each; empty where it does not matter.
+        metadata: Vec<Option<Value>>,
+    },
     /// Prompts for the model's own causal importances.
     Own(Vec<Prompt>),
 }
@@ -28,16 +33,16 @@ impl InputSets {
         let mut read = run.ci_sets(file, prompts)?;
         if !wanted.is_empty() {
             let known: Vec<&str> = read.sets.iter().map(|set| set.name.as_str()).collect();
-            let wanted = select(wanted, &known, file)?;
+            let wanted = select_sets(wanted, &known, file)?;
             read.sets.retain(|set| wanted.contains(&set.name));
         }
         let metadata = read.sets.iter().map(|set| read.metadata.remove(&set.name)).collect();
-        Ok(Self::Given(read.sets, metadata))
+        Ok(Self::Given { sets: read.sets, metadata })
     }
 
     pub(crate) fn sets(&self) -> Sets<'_> {
         match self {
-            Self::Given(sets, _) => Sets::Given(sets),
+            Self::Given { sets, .. } => Sets::Given(sets),
             Self::Own(prompts) => Sets::ModelCi(prompts),
         }
     }
@@ -45,7 +50,7 @@ impl InputSets {
     /// The prompt of a set.
     pub(crate) fn prompt(&self, set: usize) -> &Prompt {
         match self {
-            Self::Given(sets, _) => &sets[set].prompt,
+            Self::Given { sets, .. } => &sets[set].prompt,
             Self::Own(prompts) => &prompts[set],
         }
     }
@@ -53,7 +58,7 @@ impl InputSets {
     /// What came with a set.
     pub(crate) fn metadata(&self, set: usize) -> Option<&Value> {
         match self {
-            Self::Given(_, metadata) => metadata[set].as_ref(),
+            Self::Given { metadata, .. } => metadata.get(set)?.as_ref(),
             Self::Own(_) => None,
         }
     }

@@ -105,7 +105,7 @@ pub enum Input {
     CiSets {
         /// The file, in one of the three JSON formats.
         file: PathBuf,
-        /// The sets that are wanted, as [`select`](crate::select) takes them; empty for all.
+        /// The sets that are wanted, as [`select_sets`](crate::select_sets) takes them; empty for all.
         sets: Vec<String>,
         /// What the prompts of the file must be; empty for whatever they are.
         prompts: Vec<String>,

@@ -9,12 +9,13 @@ mod sample;
 use std::path::{Path, PathBuf};
 
 use tributary_backend::{AttributionBackend, Dtype, Element, Providers, Work};
-use tributary_engine::{Attributions, Method, Model, Request, Sets, Targets, attribute_to};
+use tributary_engine::{Method, Model, Request, Targets, attribute_to};
 use tributary_inputs::TrainedRun;
-use tributary_model::{Remedy, Thresholds};
+use tributary_model::{Remedy, Thresholds, Weights};
 use tributary_results::{Manifest, ResultFolder};
 
 use self::sample::StoredSet;
+use crate::sets::InputSets;
 use crate::{Compute, Error, OnProgress, Progress, Run, memory, on_backend};
 
 pub use comparison::{Comparison, Difference, OtherNode};
@@ -89,6 +90,53 @@ impl Verify {
         if is_gone { Error::Moved { source: Box::new(error), result: self.result.clone(), remedy } } else { error }
     }
 
+    /// The sets that the result was computed from; an error if the file has others.
+    fn sets_of(
+        &self,
+        file: &Path,
+        run: &TrainedRun,
+        manifest: &Manifest,
+        stored: &[StoredSet],
+    ) -> Result<InputSets, Error> {
+        let is_gone = self.ci_sets.is_none() && !file.exists();
+        let read = run.ci_sets(file, &[]);
+        let mut read = read.map_err(|error| self.moved(error.into(), is_gone, Remedy::CiSets))?.sets;
+        let other = |difference| self.other_input(file, difference, Some(Remedy::CiSets));
+        let mut sets = Vec::with_capacity(stored.len());
+        for set in stored {
+            let name = &set.name;
+            let Some(at) = read.iter().position(|read| read.name == *name) else {
+                return Err(other(format!("it has no set {name:?}; give the right file")));
+            };
+            let read = read.swap_remove(at);
+            if let Some(layer) = set.differs_from(&read, thresholds(manifest)) {
+                return Err(other(format!(
+                    "the causal importances of set {name:?} at {layer} are not the result's; give the right file"
+                )));
+            }
+            if read.prompt.tokens != manifest.prompts[manifest.sets[sets.len()].prompt].tokens {
+                return Err(other(format!("the prompt of set {name:?} is not the result's; give the right file")));
+            }
+            sets.push(read);
+        }
+        Ok(InputSets::Given { sets, metadata: Vec::new() })
+    }
+
+    /// The prompts that the result was computed from; an error if the run makes other tokens of them.
+    fn prompts(&self, run: &TrainedRun, manifest: &Manifest) -> Result<InputSets, Error> {
+        let mut prompts = Vec::with_capacity(manifest.sets.len());
+        for set in &manifest.sets {
+            let known = &manifest.prompts[set.prompt];
+            let prompt = run.prompt(&known.text)?;
+            if prompt.tokens != known.tokens {
+                let difference = format!("it splits the prompt of set {:?} into other tokens", set.name);
+                return Err(self.other_input(Path::new(&manifest.run.model.class), difference, None));
+            }
+            prompts.push(prompt);
+        }
+        Ok(InputSets::Own(prompts))
+    }
+
     fn other_input(&self, input: &Path, difference: String, remedy: Option<Remedy>) -> Error {
         Error::OtherInput { result: self.result.clone(), input: input.to_owned(), difference, remedy }
     }
@@ -135,7 +183,12 @@ pub fn verify<L: Providers>(settings: &Verify, on_progress: &mut OnProgress<'_>)
     on_progress(Progress::Drawing(&settings.result));
     let stored = sample::draw(&folder, settings.samples, settings.seed)?;
     let manifest = folder.manifest().clone();
-    on_backend::<L, _, _, _>(&settings.compute, Job { settings, manifest, stored, run, ci_sets, on_progress })
+    let sets = match &ci_sets {
+        Some(file) => settings.sets_of(file, &run, &manifest, &stored)?,
+        None => settings.prompts(&run, &manifest)?,
+    };
+    let job = Job { settings, manifest, stored, weights: run.weights, sets, on_progress };
+    on_backend::<L, _, _, _>(&settings.compute, job)
 }
 
 /// A verification, ready but for its backend.
@@ -143,22 +196,32 @@ struct Job<'a, 'p> {
     settings: &'a Verify,
     manifest: Manifest,
     stored: Vec<StoredSet>,
-    run: TrainedRun,
-    ci_sets: Option<PathBuf>,
+    weights: Weights,
+    sets: InputSets,
     on_progress: &'a mut OnProgress<'p>,
 }
 
 impl Work for Job<'_, '_> {
     type Output = Result<Verification, Error>;
 
-    fn run<B: AttributionBackend>(mut self, backend: B) -> Self::Output {
-        let model = Model::upload(backend, &self.run.weights)?;
-        let method = self.settings.method.unwrap_or_else(|| {
-            let by_autograd = self.manifest.run.method == Method::Autograd.name();
+    fn run<B: AttributionBackend>(self, backend: B) -> Self::Output {
+        let Self { settings, manifest, stored, weights, sets, on_progress } = self;
+        let model = Model::upload(backend, &weights)?;
+        // They are on the backend now.
+        drop(weights);
+        let method = settings.method.unwrap_or_else(|| {
+            let by_autograd = manifest.run.method == Method::Autograd.name();
             if by_autograd { model.fastest_method() } else { Method::Autograd }
         });
-        let recomputed = self.recompute(&model, method)?;
-        let Self { settings, manifest, stored, .. } = self;
+        let targets: Vec<Targets> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
+        let request = Request {
+            sets: sets.sets(),
+            thresholds: thresholds(&manifest),
+            method,
+            max_memory: memory::default_limit(),
+        };
+        let mut progress = |progress| on_progress(Progress::Engine(progress));
+        let recomputed = attribute_to(&model, &request, &targets, &mut progress)?;
         let comparison = Comparison::new(&manifest, &stored, &recomputed.sets);
         let rounding = || tolerance(&manifest, B::Element::DTYPE, settings.compute.allow_tf32);
         let tolerance = settings.tolerance.unwrap_or_else(rounding);
@@ -168,57 +231,8 @@ impl Work for Job<'_, '_> {
     }
 }
 
-impl Job<'_, '_> {
-    /// What leads to the targets of the edges that were drawn.
-    fn recompute<B: AttributionBackend>(
-        &mut self,
-        model: &Model<B>,
-        method: Method,
-    ) -> Result<Attributions<B::Element>, Error> {
-        let Self { settings, manifest, stored, run, ci_sets, on_progress } = self;
-        let targets: Vec<Targets> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
-        let thresholds =
-            Thresholds { ci: manifest.settings.ci_threshold, output_prob: manifest.settings.output_prob_threshold };
-        let mut attribute = |sets| {
-            let request = Request { sets, thresholds, method, max_memory: memory::default_limit() };
-            attribute_to(model, &request, &targets, &mut |progress| on_progress(Progress::Engine(progress)))
-        };
-        if let Some(file) = ci_sets {
-            let is_gone = settings.ci_sets.is_none() && !file.exists();
-            let read = run.ci_sets(file, &[]);
-            let mut read = read.map_err(|error| settings.moved(error.into(), is_gone, Remedy::CiSets))?.sets;
-            let other = |difference| settings.other_input(file, difference, Some(Remedy::CiSets));
-            let mut sets = Vec::with_capacity(stored.len());
-            for set in stored {
-                let name = &set.name;
-                let Some(at) = read.iter().position(|read| read.name == *name) else {
-                    return Err(other(format!("it has no set {name:?}; give the right file")));
-                };
-                let read = read.swap_remove(at);
-                if let Some(layer) = set.differs_from(&read, thresholds) {
-                    return Err(other(format!(
-                        "the causal importances of set {name:?} at {layer} are not the result's; give the right file"
-                    )));
-                }
-                if read.prompt.tokens != manifest.prompts[manifest.sets[sets.len()].prompt].tokens {
-                    return Err(other(format!("the prompt of set {name:?} is not the result's; give the right file")));
-                }
-                sets.push(read);
-            }
-            return Ok(attribute(Sets::Given(&sets))?);
-        }
-        let mut prompts = Vec::with_capacity(stored.len());
-        for set in &manifest.sets {
-            let known = &manifest.prompts[set.prompt];
-            let prompt = run.prompt(&known.text)?;
-            if prompt.tokens != known.tokens {
-                let difference = format!("it splits the prompt of set {:?} into other tokens", set.name);
-                return Err(settings.other_input(Path::new(&manifest.run.model.class), difference, None));
-            }
-            prompts.push(prompt);
-        }
-        Ok(attribute(Sets::ModelCi(&prompts))?)
-    }
+fn thresholds(manifest: &Manifest) -> Thresholds {
+    Thresholds { ci: manifest.settings.ci_threshold, output_prob: manifest.settings.output_prob_threshold }
 }
 
 /// How far apart two correct computations may be, as a part of the largest value at an edge's target

@@ -18,10 +18,10 @@ use crate::median::median;
 #[derive(Debug, clap::Args)]
 pub(crate) struct StagesArgs {
     /// Folder of the trained run
-    #[arg(long, default_value = "examples/gpt2s-2L")]
+    #[arg(long, default_value = "data/gpt2s-2L")]
     model: PathBuf,
     /// CI sets of one prompt
-    #[arg(long, default_value = "examples/story.ci_sets.json")]
+    #[arg(long, default_value = "data/story.ci_sets.json")]
     ci_sets: PathBuf,
     #[arg(long, default_value_t = Thresholds::default().output_prob)]
     output_prob_threshold: f64,

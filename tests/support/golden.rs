@@ -46,7 +46,7 @@ impl GoldenCase {
     pub fn bundled() -> Vec<Self> {
         let root = root();
         let runs = |model: &str| match model {
-            "gpt2s-2L" => root.join("examples/gpt2s-2L"),
+            "gpt2s-2L" => root.join("data/gpt2s-2L"),
             _ => root.join("tests/models").join(model),
         };
         Self::all_in(&root.join("tests/golden"), runs)

@@ -64,13 +64,13 @@ everything() {
     fi
     for backend in cuda ${torch:+tch}; do
         step "attribute-$backend" bin/tributary attribute --backend "$backend" --device cuda \
-            --model examples/gpt2s-2L --ci-sets examples/walked.ci_sets.json --out "$work/$backend"
+            --model data/gpt2s-2L --ci-sets data/walked.ci_sets.json --out "$work/$backend"
         step "verify-$backend-by-flex" bin/tributary verify "$work/$backend" --backend flex --samples 100000
     done
     # That the default is full precision shows in that TF32 is not good enough. GPUs before Ampere have no TF32, and fail
     # this step alone.
     step attribute-cuda-tf32 bin/tributary attribute --backend cuda --allow-tf32 \
-        --model examples/gpt2s-2L --ci-sets examples/walked.ci_sets.json --out "$work/tf32"
+        --model data/gpt2s-2L --ci-sets data/walked.ci_sets.json --out "$work/tf32"
     step_differs verify-cuda-tf32 bin/tributary verify "$work/tf32" --backend flex --samples 100000 --tolerance 1e-5
     printf '\n'
     echo "failed:$failed"

@@ -13,7 +13,7 @@ use crate::libtorch;
 const LARGEST: u64 = 64 << 20;
 
 /// Data of the tests, by path in the repository.
-const DATA: [&str; 4] = ["examples", "tests/golden", "tests/models", "snapshots"];
+const DATA: [&str; 4] = ["data", "tests/golden", "tests/models", "snapshots"];
 
 const SUITES: [&str; 3] = ["conformance", "golden", "equivalence"];
 

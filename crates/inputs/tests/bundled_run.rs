@@ -1,4 +1,4 @@
-//! The run in `examples/`, and the larger ones where they are at hand.
+//! The run in `data/`, and the larger ones where they are at hand.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ fn repository() -> PathBuf {
 }
 
 fn bundled() -> TrainedRun {
-    TrainedRun::load(&repository().join("examples/gpt2s-2L"), &RunOptions::default()).unwrap()
+    TrainedRun::load(&repository().join("data/gpt2s-2L"), &RunOptions::default()).unwrap()
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn its_ci_sets_load_in_the_order_of_the_file() {
         ("walked.ci_sets.json", 4, vec!["model", "seed_0", "seed_1"]),
         ("story.ci_sets.json", 19, vec!["model", "seed_0", "seed_1", "seed_2"]),
     ] {
-        let sets = run.ci_sets(&repository().join("examples").join(file), &[]).unwrap();
+        let sets = run.ci_sets(&repository().join("data").join(file), &[]).unwrap();
         assert_eq!(sets.format, CiSetFormat::Sets);
         assert_eq!(sets.sets.iter().map(|set| &*set.name).collect::<Vec<_>>(), names);
         for set in &sets.sets {

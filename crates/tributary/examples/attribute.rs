@@ -9,11 +9,11 @@ use tributary::{Folder, Input, Progress, Settings, attribute, outline};
 use tributary_flex::Flex;
 use tributary_ndarray::NdArray;
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let input = Input::ci_sets(format!("{EXAMPLES}/walked.ci_sets.json"));
-    let mut settings = Settings::new(format!("{EXAMPLES}/gpt2s-2L"), input);
+    let input = Input::ci_sets(format!("{DATA}/walked.ci_sets.json"));
+    let mut settings = Settings::new(format!("{DATA}/gpt2s-2L"), input);
     settings.thresholds.output_prob = 0.2;
     settings.compute.backend = Some("flex".to_owned());
 

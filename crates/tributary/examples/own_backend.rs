@@ -12,7 +12,7 @@ use tributary::backend::{
 };
 use tributary::{Folder, Input, Settings, attribute};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
 
 static PRODUCTS: AtomicUsize = AtomicUsize::new(0);
 
@@ -104,8 +104,8 @@ impl Provider for CountingFlex {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let input = Input::ci_sets(format!("{EXAMPLES}/walked.ci_sets.json"));
-    let settings = Settings::new(format!("{EXAMPLES}/gpt2s-2L"), input);
+    let input = Input::ci_sets(format!("{DATA}/walked.ci_sets.json"));
+    let settings = Settings::new(format!("{DATA}/gpt2s-2L"), input);
     let out = tempfile::tempdir()?;
     let manifest = attribute::<CountingFlex>(&settings, Folder::new(&out), &mut |_| {})?;
     let products = PRODUCTS.load(Ordering::Relaxed);

@@ -13,7 +13,7 @@ use tributary::engine::{Sink, SinkError};
 use tributary::model::SetAttributions;
 use tributary::{Input, Session, Settings};
 
-const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/gpt2s-2L");
+const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/gpt2s-2L");
 
 /// The largest absolute attribution of each pair, by set.
 #[derive(Default)]

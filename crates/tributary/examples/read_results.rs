@@ -10,7 +10,7 @@ use std::path::Path;
 use tributary::{Folder, Input, Settings, attribute};
 use tributary_flex::Flex;
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(folder) = std::env::args().nth(1) { read(Path::new(&folder)) } else { read(computed()?.path()) }
@@ -18,8 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn computed() -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let input = Input::ci_sets(format!("{EXAMPLES}/walked.ci_sets.json"));
-    let settings = Settings::new(format!("{EXAMPLES}/gpt2s-2L"), input);
+    let input = Input::ci_sets(format!("{DATA}/walked.ci_sets.json"));
+    let settings = Settings::new(format!("{DATA}/gpt2s-2L"), input);
     attribute::<Flex>(&settings, Folder::new(&folder), &mut |_| {})?;
     Ok(folder)
 }

@@ -10,8 +10,8 @@
 //! # std::env::set_current_dir(repository)?;
 //! # let folder = tempfile::tempdir()?;
 //! # let out = folder.path().join("out");
-//! let input = Input::ci_sets("examples/walked.ci_sets.json");
-//! let settings = Settings::new("examples/gpt2s-2L", input);
+//! let input = Input::ci_sets("data/walked.ci_sets.json");
+//! let settings = Settings::new("data/gpt2s-2L", input);
 //! let manifest = attribute::<Flex>(&settings, Folder::new(&out), &mut |_| {})?;
 //!
 //! let result = tributary::open(&out)?;

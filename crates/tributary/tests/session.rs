@@ -15,12 +15,12 @@ use tributary_ndarray::NdArray;
 
 type Cpus = (NdArray, Flex);
 
-fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data")
 }
 
 fn settings() -> Settings {
-    Settings::new(examples().join("gpt2s-2L"), Input::ci_sets(examples().join("walked.ci_sets.json")))
+    Settings::new(data().join("gpt2s-2L"), Input::ci_sets(data().join("walked.ci_sets.json")))
 }
 
 fn on(backend: &str) -> Compute {
@@ -79,7 +79,7 @@ fn a_folder_holds_what_a_session_computes() {
 #[test]
 fn prompts_stand_for_the_models_own_sets() {
     let out = tempfile::tempdir().unwrap();
-    let mut settings = Settings::new(examples().join("gpt2s-2L"), Input::prompt("once upon a time"));
+    let mut settings = Settings::new(data().join("gpt2s-2L"), Input::prompt("once upon a time"));
     settings.files.output_probs = false;
     let manifest = attribute::<Flex>(&settings, Folder::new(&out), &mut |_| {}).unwrap();
     assert_eq!(manifest.sets[0].name, "prompt_0");

@@ -27,7 +27,7 @@ fn cuda_says_what_is_missing() {
 fn cuda_fails_with_the_explanation_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../data");
     let (model, sets) = (format!("{example}/gpt2s-2L"), format!("{example}/walked.ci_sets.json"));
     let output = plugin(&["attribute", "--model", &model, "--ci-sets", &sets, "--out", out.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));

@@ -25,7 +25,7 @@ fn tch_describes_itself() {
 #[test]
 fn tch_does_the_main_job_by_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../data");
     let run = |more: &[&str]| {
         let mut command = Command::new(PLUGIN);
         command.env_remove("LD_LIBRARY_PATH").args(["attribute", "--quiet", "--device", "cpu"]);

@@ -255,10 +255,10 @@ impl<B: AttributionBackend> Run<'_, B> {
                         target.insert((tokens, output))
                     }
                 };
-                let masked = time(&mut timings.target_output, || target.1.of_logits(&logits, vocab));
-                let output = time(&mut timings.output, || logits.normalise(vocab, thresholds.output_prob));
+                let probs = Some(target.1.probs());
+                let output = time(&mut timings.output, || logits.normalise(model, thresholds.output_prob, probs))?;
                 check_probs(&set.name, &output.probs)?;
-                let prediction = target.1.compare(masked, &output.log_sums, &output.alive, vocab);
+                let prediction = target.1.compare(&output, vocab);
                 let of_output = values.entry(Layer::output()).or_insert_with(|| EntryValues::none(0));
                 of_output.pre.push(output.logits);
                 of_output.mask.push(Vec::new());

@@ -5,16 +5,14 @@
 
 use tributary_backend::Element;
 
-const LANES: usize = 16;
+const LANES: usize = 8;
 
 /// Folds pairs of elements, of which the i-th goes to lane i modulo [`LANES`].
 fn fold<A: Copy, L: Copy, R: Copy>(initial: A, lhs: &[L], rhs: &[R], step: impl Fn(A, L, R) -> A) -> [A; LANES] {
     let mut lanes = [initial; LANES];
     let ((lhs, lhs_rest), (rhs, rhs_rest)) = (lhs.as_chunks::<LANES>(), rhs.as_chunks::<LANES>());
     for (lhs, rhs) in lhs.iter().zip(rhs) {
-        for (lane, (&l, &r)) in lanes.iter_mut().zip(lhs.iter().zip(rhs)) {
-            *lane = step(*lane, l, r);
-        }
+        lanes = std::array::from_fn(|lane| step(lanes[lane], lhs[lane], rhs[lane]));
     }
     for (lane, (&l, &r)) in lanes.iter_mut().zip(lhs_rest.iter().zip(rhs_rest)) {
         *lane = step(*lane, l, r);
@@ -28,9 +26,9 @@ pub(crate) fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {
     lanes.into_iter().fold(E::default(), |sum, lane| sum + lane)
 }
 
-/// The same in float64, whatever the elements.
-pub(crate) fn dot_in_f64<L: Element, R: Element>(lhs: &[L], rhs: &[R]) -> f64 {
-    fold(0.0, lhs, rhs, |sum, l, r| sum + l.to_f64() * r.to_f64()).into_iter().sum()
+/// The same in float64, whatever the elements, and with `shift` taken off each element of `rhs`.
+pub(crate) fn dot_shifted<L: Element, R: Element>(lhs: &[L], rhs: &[R], shift: f64) -> f64 {
+    fold(0.0, lhs, rhs, |sum, l, r| sum + l.to_f64() * (r.to_f64() - shift)).into_iter().sum()
 }
 
 /// The sum of a slice.
@@ -56,7 +54,8 @@ mod tests {
             let floats: Vec<f32> = values.iter().map(|&value| value as f32).collect();
             let squares: f64 = values.iter().map(|value| value * value).sum();
             assert_eq!(dot(&values, &values), squares);
-            assert_eq!(dot_in_f64(&floats, &values), squares);
+            assert_eq!(dot_shifted(&floats, &values, 0.0), squares);
+            assert_eq!(dot_shifted(&floats, &values, 1.0), squares - values.iter().sum::<f64>());
             assert_eq!(sum(&values), values.iter().sum::<f64>());
             assert_eq!(largest(&values), if length == 0 { f64::NEG_INFINITY } else { f64::from(length) - 1.0 });
         }

@@ -56,12 +56,12 @@ impl<T: Clone> Sequence<T> {
         positions: &[usize],
     ) -> Result<T, BackendError> {
         let Some(rotary) = &self.rotary else { return Ok(x.clone()) };
-        let at = |table: &T| {
-            let rows = b.select(table, 0, positions)?;
-            let d_head = b.shape(&rows)[1];
-            b.reshape(&rows, &[positions.len(), 1, d_head])
-        };
-        rotary.apply(b, x, &at(&rotary.cos)?, &at(&rotary.sin)?)
+        let shape = b.shape(x);
+        // A row of the tables for each head: nothing is left to broadcast.
+        let rows: Vec<usize> = positions.iter().flat_map(|&s| std::iter::repeat_n(s, shape[1])).collect();
+        let x = b.reshape(x, &[rows.len(), shape[2]])?;
+        let rotated = rotary.apply(b, &x, &b.select(&rotary.cos, 0, &rows)?, &b.select(&rotary.sin, 0, &rows)?)?;
+        b.reshape(&rotated, &shape)
     }
 }
 

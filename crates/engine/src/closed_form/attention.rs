@@ -201,31 +201,29 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             });
             let delta = b.upload(&delta, &[units.len(), kv_heads, group, n_targets, past])?;
             let keys = b.select(&self.keys, 0, &units.iter().map(|unit| unit.set).collect::<Vec<_>>())?;
-            // sum over s_in of delta k[s_in]: [units, targets, n_heads * d_head].
-            let pulled = b.permute(&b.matmul(&delta, &b.narrow(&keys, 3, 0, past)?)?, &[0, 3, 1, 2, 4])?;
-            let pulled = b.download(&pulled)?;
+            // sum over s_in of delta k[s_in]: [units, n_heads, targets, d_head].
+            let pulled = b.download(&b.matmul(&delta, &b.narrow(&keys, 3, 0, past)?)?)?;
             let mut rest = rows.as_slice();
             for (unit, pulled) in units.iter().zip(pulled.chunks_exact(n_targets * d_model)) {
                 let (alive, wanted, weight) = (&from.alive[unit.set], &to.alive[unit.set], &from.weight[unit.set]);
+                let (first_source, first_target) = (sources(unit).start, targets(unit).start);
                 let rows = rest.split_off(..sources(unit).len() * d_model).unwrap_or_default();
-                edges.put_chunk(
-                    &pair,
-                    unit.set,
-                    alive,
-                    wanted,
-                    unit.range.clone(),
-                    &|s_out: usize, values: &mut [B::Element]| {
-                        let (here, first) = (alive.rows_at(s_out), sources(unit).start);
-                        let rows = &rows[(here.start - first) * d_model..];
-                        let pulled = &pulled[(wanted.rows_at(s_out).start - targets(unit).start) * d_model..];
-                        for (values, pulled) in values.chunks_exact_mut(here.len()).zip(pulled.chunks_exact(d_model)) {
-                            let sources = weight[here.clone()].iter().zip(rows.chunks_exact(d_model));
-                            for (value, (&weight, row)) in values.iter_mut().zip(sources) {
-                                *value = weight * scale * dot(row, pulled);
-                            }
+                let fill = |s_out: usize, values: &mut [B::Element]| {
+                    let here = alive.rows_at(s_out);
+                    let rows = &rows[(here.start - first_source) * d_model..];
+                    let mut of_target = Vec::with_capacity(d_model);
+                    for (values, t) in values.chunks_exact_mut(here.len()).zip(wanted.rows_at(s_out)) {
+                        // Heads next to each other, as in the rows.
+                        let by_head = pulled[(t - first_target) * d_head..].chunks(n_targets * d_head);
+                        of_target.clear();
+                        by_head.for_each(|head| of_target.extend_from_slice(&head[..d_head]));
+                        let sources = weight[here.clone()].iter().zip(rows.chunks_exact(d_model));
+                        for (value, (&weight, row)) in values.iter_mut().zip(sources) {
+                            *value = weight * scale * dot(row, &of_target);
                         }
-                    },
-                )?;
+                    }
+                };
+                edges.put_chunk(&pair, unit.set, alive, wanted, unit.range.clone(), &fill)?;
             }
         }
         Ok(())
@@ -271,33 +269,27 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             let scores = b.download(&scores)?;
             for (unit, scores) in units.iter().zip(scores.chunks_exact(n_heads * n_positions * n_sources)) {
                 let (alive, wanted, weight) = (&from.alive[unit.set], &to.alive[unit.set], &from.weight[unit.set]);
-                edges.put_chunk(
-                    &pair,
-                    unit.set,
-                    alive,
-                    wanted,
-                    unit.range.clone(),
-                    &|s_out: usize, values: &mut [B::Element]| {
-                        let width = alive.rows_at(s_out).end;
-                        let at = unit.positions.binary_search(&s_out).unwrap_or_else(|_| unreachable!("it has edges"));
-                        // post * mask / sqrt(d_head) * score, by head.
-                        let mut weighted = Vec::with_capacity(n_heads * width);
-                        for of_head in scores.chunks_exact(n_positions * n_sources) {
-                            let of_head = of_head[at * n_sources..][..width].iter().zip(weight);
-                            weighted.extend(of_head.map(|(&score, &weight)| weight * scale * score));
-                        }
-                        for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
-                            values.fill(B::Element::default());
-                            for (head, weighted) in weighted.chunks_exact(width).enumerate() {
-                                let delta = reads.delta(unit.set, head, s_out, to.places[unit.set][t]);
-                                for (s_in, delta) in delta.enumerate() {
-                                    let here = alive.rows_at(s_in);
-                                    add_scaled(&mut values[here.clone()], delta, &weighted[here]);
-                                }
+                let fill = |s_out: usize, values: &mut [B::Element]| {
+                    let width = alive.rows_at(s_out).end;
+                    let at = unit.positions.binary_search(&s_out).unwrap_or_else(|_| unreachable!("it has edges"));
+                    // post * mask / sqrt(d_head) * score, by head.
+                    let mut weighted = Vec::with_capacity(n_heads * width);
+                    for of_head in scores.chunks_exact(n_positions * n_sources) {
+                        let of_head = of_head[at * n_sources..][..width].iter().zip(weight);
+                        weighted.extend(of_head.map(|(&score, &weight)| weight * scale * score));
+                    }
+                    for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
+                        values.fill(B::Element::default());
+                        for (head, weighted) in weighted.chunks_exact(width).enumerate() {
+                            let delta = reads.delta(unit.set, head, s_out, to.places[unit.set][t]);
+                            for (s_in, delta) in delta.enumerate() {
+                                let here = alive.rows_at(s_in);
+                                add_scaled(&mut values[here.clone()], delta, &weighted[here]);
                             }
                         }
-                    },
-                )?;
+                    }
+                };
+                edges.put_chunk(&pair, unit.set, alive, wanted, unit.range.clone(), &fill)?;
             }
         }
         Ok(())

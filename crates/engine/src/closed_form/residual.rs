@@ -148,7 +148,10 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
         let everywhere = vec![&every_position; sets];
         let of_entries = |set: usize| entries.positions[set].iter().map(move |&s| set * positions + s as usize);
         let (width, d) = (b.shape(&writer.rows)[0], b.shape(&writer.rows)[1]);
-        let against_x = if at_positions(b, entries.alive, everywhere.iter().copied(), [width, sets * positions, d]) {
+        let against_x = if writer.layer == Layer::wte() {
+            let products = b.download(&b.sum(&b.mul(&writer.rows, x)?, 1)?)?;
+            products.chunks_exact(positions).map(<[_]>::to_vec).collect()
+        } else if at_positions(b, entries.alive, everywhere.iter().copied(), [width, sets * positions, d]) {
             let of_set = |set: usize| {
                 let (alive, places) = (&*entries.alive[set], own(set));
                 let sources = Rows { matrix: &writer.rows, alive, places: &writer.places[set] };
@@ -243,7 +246,7 @@ fn at_positions<'a, B: AttributionBackend>(
     [n_sources, n_targets, width]: [usize; 3],
 ) -> bool {
     /// Of a multiplication in a small product.
-    const SMALL: usize = 2;
+    const SMALL: usize = 3;
     /// Of an element that is copied.
     const COPY: usize = 16;
     if !b.device().is_cpu() {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use burn_autodiff::Autodiff;
 use burn_backend::backend::{AutodiffBackend, Backend};
 use burn_backend::ops::FloatTensorOps;
-use burn_backend::{Shape, TensorData, try_read_sync};
+use burn_backend::{Shape, Slice, TensorData, try_read_sync};
 use tributary_backend::{
     AttributionBackend, BackendError, Binary, Capabilities, DeviceInfo, Element, Reduce, Unary, shape,
 };
@@ -90,6 +90,30 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> BurnBackend<
     }
 }
 
+/// Shapes of two operands of one rank, in which neighbouring axes along which both are as long, or along which the same one
+/// repeats, are one axis. Libraries are fast where a row or a number repeats, and slow where one of many axes does.
+fn merged(lhs: &[usize], rhs: &[usize]) -> [Vec<usize>; 2] {
+    let rank = lhs.len().max(rhs.len());
+    let length = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |at| shape[at]);
+    let mut merged: [Vec<usize>; 2] = [vec![1], vec![1]];
+    let mut repeats = None;
+    for axis in 0..rank {
+        let (l, r) = (length(lhs, axis), length(rhs, axis));
+        if l == 1 && r == 1 {
+            continue;
+        }
+        if repeats.replace((l == 1, r == 1)).is_none_or(|last| last == (l == 1, r == 1)) {
+            for (shape, length) in merged.iter_mut().zip([l, r]) {
+                *shape.last_mut().unwrap_or_else(|| unreachable!("it starts with an axis")) *= length;
+            }
+        } else {
+            merged[0].push(l);
+            merged[1].push(r);
+        }
+    }
+    merged
+}
+
 /// The leading axes of `[.., k]` folded into one, `[rows, k]`.
 fn fold_rows(shape: &[usize]) -> [usize; 2] {
     let k = shape[shape.len() - 1];
@@ -138,12 +162,13 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
         if shape::elements(&x.shape()) == 0 {
             return Ok(x.clone());
         }
-        Ok(match operation {
-            Unary::Neg => call!(x, float_neg),
-            Unary::Exp => call!(x, float_exp),
-            Unary::Tanh => call!(x, float_tanh),
-            Unary::Erf => call!(x, float_erf),
-            Unary::Sqrt => call!(x, float_sqrt),
+        Ok(match (operation, x) {
+            (Unary::Tanh, BurnTensor::Plain(x)) => BurnTensor::Plain(self.kernels.tanh(x.clone())),
+            (Unary::Neg, x) => call!(x, float_neg),
+            (Unary::Exp, x) => call!(x, float_exp),
+            (Unary::Tanh, x) => call!(x, float_tanh),
+            (Unary::Erf, x) => call!(x, float_erf),
+            (Unary::Sqrt, x) => call!(x, float_sqrt),
         })
     }
 
@@ -157,13 +182,17 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
         if shape::elements(&shape) == 0 {
             return self.zeros(&shape);
         }
-        let (lhs, rhs) = (&Self::pad_rank(lhs, shape.len()), &Self::pad_rank(rhs, shape.len()));
-        Ok(match operation {
+        let call = |lhs: &BurnTensor<B>, rhs: &BurnTensor<B>| match operation {
             Binary::Add => call2!(lhs, rhs, float_add),
             Binary::Sub => call2!(lhs, rhs, float_sub),
             Binary::Mul => call2!(lhs, rhs, float_mul),
             Binary::Div => call2!(lhs, rhs, float_div),
-        })
+        };
+        if lhs.shape() == rhs.shape() {
+            return Ok(call(lhs, rhs));
+        }
+        let [lhs_shape, rhs_shape] = merged(&lhs.shape(), &rhs.shape());
+        self.reshape(&call(&self.reshape(lhs, &lhs_shape)?, &self.reshape(rhs, &rhs_shape)?), &shape)
     }
 
     fn add_scalar(&self, x: &BurnTensor<B>, value: f64) -> Result<BurnTensor<B>, BackendError> {
@@ -235,6 +264,22 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
         let indices = self.kernels.guard(|| B::int_from_data(indices, &self.device));
         let indices = indices.map_err(|message| self.fail("select", &message))?;
         Ok(call!(x, float_select, axis, indices))
+    }
+
+    fn narrow(
+        &self,
+        x: &BurnTensor<B>,
+        axis: usize,
+        start: usize,
+        length: usize,
+    ) -> Result<BurnTensor<B>, BackendError> {
+        let shape = shape::narrow(&x.shape(), axis, start, length)?;
+        if shape::elements(&shape) == 0 {
+            return self.zeros(&shape);
+        }
+        let mut slices: Vec<Slice> = shape.iter().map(|&length| Slice::from(0..length)).collect();
+        slices[axis] = Slice::from(start..start + length);
+        Ok(call!(x, float_slice, &slices))
     }
 
     fn detach(&self, x: &BurnTensor<B>) -> BurnTensor<B> {

@@ -16,6 +16,11 @@ pub trait Kernels<B: Backend>: Clone + fmt::Debug + Send + 'static {
         B::float_max_dim(x, axis)
     }
 
+    /// Hyperbolic tangent of every element of a tensor that is not empty.
+    fn tanh(&self, x: FloatTensor<B>) -> FloatTensor<B> {
+        B::float_tanh(x)
+    }
+
     /// Calls what panics where the device has failed; `Err` says how.
     fn guard<T>(&self, call: impl FnOnce() -> T) -> Result<T, String> {
         Ok(call())

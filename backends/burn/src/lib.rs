@@ -8,10 +8,12 @@
 //! ```
 
 mod backend;
+mod host;
 mod kernels;
 mod matmul;
 mod tensor;
 
 pub use backend::BurnBackend;
+pub use host::HostKernels;
 pub use kernels::{BurnKernels, Kernels};
 pub use tensor::BurnTensor;

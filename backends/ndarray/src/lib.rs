@@ -4,7 +4,7 @@ mod provider;
 
 use burn_ndarray::NdArrayDevice;
 use tributary_backend::Capabilities;
-use tributary_burn::BurnBackend;
+use tributary_burn::{BurnBackend, HostKernels};
 
 pub use provider::NdArray;
 
@@ -14,17 +14,17 @@ pub const NAME: &str = "ndarray";
 const CAPABILITIES: Capabilities = Capabilities { deterministic: true };
 
 /// The backend in `f32`.
-pub type F32 = BurnBackend<burn_ndarray::NdArray<f32>, f32>;
+pub type F32 = BurnBackend<burn_ndarray::NdArray<f32>, f32, HostKernels>;
 
 /// The backend in `f64`.
-pub type F64 = BurnBackend<burn_ndarray::NdArray<f64>, f64>;
+pub type F64 = BurnBackend<burn_ndarray::NdArray<f64>, f64, HostKernels>;
 
 /// The backend in `f32` on the CPU.
 pub fn f32() -> F32 {
-    BurnBackend::new(NdArrayDevice::Cpu, NAME, "cpu", CAPABILITIES)
+    BurnBackend::with_kernels(NdArrayDevice::Cpu, NAME, "cpu", CAPABILITIES, HostKernels)
 }
 
 /// The backend in `f64` on the CPU.
 pub fn f64() -> F64 {
-    BurnBackend::new(NdArrayDevice::Cpu, NAME, "cpu", CAPABILITIES)
+    BurnBackend::with_kernels(NdArrayDevice::Cpu, NAME, "cpu", CAPABILITIES, HostKernels)
 }

@@ -252,10 +252,10 @@ impl<B: AttributionBackend> Run<'_, B> {
                 let output = same
                     .map_or_else(|| time(&mut timings.target_output, || TargetOutput::compute(model, &own.last)), Ok)?;
                 let (_, target) = target.insert((tokens, output));
-                let masked = time(&mut timings.target_output, || target.of_logits(&logits, vocab));
-                let output = time(&mut timings.output, || logits.normalise(vocab, thresholds.output_prob));
+                let probs = Some(target.probs());
+                let output = time(&mut timings.output, || logits.normalise(model, thresholds.output_prob, probs))?;
                 check_probs(&set.name, &output.probs)?;
-                let prediction = target.compare(masked, &output.log_sums, &output.alive, vocab);
+                let prediction = target.compare(&output, vocab);
                 check_prediction(&set.name, &prediction)?;
                 let of_output = values.entry(Layer::output()).or_insert_with(|| EntryValues::none(0));
                 of_output.pre.push(output.logits);

@@ -66,7 +66,7 @@ pub(crate) fn original_alive<B: AttributionBackend>(
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds.ci)))).collect();
     alive.insert(Layer::wte(), Arc::new(AliveEntries::every_position(own.prompt.tokens.len())));
     for set in logits.by_set() {
-        let output = set.normalise(model.architecture.vocab, thresholds.output_prob);
+        let output = set.normalise(model, thresholds.output_prob, None)?;
         check_probs(&own.name, &output.probs)?;
         alive.insert(Layer::output(), Arc::new(output.alive));
     }

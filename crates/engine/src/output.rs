@@ -4,18 +4,28 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::AliveEntries;
+use tributary_model::{AliveEntries, reaching};
 
 use crate::Model;
+use crate::exponential::exp;
+use crate::lanes::{dot_shifted, largest, sum};
 
-/// Logits of some sets on the host, `[sets, positions, vocab]`.
+/// Logits of some sets on the host.
 pub(crate) struct Logits<E> {
+    /// `[sets, positions, vocab]`
     values: Vec<E>,
+    /// What was unembedded, `[sets, positions, d_model]`.
+    unembedded: Vec<E>,
     sets: usize,
 }
 
-/// Logits of one set, `[positions, vocab]`.
-pub(crate) struct SetLogits<E>(Vec<E>);
+/// Logits of one set.
+pub(crate) struct SetLogits<E> {
+    /// `[positions, vocab]`
+    values: Vec<E>,
+    /// `[positions, d_model]`
+    unembedded: Vec<E>,
+}
 
 /// What the logits of one set become.
 pub(crate) struct SetOutput<E> {
@@ -25,8 +35,10 @@ pub(crate) struct SetOutput<E> {
     pub(crate) alive: AliveEntries,
     /// Logit of each of these.
     pub(crate) logits: Vec<E>,
-    /// Logarithm of the sum of the exponentials of the logits, by position.
-    pub(crate) log_sums: Vec<f64>,
+    /// Likeliest token, by position; of equals the first.
+    pub(crate) likeliest: Vec<u32>,
+    /// Cross-entropy in nats relative to the reference, by position.
+    pub(crate) cross_entropy: Vec<f64>,
 }
 
 impl<E: Element> Logits<E> {
@@ -36,57 +48,168 @@ impl<E: Element> Logits<E> {
         last: &B::Tensor,
         sets: Range<usize>,
     ) -> Result<Self, BackendError> {
-        let b = &model.backend;
-        let last = b.select(last, 0, &sets.clone().collect::<Vec<_>>())?;
-        Ok(Self { values: b.download(&model.unembed(&last)?)?, sets: sets.len() })
+        let (b, architecture) = (&model.backend, &model.architecture);
+        let last = b.narrow(last, 0, sets.start, sets.len())?;
+        let rows = b.reshape(&last, &[sets.len() * b.shape(&last)[1], architecture.d_model])?;
+        let values = b.download(&model.unembed(&rows, 0..architecture.vocab)?)?;
+        Ok(Self { values, unembedded: b.download(&rows)?, sets: sets.len() })
     }
 
     pub(crate) fn by_set(self) -> Vec<SetLogits<E>> {
-        if self.sets == 1 {
-            return vec![SetLogits(self.values)];
+        let Self { values, unembedded, sets } = self;
+        if sets == 1 {
+            return vec![SetLogits { values, unembedded }];
         }
-        self.values.chunks_exact(self.values.len() / self.sets).map(|set| SetLogits(set.to_vec())).collect()
+        let of_sets = values.chunks_exact(values.len() / sets).zip(unembedded.chunks_exact(unembedded.len() / sets));
+        of_sets.map(|(values, rows)| SetLogits { values: values.to_vec(), unembedded: rows.to_vec() }).collect()
+    }
+
+    /// All of them, `[sets, positions, vocab]` in row-major order.
+    pub(crate) fn into_values(self) -> Vec<E> {
+        self.values
     }
 }
+
+/// Tokens of at least this probability have their logits computed again, as those that are alive: see
+/// [`SetLogits::normalise`].
+const LIKELY: f64 = 1.0 / 128.0;
 
 impl<E: Element> SetLogits<E> {
-    /// Tokens are alive where their probability is at least `threshold`, rounded to the element type.
-    pub(crate) fn normalise(self, vocab: usize, threshold: f64) -> SetOutput<E> {
-        let Self(mut values) = self;
-        let threshold = E::from_f64(threshold);
-        let rows: Vec<(Vec<(usize, E)>, f64)> = values
+    /// Tokens are alive where their probability is at least `threshold`, rounded to the element type. The cross-entropy is
+    /// that of `reference`, probabilities `[positions, vocab]`; without one that of the probabilities themselves, which is
+    /// their entropy.
+    ///
+    /// Logits are large sums of many terms, and libraries add the terms one by one: in f32, of 768 terms and a logit of 14,
+    /// that may lose 1e-5, and a probability as many times its own size, where 1e-6 is wanted. So the likely tokens' logits,
+    /// which are few, are summed again, in float64. The others' error is a hundredth of theirs.
+    pub(crate) fn normalise<B: AttributionBackend<Element = E>>(
+        self,
+        model: &Model<B>,
+        threshold: f64,
+        reference: Option<&[E]>,
+    ) -> Result<SetOutput<E>, BackendError> {
+        let Self { values: mut probs, unembedded } = self;
+        let (vocab, d_model) = (model.architecture.vocab, model.architecture.d_model);
+        let of_position = |position: usize| reference.map(|reference| &reference[position * vocab..][..vocab]);
+        // What is alive with its logit summed again need not be so before: a hundredth is more than any rounding.
+        let likely = LIKELY.min(0.99 * threshold);
+        let rows: Vec<Row<E>> = probs
             .par_chunks_exact_mut(vocab)
-            .map_init(Vec::new, |exponentials, row| softmax(row, threshold, exponentials))
+            .enumerate()
+            .map_init(Vec::new, |exponentials, (position, row)| {
+                softmax(row, of_position(position), likely, exponentials)
+            })
             .collect();
-        let alive = AliveEntries::from_positions(rows.iter().map(|(row, _)| row.iter().map(|&(token, _)| token)));
-        let logits = rows.iter().flat_map(|(row, _)| row).map(|&(_, logit)| logit).collect();
-        let log_sums = rows.iter().map(|&(_, log_sum)| log_sum).collect();
-        SetOutput { probs: values, alive, logits, log_sums }
-    }
-
-    /// The logits, `[positions, vocab]` in row-major order.
-    pub(crate) fn values(&self) -> &[E] {
-        &self.0
+        let mut tokens: Vec<usize> = rows.iter().flat_map(|row| &row.likely).map(|&(token, _)| token).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        let readers = Readers { rows: model.unembedding(&tokens)?, tokens, d_model };
+        let refined: Vec<Refined<E>> = (probs.par_chunks_exact_mut(vocab), rows, unembedded.par_chunks_exact(d_model))
+            .into_par_iter()
+            .enumerate()
+            .map(|(position, (probs, row, x))| {
+                refine(probs, &row, of_position(position), x, &readers, E::from_f64(threshold))
+            })
+            .collect();
+        let alive = AliveEntries::from_positions(refined.iter().map(|row| row.alive.iter().map(|&(token, _)| token)));
+        let logits = refined.iter().flat_map(|row| &row.alive).map(|&(_, logit)| logit).collect();
+        let (likeliest, cross_entropy) = refined.iter().map(|row| (row.likeliest, row.cross_entropy)).unzip();
+        Ok(SetOutput { probs, alive, logits, likeliest, cross_entropy })
     }
 }
 
-/// Turns one position's logits into their softmax; gives the tokens that reach `threshold`, with their logits, and the
-/// logarithm of the sum of the exponentials.
+/// What the logits `z` of one position become, beside their softmax.
+struct Row<E> {
+    /// The largest logit.
+    largest: f64,
+    /// `sum exp(z - largest)`
+    sum: f64,
+    /// `sum w (z - largest)`, with `w` the reference, or `exp(z - largest)` without one.
+    expected: f64,
+    /// Where no token is likely, the first with the largest logit.
+    likeliest: u32,
+    /// The likely tokens with their logits.
+    likely: Vec<(usize, E)>,
+}
+
+/// The same with the logits of the likely tokens summed again.
+struct Refined<E> {
+    /// The tokens that reach the threshold, with their logits.
+    alive: Vec<(usize, E)>,
+    likeliest: u32,
+    cross_entropy: f64,
+}
+
+/// Rows of the unembedding.
+struct Readers<E> {
+    /// Ascending.
+    tokens: Vec<usize>,
+    /// `[tokens, d_model]`
+    rows: Vec<E>,
+    d_model: usize,
+}
+
+/// Turns one position's logits into their softmax.
 ///
 /// In float64 whatever the element type: summed one by one in float32, the thousands of terms of a vocabulary lose more
 /// than the 1e-6 that a probability is wanted to, and backends would disagree on what passes a threshold.
-fn softmax<E: Element>(row: &mut [E], threshold: E, exponentials: &mut Vec<f64>) -> (Vec<(usize, E)>, f64) {
-    let largest = row.iter().fold(f64::NEG_INFINITY, |largest, logit| largest.max(logit.to_f64()));
-    exponentials.clear();
-    exponentials.extend(row.iter().map(|logit| (logit.to_f64() - largest).exp()));
-    let sum: f64 = exponentials.iter().sum();
-    let mut alive = Vec::new();
-    for (token, (value, exponential)) in row.iter_mut().zip(exponentials).enumerate() {
-        let prob = E::from_f64(*exponential / sum);
-        if prob >= threshold {
-            alive.push((token, *value));
-        }
-        *value = prob;
+fn softmax<E: Element>(row: &mut [E], reference: Option<&[E]>, likely: f64, exponentials: &mut Vec<f64>) -> Row<E> {
+    let largest_logit = largest(row);
+    let largest = largest_logit.to_f64();
+    exponentials.resize(row.len(), 0.0);
+    for (exponential, logit) in exponentials.iter_mut().zip(&*row) {
+        *exponential = exp(logit.to_f64() - largest);
     }
-    (alive, largest + sum.ln())
+    let sum = sum(exponentials);
+    let expected = match reference {
+        Some(reference) => dot_shifted(reference, row, largest),
+        None => dot_shifted(exponentials, row, largest),
+    };
+    let likely: Vec<(usize, E)> = reaching(exponentials, likely * sum).map(|token| (token, row[token])).collect();
+    let unlikely = || row.iter().position(|&logit| logit == largest_logit).unwrap_or_default();
+    let likeliest = if likely.is_empty() { unlikely() as u32 } else { 0 };
+    let inverse = 1.0 / sum;
+    for (value, exponential) in row.iter_mut().zip(exponentials) {
+        *value = E::from_f64(*exponential * inverse);
+    }
+    Row { largest, sum, expected, likeliest, likely }
+}
+
+/// Sums the likely tokens' logits again, from what is unembedded, and corrects their probabilities.
+fn refine<E: Element>(
+    probs: &mut [E],
+    row: &Row<E>,
+    reference: Option<&[E]>,
+    x: &[E],
+    readers: &Readers<E>,
+    threshold: E,
+) -> Refined<E> {
+    let (mut sum, mut expected) = (row.sum, row.expected);
+    let mut likely = Vec::with_capacity(row.likely.len());
+    for &(token, logit) in &row.likely {
+        let place =
+            readers.tokens.binary_search(&token).unwrap_or_else(|_| unreachable!("every likely token has a row"));
+        let exact = dot_shifted(x, &readers.rows[place * readers.d_model..][..readers.d_model], 0.0);
+        let (from, to) = (logit.to_f64() - row.largest, exact - row.largest);
+        sum += exp(to) - exp(from);
+        expected += match reference {
+            Some(reference) => reference[token].to_f64() * (to - from),
+            None => exp(to) * to - exp(from) * from,
+        };
+        likely.push((token, exact));
+    }
+    let mut alive = Vec::new();
+    let mut likeliest = (row.likeliest, f64::NEG_INFINITY);
+    for (token, exact) in likely {
+        let prob = E::from_f64(exp(exact - row.largest) / sum);
+        probs[token] = prob;
+        if prob >= threshold {
+            alive.push((token, E::from_f64(exact)));
+        }
+        if exact > likeliest.1 {
+            likeliest = (token as u32, exact);
+        }
+    }
+    let expected = if reference.is_some() { expected } else { expected / sum };
+    Refined { alive, likeliest: likeliest.0, cross_entropy: sum.ln() - expected }
 }

@@ -32,11 +32,7 @@ impl AliveEntries {
     /// The comparison is made in the values' own type: for a published float32 run, the threshold is rounded to
     /// float32 first, as PyTorch does.
     pub fn at_least<E: PartialOrd + Copy>(values: &[E], components: usize, threshold: E) -> Self {
-        let alive = |row: &[E]| {
-            let reached = row.iter().enumerate().filter(|&(_, &value)| value >= threshold);
-            reached.map(|(component, _)| component).collect::<Vec<_>>().into_iter()
-        };
-        Self::from_positions(values.chunks_exact(components.max(1)).map(alive))
+        Self::from_positions(values.chunks_exact(components.max(1)).map(|row| reaching(row, threshold)))
     }
 
     /// The entries with these components, ascending, at each position.
@@ -131,6 +127,18 @@ impl AliveEntries {
     pub fn component_union(&self) -> Vec<usize> {
         component_union([self])
     }
+}
+
+/// Places of the values that are at least `threshold`, ascending. Quick where few are.
+pub fn reaching<E: PartialOrd + Copy>(values: &[E], threshold: E) -> impl Iterator<Item = usize> {
+    /// Values that are passed over together, without a branch for each.
+    const TOGETHER: usize = 64;
+    let some = move |(_, values): &(usize, &[E])| values.iter().fold(false, |any, &value| any | (value >= threshold));
+    let places = move |(chunk, values): (usize, &[E])| {
+        let reached: Vec<usize> = (0..values.len()).filter(|&at| values[at] >= threshold).collect();
+        reached.into_iter().map(move |at| chunk * TOGETHER + at)
+    };
+    values.chunks(TOGETHER).enumerate().filter(some).flat_map(places)
 }
 
 /// The components alive at any position of any of the sets, ascending: the alive union of a batch.

@@ -23,7 +23,7 @@ mod sigmoid;
 mod thresholds;
 mod weights;
 
-pub use alive::{AliveEntries, component_union};
+pub use alive::{AliveEntries, component_union, reaching};
 pub use architecture::{Architecture, LinearLayer, Norm, PositionEncoding};
 pub use attribution::{
     Borderline, DenseAttribution, LayerNodes, PairAttribution, Prediction, SetAttributions, TokenProb,

@@ -41,7 +41,14 @@ fn set(positions: usize, alive: &[bool], mut value: impl FnMut() -> f32) -> SetA
         }
     });
     let pairs = pairs.collect();
-    SetAttributions { name: "a set".to_owned(), nodes, pairs, output_probs: vec![], borderline: vec![], prediction: None }
+    SetAttributions {
+        name: "a set".to_owned(),
+        nodes,
+        pairs,
+        output_probs: vec![],
+        borderline: vec![],
+        prediction: None,
+    }
 }
 
 fn sets() -> impl Strategy<Value = SetAttributions<f32>> {

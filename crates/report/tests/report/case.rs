@@ -172,7 +172,14 @@ fn set(
         }
     });
     let pairs = attributions.collect();
-    SetAttributions { name: name.to_owned(), nodes, pairs, output_probs: Vec::new(), borderline: Vec::new(), prediction: None }
+    SetAttributions {
+        name: name.to_owned(),
+        nodes,
+        pairs,
+        output_probs: Vec::new(),
+        borderline: Vec::new(),
+        prediction: None,
+    }
 }
 
 fn settings() -> Settings {

@@ -138,6 +138,13 @@ impl Random {
             .collect();
         let near = |layer, component| Borderline { layer, position: 0, component, importance: 0.1 };
         let borderline = (0..self.below(3)).map(|token| near(Layer::output(), token)).collect();
-        SetAttributions { name, nodes, pairs, output_probs: self.numbers(positions * model.vocab), borderline, prediction: None }
+        SetAttributions {
+            name,
+            nodes,
+            pairs,
+            output_probs: self.numbers(positions * model.vocab),
+            borderline,
+            prediction: None,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use burn_autodiff::Autodiff;
 use burn_backend::backend::{AutodiffBackend, Backend};
 use burn_backend::ops::FloatTensorOps;
-use burn_backend::{Shape, TensorData, try_read_sync};
+use burn_backend::{Shape, Slice, TensorData, try_read_sync};
 use tributary_backend::{
     AttributionBackend, BackendError, Binary, Capabilities, DeviceInfo, Element, Reduce, Unary, shape,
 };
@@ -235,6 +235,22 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
         let indices = self.kernels.guard(|| B::int_from_data(indices, &self.device));
         let indices = indices.map_err(|message| self.fail("select", &message))?;
         Ok(call!(x, float_select, axis, indices))
+    }
+
+    fn narrow(
+        &self,
+        x: &BurnTensor<B>,
+        axis: usize,
+        start: usize,
+        length: usize,
+    ) -> Result<BurnTensor<B>, BackendError> {
+        let shape = shape::narrow(&x.shape(), axis, start, length)?;
+        if shape::elements(&shape) == 0 {
+            return self.zeros(&shape);
+        }
+        let mut slices: Vec<Slice> = shape.iter().map(|&length| Slice::from(0..length)).collect();
+        slices[axis] = Slice::from(start..start + length);
+        Ok(call!(x, float_slice, &slices))
     }
 
     fn detach(&self, x: &BurnTensor<B>) -> BurnTensor<B> {

@@ -133,6 +133,11 @@ impl<E: Element + tch::kind::Element> AttributionBackend for TchBackend<E> {
         self.wrap("select", indices.and_then(|indices| x.0.f_index_select(axis as i64, &indices)))
     }
 
+    fn narrow(&self, x: &TchTensor, axis: usize, start: usize, length: usize) -> Result<TchTensor, BackendError> {
+        shape::narrow(&x.shape(), axis, start, length)?;
+        self.wrap("narrow", x.0.f_narrow(axis as i64, start as i64, length as i64))
+    }
+
     fn detach(&self, x: &TchTensor) -> TchTensor {
         TchTensor(x.0.detach())
     }

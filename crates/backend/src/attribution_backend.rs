@@ -163,6 +163,12 @@ pub trait AttributionBackend {
         self.mul(&self.scale(x, 0.5)?, &self.add_scalar(&erf, 1.0)?)
     }
 
+    /// The `length` slices of `x` from `start` on along `axis`.
+    fn narrow(&self, x: &Self::Tensor, axis: usize, start: usize, length: usize) -> Result<Self::Tensor, BackendError> {
+        shape::narrow(&self.shape(x), axis, start, length)?;
+        self.select(x, axis, &(start..start + length).collect::<Vec<_>>())
+    }
+
     /// The elements at `indices` of the flattened tensor, of shape `[indices.len()]`.
     fn gather(&self, x: &Self::Tensor, indices: &[usize]) -> Result<Self::Tensor, BackendError> {
         let elements = shape::elements(&self.shape(x));

@@ -73,11 +73,11 @@ macro_rules! conformance {
             layout { reshape, permute, select, select_of_nothing, select_from_empty, detach }
             derived {
                 zeros_and_scalar, named_binary_operations, scalar_arguments, sums_and_mean, softmax,
-                softmax_of_huge_logits, softmax_of_masked_logits, gelu_tanh, gelu_erf, gather, vjp,
+                softmax_of_huge_logits, softmax_of_masked_logits, gelu_tanh, gelu_erf, narrow, gather, vjp,
             }
             gradients {
                 unary, binary, binary_sums_over_broadcast_axes, sum, matmul, reshape, permute, select,
-                select_accumulates_repeated_indices, mean, softmax, softmax_of_masked_logits, gelu_tanh, gelu_erf,
+                select_accumulates_repeated_indices, narrow, mean, softmax, softmax_of_masked_logits, gelu_tanh, gelu_erf,
                 gather, attention, leaf_used_twice, leaf_not_used, constant_function, leaf_itself, no_leaves,
                 one_tensor_as_two_leaves, captured_tensor_is_constant, detach_cuts_the_path, empty_leaf,
                 many_calls_in_a_row, gradients_are_untracked, single_number_of_any_rank,

@@ -106,6 +106,17 @@ pub fn select(shape: &[usize], axis: usize, indices: &[usize]) -> Result<Vec<usi
     Ok(selected)
 }
 
+/// Shape of `length` slices from `start` on along `axis`, which has to hold them all.
+pub fn narrow(shape: &[usize], axis: usize, start: usize, length: usize) -> Result<Vec<usize>, BackendError> {
+    check_axis("narrow", shape, axis)?;
+    if start.checked_add(length).is_none_or(|end| end > shape[axis]) {
+        return Err(error("narrow", &[shape], format!("{length} slices from {start} on are outside axis {axis}")));
+    }
+    let mut narrowed = shape.to_vec();
+    narrowed[axis] = length;
+    Ok(narrowed)
+}
+
 /// Checks that `values` fill `shape`, which has at least one axis.
 pub fn upload(values: usize, shape: &[usize]) -> Result<(), BackendError> {
     if shape.is_empty() {

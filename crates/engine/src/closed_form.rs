@@ -9,6 +9,7 @@
 pub(crate) mod attention;
 mod edges;
 pub(crate) mod elementwise;
+mod products;
 mod residual;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use tributary_backend::AttributionBackend;
 use tributary_model::Layer;
 
 pub(crate) use self::edges::{CHUNK, Edges, LayerEntries};
-pub(crate) use self::elementwise::products_at_once;
+pub(crate) use self::products::products_at_once;
 pub(crate) use self::residual::ResidualReads;
 use crate::Model;
 use crate::recorded_pass::RecordedPass;

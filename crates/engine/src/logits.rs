@@ -4,6 +4,7 @@ use tributary_backend::AttributionBackend;
 use tributary_model::{Layer, Prompt};
 
 use crate::check::{check_edit, check_mask, check_tokens};
+use crate::output::Logits;
 use crate::pass::{Masks, Pass};
 use crate::recorded_pass::RecordedPass;
 use crate::support::Supports;
@@ -44,7 +45,7 @@ pub fn logits<B: AttributionBackend>(
     }
     let tokens: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.tokens.as_slice()).collect();
     let forward = RecordedPass::run(model, &tokens, pass, supports(model, &pass.masks))?;
-    Ok(model.backend.download(&model.unembed(&forward.last)?)?)
+    Ok(Logits::compute(model, &forward.last, 0..prompts.len())?.into_values())
 }
 
 /// The components that any mask keeps.

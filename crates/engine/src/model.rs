@@ -1,6 +1,7 @@
 //! A decomposed model on a backend, and the pieces its forward pass is made of.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError, Element, Unary};
 use tributary_model::{
@@ -32,8 +33,6 @@ pub struct Model<B: AttributionBackend> {
     pub(crate) ci_networks: BTreeMap<Layer, CiNetwork<B::Tensor>>,
     /// `[vocab, d_model]`; the token embedding itself where they are tied.
     lm_head: B::Tensor,
-    /// Its transpose in pieces of some rows each, `[rows, vocab]`: see [`Model::unembed`].
-    unembedding: Vec<B::Tensor>,
 }
 
 pub(crate) struct NormTensors<T> {
@@ -71,7 +70,6 @@ impl<B: AttributionBackend> Model<B> {
         let norms = weights.norms.iter().map(|block| Ok([norm(&block.attention)?, norm(&block.mlp)?]));
         let decomposed = weights.decomposed.keys().copied().collect();
         let wte = up(&weights.wte)?;
-        let head = weights.lm_head.as_ref().unwrap_or(&weights.wte);
         Ok(Self {
             architecture: weights.architecture.clone(),
             component_counts: weights.component_counts(),
@@ -84,7 +82,6 @@ impl<B: AttributionBackend> Model<B> {
             linear: try_map(&weights.linear, linear)?,
             components: try_map(&weights.decomposed, |layer| components(&layer.components))?,
             ci_networks: try_map(&weights.decomposed, |layer| CiNetwork::upload(&backend, &layer.ci_function))?,
-            unembedding: column_pieces(head).iter().map(up).collect::<Result<_, _>>()?,
             backend,
         })
     }
@@ -176,34 +173,25 @@ impl<B: AttributionBackend> Model<B> {
         }
     }
 
-    /// A linear layer as the target model computes it.
+    /// A linear layer as the target model computes it; the unembedding is none of them.
     pub(crate) fn apply_linear(&self, layer: Layer, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
-        if layer.is_output() {
-            return self.unembed(x);
-        }
         let linear = &self.linear[&layer];
         self.add_bias(&self.backend.matmul(x, &linear.weight)?, linear)
     }
 
-    /// Logits `[sets, positions, vocab]` of the last normalised residual stream.
+    /// Logits of some tokens, `[rows, tokens]`, of rows of the last normalised residual stream, `[rows, d_model]`.
     ///
     /// The product is summed in pieces. Logits are large sums of many terms, and libraries add the terms one by one: in
     /// f32 that loses some 4e-6 of a logit of 14, which is more than a probability may be off.
-    pub(crate) fn unembed(&self, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
-        let b = &self.backend;
-        let mut logits = None;
-        let mut start = 0;
-        for rows in &self.unembedding {
-            let end = start + b.shape(rows)[0];
-            let piece: Vec<usize> = (start..end).collect();
-            start = end;
-            let product = b.matmul(&b.select(x, 2, &piece)?, rows)?;
-            logits = Some(match logits {
-                None => product,
-                Some(sum) => b.add(&sum, &product)?,
-            });
-        }
-        Ok(logits.unwrap_or_else(|| unreachable!("the residual stream has a width")))
+    pub(crate) fn unembed(&self, rows: &B::Tensor, tokens: Range<usize>) -> Result<B::Tensor, BackendError> {
+        let (b, d_model) = (&self.backend, self.architecture.d_model);
+        let head = b.permute(&b.narrow(&self.lm_head, 0, tokens.start, tokens.len())?, &[1, 0])?;
+        let piece = |start: usize| {
+            let terms = UNEMBEDDING_PIECE.min(d_model - start);
+            b.matmul(&b.narrow(rows, 1, start, terms)?, &b.narrow(&head, 0, start, terms)?)
+        };
+        let rest = (UNEMBEDDING_PIECE..d_model).step_by(UNEMBEDDING_PIECE);
+        rest.map(piece).try_fold(piece(0)?, |sum, piece| b.add(&sum, &piece?))
     }
 
     /// What turns the input of a target layer into the activations of some of its components (`V`), or into the logits
@@ -232,15 +220,6 @@ fn transpose(matrix: &Array) -> Array {
     let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes, not {:?}", matrix.shape) };
     let at = |i| matrix.values[i % rows * columns + i / rows];
     Array::new([columns, rows], (0..rows * columns).map(at).collect())
-}
-
-/// The columns of a matrix in pieces, each transposed: `[columns, rows]`.
-fn column_pieces(matrix: &Array) -> Vec<Array> {
-    let transposed = transpose(matrix);
-    let (columns, rows) = (transposed.shape[0], transposed.shape[1]);
-    let pieces = transposed.values.chunks(UNEMBEDDING_PIECE * rows.max(1));
-    debug_assert!(columns > 0 && rows > 0, "a vocabulary and a residual stream");
-    pieces.map(|values| Array::new([values.len() / rows, rows], values.to_vec())).collect()
 }
 
 fn try_map<V, T>(

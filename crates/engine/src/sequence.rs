@@ -20,8 +20,8 @@ struct Rotary<T> {
     cos: T,
     /// `[positions, d_head]`, negative for the first element of each pair.
     sin: T,
-    /// The other element of each element's pair.
-    partner: Vec<usize>,
+    /// Whether the elements of a pair are next to each other, rather than half a head apart.
+    adjacent_pairs: bool,
 }
 
 impl<T: Clone> Sequence<T> {
@@ -30,7 +30,7 @@ impl<T: Clone> Sequence<T> {
         positions: usize,
     ) -> Result<Self, BackendError> {
         let b = &model.backend;
-        let wpe = model.wpe.as_ref().map(|wpe| b.select(wpe, 0, &(0..positions).collect::<Vec<_>>())).transpose()?;
+        let wpe = model.wpe.as_ref().map(|wpe| b.narrow(wpe, 0, 0, positions)).transpose()?;
         let mask = |i: usize| if i % positions <= i / positions { 0.0 } else { f64::NEG_INFINITY };
         let causal_mask = table(b, [positions, positions], mask)?;
         let rotary = match model.architecture.position_encoding {
@@ -67,7 +67,12 @@ impl<T: Clone> Sequence<T> {
 
 impl<T> Rotary<T> {
     fn apply<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T, cos: &T, sin: &T) -> Result<T, BackendError> {
-        let partner = b.select(x, b.shape(x).len() - 1, &self.partner)?;
+        let shape = b.shape(x);
+        let half = shape[shape.len() - 1] / 2;
+        let rows = shape[..shape.len() - 1].iter().product();
+        // The other element of a pair is the other one along the axis of 2.
+        let (pairs, axis) = if self.adjacent_pairs { ([rows, half, 2], 2) } else { ([rows, 2, half], 1) };
+        let partner = b.reshape(&b.select(&b.reshape(x, &pairs)?, axis, &[1, 0])?, &shape)?;
         b.add(&b.mul(x, cos)?, &b.mul(&partner, sin)?)
     }
 
@@ -86,11 +91,10 @@ impl<T> Rotary<T> {
             (i / d_head) as f64 / base.powf(pair as f64 / half as f64)
         };
         let sign = |i: usize| if place(i % d_head).1 { -1.0 } else { 1.0 };
-        let partner = |i: usize| if adjacent_pairs { i ^ 1 } else { (i + half) % d_head };
         Ok(Self {
             cos: table(b, shape, |i| angle(i).cos())?,
             sin: table(b, shape, |i| sign(i) * angle(i).sin())?,
-            partner: (0..d_head).map(partner).collect(),
+            adjacent_pairs,
         })
     }
 }

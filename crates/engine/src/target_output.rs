@@ -7,6 +7,7 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{AliveEntries, Prediction, TokenProb};
 
 use crate::Model;
+use crate::lanes::{dot_in_f64, largest};
 use crate::output::{Logits, SetLogits};
 
 /// How many of the target model's likeliest tokens are kept for each position.
@@ -37,21 +38,16 @@ impl<E: Element> TargetOutput<E> {
     ) -> Result<Self, BackendError> {
         let vocab = model.architecture.vocab;
         // No entry is alive here.
-        let outputs = Logits::compute(model, last, 0..1)?.by_set().into_iter();
-        let probs: Vec<E> = outputs.flat_map(|set| set.normalise(vocab, f64::INFINITY).probs).collect();
-        let rows = probs.par_chunks_exact(vocab);
-        let (entropy, likeliest) = rows.map(|row| (entropy(row), likeliest(row))).unzip();
-        Ok(Self { probs, entropy, likeliest: Arc::new(likeliest) })
+        let output = Logits::compute(model, last, 0..1)?.by_set().remove(0).normalise(vocab, f64::INFINITY);
+        let likeliest = output.probs.par_chunks_exact(vocab).map(likeliest).collect();
+        Ok(Self { probs: output.probs, entropy: output.entropy, likeliest: Arc::new(likeliest) })
     }
 
     /// What has to be known of a set's logits.
     pub(crate) fn of_logits(&self, logits: &SetLogits<E>, vocab: usize) -> MaskedOutput {
         let rows = logits.values().par_chunks_exact(vocab).zip(self.probs.par_chunks_exact(vocab));
-        let expected = |logits: &[E], probs: &[E]| -> f64 {
-            logits.iter().zip(probs).map(|(logit, prob)| prob.to_f64() * logit.to_f64()).sum()
-        };
         let (expected_logits, likeliest) =
-            rows.map(|(logits, probs)| (expected(logits, probs), largest(logits))).unzip();
+            rows.map(|(logits, probs)| (dot_in_f64(logits, probs), first_largest(logits))).unzip();
         MaskedOutput { expected_logits, likeliest }
     }
 
@@ -77,15 +73,10 @@ impl<E: Element> TargetOutput<E> {
     }
 }
 
-fn entropy<E: Element>(probs: &[E]) -> f64 {
-    let terms = probs.iter().map(|prob| prob.to_f64()).filter(|&prob| prob > 0.0);
-    -terms.map(|prob| prob * prob.ln()).sum::<f64>()
-}
-
-/// The first of the largest.
-fn largest<E: Element>(values: &[E]) -> u32 {
-    let first = |best: usize, at: usize| if values[at] > values[best] { at } else { best };
-    (0..values.len()).fold(0, first) as u32
+/// Place of the first of the largest.
+fn first_largest<E: Element>(values: &[E]) -> u32 {
+    let largest = largest(values);
+    values.iter().position(|&value| value == largest).unwrap_or_default() as u32
 }
 
 /// The likeliest tokens, the likeliest first and of equals the one with the smallest id.

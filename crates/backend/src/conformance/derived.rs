@@ -172,6 +172,33 @@ fn check_gelu<B: AttributionBackend>(
     }
 }
 
+/// Ranges along every axis: whole, empty, at both ends and within; also of tensors that are empty along another axis.
+pub fn narrow<B: AttributionBackend>(backend: &B) {
+    let mut generator = Generator::new(59);
+    for shape in SHAPES.into_iter().chain([&[0, 3][..], &[2, 0, 3]]) {
+        let array = generator.array::<B::Element>(shape, -1.0..1.0);
+        for (axis, &length) in shape.iter().enumerate() {
+            for range in
+                [0..length, 0..0, length..length, 0..length / 2, length / 2..length, length / 3..length.div_ceil(2)]
+            {
+                let expected = truth::select(&array, axis, &range.clone().collect::<Vec<_>>());
+                for (layout, tensor) in layouts(backend, &array) {
+                    let what = format!("narrow of {layout} {shape:?} to {range:?} along {axis}");
+                    let got = backend.narrow(&tensor, axis, range.start, range.len());
+                    compare_exact(backend, &what, got, &expected);
+                    // What was narrowed is a tensor as any other: its elements move and are computed with.
+                    let doubled = backend.narrow(&tensor, axis, range.start, range.len()).and_then(|narrowed| {
+                        let flat = backend.reshape(&narrowed, &[expected.values.len()])?;
+                        backend.add(&flat, &flat)
+                    });
+                    let twice = truth::reshape(&expected.map(|x| 2.0 * x), &[expected.values.len()]);
+                    compare_exact(backend, format_args!("{what}, flattened and doubled"), doubled, &twice);
+                }
+            }
+        }
+    }
+}
+
 /// Elements of the flattened tensor, whatever its layout.
 pub fn gather<B: AttributionBackend>(backend: &B) {
     let mut generator = Generator::new(57);

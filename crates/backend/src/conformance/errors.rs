@@ -134,6 +134,9 @@ pub fn derived<B: AttributionBackend>(backend: &B) {
     expect_shape_error("softmax of [2, 0] along 1", &[2, 0], || backend.softmax(&empty, 1));
     expect_shape_error("mean of [2, 3] along 2", &[2, 3], || backend.mean(&x, 2));
     expect_shape_error("sum of [2, 3] along 2", &[2, 3], || backend.sum(&x, 2));
+    expect_shape_error("narrow of [2, 3] to 0..1 along 2", &[2, 3], || backend.narrow(&x, 2, 0, 1));
+    expect_shape_error("narrow of [2, 3] to 2..4 along 1", &[2, 3], || backend.narrow(&x, 1, 2, 2));
+    expect_shape_error("narrow of [2, 3] past all counting", &[2, 3], || backend.narrow(&x, 1, 1, usize::MAX));
     expect_shape_error("gather of element 6 of [2, 3]", &[6], || backend.gather(&x, &[6]));
     let cotangent = filled(backend, &[4]);
     expect_shape_error("vjp of [2, 3] with a cotangent [4]", &[2, 3], || {

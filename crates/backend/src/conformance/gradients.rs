@@ -264,6 +264,21 @@ fn check_select<B: AttributionBackend>(backend: &B, indices: &[usize]) {
     }
 }
 
+/// What lies outside the range gets zeros.
+pub fn narrow<B: AttributionBackend>(backend: &B) {
+    for axis in 0..3 {
+        for range in [0..3, 1..2, 1..3, 0..0] {
+            check(
+                backend,
+                &format!("narrow to {range:?} along {axis}"),
+                &[signed_operand::<B>(68, &[3, 4, 3])],
+                |leaves| truth::select(&leaves[0], axis, &range.clone().collect::<Vec<_>>()),
+                |leaves| backend.narrow(&leaves[0], axis, range.start, range.len()),
+            );
+        }
+    }
+}
+
 /// Means along every axis.
 pub fn mean<B: AttributionBackend>(backend: &B) {
     for axis in 0..3 {

@@ -10,6 +10,9 @@
 //! k:  post * mask / sqrt(d_head) * delta[s_out, s_in, c_out] <R_(s_in) U_k, q[s_out]>
 //! q:  post * mask / sqrt(d_head) * <R_(s_out) U_q, sum over s_in of delta[s_out, s_in, c_out] k[s_in]>
 //! ```
+//!
+//! The products in angle brackets are the device's. Those of keys and queries are taken for all sets at once, or for as
+//! many, and then as many positions of one, as [`CHUNK`] values hold.
 
 use std::ops::Range;
 
@@ -21,6 +24,7 @@ use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries};
 use crate::EngineError;
 use crate::forward::Heads;
+use crate::lanes::dot;
 
 /// Attributions to `target`, the output projection of an attention, from its queries, keys and values.
 pub(crate) fn attribute<B: AttributionBackend>(
@@ -45,12 +49,13 @@ pub(crate) fn attribute<B: AttributionBackend>(
 struct Attention<'a, B: AttributionBackend> {
     context: &'a Context<'a, B>,
     block: usize,
-    /// Queries and keys, rotated, kv heads repeated for the query heads that share them:
-    /// `[sets, n_heads, positions, d_head]`.
+    /// Queries, rotated, `[sets * positions, n_heads * d_head]`.
     queries: B::Tensor,
+    /// Keys, rotated, `[sets, kv heads, 1, positions, d_head]`.
     keys: B::Tensor,
-    d_head: usize,
-    /// `V_o` of the target's support, `[n_heads, d_head, support]`.
+    /// Kv heads, query heads that share one, width of a head.
+    heads: [usize; 3],
+    /// `V_o` of the target's support, `[kv heads, heads per kv head, support, d_head]`.
     readers: B::Tensor,
     reads: Reads<B::Element>,
 }
@@ -85,12 +90,13 @@ impl<E: Element> Reads<E> {
     }
 }
 
-/// Writes `values` of one head among those of `n_heads`, the heads of one thing next to each other: so that the sums over
-/// heads that make up an edge read what lies together.
-fn interleave<E>(by_head: &mut [E], head: usize, n_heads: usize, values: impl Iterator<Item = E>) {
-    for (slot, value) in by_head[head..].iter_mut().step_by(n_heads).zip(values) {
-        *slot = value;
-    }
+/// Positions of one set whose edges are computed together.
+struct Unit {
+    set: usize,
+    /// Those that have edges lie in it; ranges of a set follow one another and leave none out.
+    range: Range<usize>,
+    /// The positions in it that have edges; at least one.
+    positions: Vec<usize>,
 }
 
 impl<'a, B: AttributionBackend> Attention<'a, B> {
@@ -98,34 +104,29 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let Context { model, forward, targets, .. } = context;
         let (b, architecture) = (&model.backend, &model.architecture);
         let (n_heads, d_head) = (architecture.n_heads, architecture.d_head);
+        let (kv_heads, group) = (architecture.n_kv_heads, n_heads / architecture.n_kv_heads);
         let output = |role| &forward.layers[&architecture.layer(block, role)].output;
         let (q, k, v) = (output(Role::Query), output(Role::Key), output(Role::Value));
         let heads = Heads::new(model, &forward.sequence, q, k, v)?;
         let target = architecture.layer(block, Role::AttentionOutput);
         let support = targets[&target].components.len();
-        let readers = b.reshape(&forward.layers[&target].v, &[n_heads, d_head, support])?;
-        let grouped =
-            b.reshape(&readers, &[architecture.n_kv_heads, n_heads / architecture.n_kv_heads, d_head, support])?;
+        let readers = b.reshape(&forward.layers[&target].v, &[kv_heads, group, d_head, support])?;
+        let readers = b.permute(&readers, &[0, 1, 3, 2])?;
         // [sets, kv heads, heads per kv head, support, positions]
-        let read = b.matmul(&b.permute(&grouped, &[0, 1, 3, 2])?, &b.permute(&heads.v, &[0, 1, 2, 4, 3])?)?;
+        let read = b.matmul(&readers, &b.permute(&heads.v, &[0, 1, 2, 4, 3])?)?;
         let mean_read = b.matmul(&read, &b.permute(&heads.probs, &[0, 1, 2, 4, 3])?)?;
+        let [sets, positions] = forward.shape;
         let reads = Reads {
             n_heads,
-            positions: b.shape(q)[1],
+            positions,
             support,
             probs: b.download(&heads.probs)?,
             read: b.download(&read)?,
             mean_read: b.download(&mean_read)?,
         };
-        // Selected once, so that the parts of each set that are selected later lie together.
-        let together = |x: &B::Tensor| {
-            let [sets, kv_heads, group, positions, _] = b.shape(x)[..] else { panic!("heads have five axes") };
-            let own = kv_heads * group;
-            let x = b.reshape(x, &[sets, own, positions, d_head])?;
-            b.select(&x, 1, &(0..n_heads).map(|head| head / (n_heads / own)).collect::<Vec<_>>())
-        };
-        let (queries, keys) = (together(&heads.q)?, together(&heads.k)?);
-        Ok(Self { context, block, queries, keys, d_head, readers, reads })
+        let queries = b.permute(&heads.q, &[0, 3, 1, 2, 4])?;
+        let queries = b.reshape(&queries, &[sets * positions, n_heads * d_head])?;
+        Ok(Self { context, block, queries, keys: heads.k, heads: [kv_heads, group, d_head], readers, reads })
     }
 
     /// The layer of this block with a role.
@@ -149,132 +150,78 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         Pair { source: from, target: to, crosses_positions: source != Role::Query }
     }
 
-    /// Sets in which something is alive at both ends.
-    fn sets(&self, source: Role) -> Vec<usize> {
-        let (from, to) = (self.source(source), self.target());
-        (0..to.alive.len()).filter(|&set| !from.alive[set].is_empty() && !to.alive[set].is_empty()).collect()
+    /// `1 / sqrt(d_head)`
+    fn scale(&self) -> B::Element {
+        B::Element::from_f64(1.0 / (self.heads[2] as f64).sqrt())
     }
 
-    /// Rows of `U` of everything alive in one set, `[rows, heads, d_head]`, `heads` being the layer's own number,
-    /// rotated to their positions.
-    fn rows(&self, role: Role, set: usize) -> Result<B::Tensor, BackendError> {
+    /// Rows of `U` of some entries, given as (place, position), rotated to their positions: `[entries, heads, d_head]`,
+    /// `heads` being the layer's own number.
+    fn rows(&self, role: Role, entries: impl Iterator<Item = (u32, u32)>) -> Result<B::Tensor, BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
         let u = &forward.layers[&self.layer(role)].u;
-        let from = self.source(role);
-        let places: Vec<usize> = from.places[set].iter().map(|&place| place as usize).collect();
-        let positions: Vec<usize> = from.positions[set].iter().map(|&position| position as usize).collect();
-        let rows = b.reshape(&b.select(u, 0, &places)?, &[places.len(), b.shape(u)[1] / self.d_head, self.d_head])?;
+        let (places, positions): (Vec<usize>, Vec<usize>) =
+            entries.map(|(place, position)| (place as usize, position as usize)).unzip();
+        let d_head = self.heads[2];
+        let rows = b.reshape(&b.select(u, 0, &places)?, &[places.len(), b.shape(u)[1] / d_head, d_head])?;
         forward.sequence.rotate_rows(b, &rows, &positions)
     }
 
-    /// `x` with the kv heads along `axis` repeated for the query heads that share them.
-    fn repeat_heads(&self, x: &B::Tensor, axis: usize) -> Result<B::Tensor, BackendError> {
+    fn query_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
         let b = &self.context.model.backend;
-        let (n_heads, own) = (self.reads.n_heads, b.shape(x)[axis]);
-        if own == n_heads {
-            return Ok(x.clone());
-        }
-        b.select(x, axis, &(0..n_heads).map(|head| head / (n_heads / own)).collect::<Vec<_>>())
-    }
-
-    /// One set of `[sets, n_heads, positions, d_head]`: `[n_heads, positions, d_head]`.
-    fn of_set(&self, x: &B::Tensor, set: usize) -> Result<B::Tensor, BackendError> {
-        let b = &self.context.model.backend;
-        b.reshape(&b.select(x, 0, &[set])?, &b.shape(x)[1..])
-    }
-
-    fn scale(&self) -> B::Element {
-        B::Element::from_f64(1.0 / (self.d_head as f64).sqrt())
-    }
-
-    fn value_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
-        let Context { model, forward, .. } = self.context;
-        let b = &model.backend;
-        let (from, to, reads) = (self.source(Role::Value), self.target(), &self.reads);
-        let n_heads = reads.n_heads;
-        let u = &forward.layers[&self.layer(Role::Value)].u;
-        let width = from.components.len();
-        // <U_v, V_o> by head, of weights alone: [n_heads, target's support, source's support].
-        let rows = b.reshape(u, &[width, b.shape(u)[1] / self.d_head, self.d_head])?;
-        let rows = b.permute(&self.repeat_heads(&rows, 1)?, &[1, 2, 0])?;
-        let virtual_weights = b.download(&b.matmul(&b.permute(&self.readers, &[0, 2, 1])?, &rows)?)?;
-        let mut by_head = vec![B::Element::default(); virtual_weights.len()];
-        for (head, values) in virtual_weights.chunks_exact((reads.support * width).max(1)).enumerate() {
-            interleave(&mut by_head, head, n_heads, values.iter().copied());
-        }
-        for set in self.sets(Role::Value) {
-            let (alive, wanted) = (&from.alive[set], &to.alive[set]);
-            let (positions, places, weight) = (&from.positions[set], &from.places[set], &from.weight[set]);
-            edges.put(&self.pair(Role::Value), set, alive, wanted, |s_out, values| {
-                let sources = alive.rows_at(s_out).end;
-                // post * mask * p by head, for every source.
-                let mut weighted = vec![B::Element::default(); sources * n_heads];
-                for head in 0..n_heads {
-                    let probs = reads.probs(set, head, s_out);
-                    let of_sources = positions[..sources].iter().zip(weight);
-                    let of_sources = of_sources.map(|(&s_in, &weight)| weight * probs[s_in as usize]);
-                    interleave(&mut weighted, head, n_heads, of_sources);
+        let (from, to, reads) = (self.source(Role::Query), self.target(), &self.reads);
+        let ([kv_heads, group, d_head], n_heads, scale) = (self.heads, reads.n_heads, self.scale());
+        let (pair, d_model) = (self.pair(Role::Query), n_heads * d_head);
+        let targets = |unit: &Unit| rows_in(&to.alive[unit.set], &unit.range);
+        let sources = |unit: &Unit| rows_in(&from.alive[unit.set], &unit.range);
+        // delta, what comes of it, and the rows of U.
+        let size = |units: &[Unit]| {
+            let (most, past) = (most(units, |unit| targets(unit).len()), most(units, Unit::past));
+            units.len() * most * (n_heads * past + d_model)
+                + units.iter().map(|unit| sources(unit).len() * d_model).sum::<usize>()
+        };
+        let has_edges =
+            |set: usize, s: usize| !from.alive[set].rows_at(s).is_empty() && !to.alive[set].rows_at(s).is_empty();
+        for units in batches(units(to.alive, has_edges, size), size) {
+            let (n_targets, past) = (most(&units, |unit| targets(unit).len()), most(&units, Unit::past));
+            let rows = units
+                .iter()
+                .flat_map(|unit| sources(unit).map(|row| (from.places[unit.set][row], from.positions[unit.set][row])));
+            let rows = b.download(&self.rows(Role::Query, rows)?)?;
+            // delta of every target entry over its past: [units, n_heads, targets, s_in].
+            let mut delta = vec![B::Element::default(); units.len() * n_heads * n_targets * past];
+            delta.par_chunks_exact_mut(n_targets * past).enumerate().for_each(|(at, delta)| {
+                let (unit, head) = (&units[at / n_heads], at % n_heads);
+                for (delta, t) in delta.chunks_exact_mut(past).zip(targets(unit)) {
+                    let (s_out, place) = (to.positions[unit.set][t] as usize, to.places[unit.set][t]);
+                    let of_target = reads.delta(unit.set, head, s_out, place);
+                    delta.iter_mut().zip(of_target).for_each(|(slot, value)| *slot = value);
                 }
-                for (values, t) in values.chunks_exact_mut(sources).zip(wanted.rows_at(s_out)) {
-                    let of_target = &by_head[to.places[set][t] as usize * width * n_heads..];
-                    let sources = places.iter().zip(weighted.chunks_exact(n_heads));
-                    for (value, (&place, weighted)) in values.iter_mut().zip(sources) {
-                        *value = dot(weighted, &of_target[place as usize * n_heads..][..n_heads]);
-                    }
-                }
-            })?;
-        }
-        Ok(())
-    }
-
-    fn key_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
-        let b = &self.context.model.backend;
-        let (from, to, reads) = (self.source(Role::Key), self.target(), &self.reads);
-        let (n_heads, scale) = (reads.n_heads, self.scale());
-        let pair = self.pair(Role::Key);
-        for set in self.sets(Role::Key) {
-            let (alive, wanted) = (&from.alive[set], &to.alive[set]);
-            let source_positions = &from.positions[set];
-            let weight: Vec<B::Element> = from.weight[set].iter().map(|&weight| weight * scale).collect();
-            let rows = self.repeat_heads(&self.rows(Role::Key, set)?, 1)?;
-            let queries = self.of_set(&self.queries, set)?;
-            for range in key_chunks(wanted, alive, n_heads) {
-                // Positions without a target need no scores.
-                let positions: Vec<usize> = range.clone().filter(|&s_out| !wanted.rows_at(s_out).is_empty()).collect();
-                let Some(&last) = positions.last() else { continue };
-                let sources: Vec<usize> = (0..alive.rows_at(last).end).collect();
-                if sources.is_empty() {
-                    continue;
-                }
-                // <R_(s_in) U_k, q[s_out]> by head: [n_heads, s_out, source rows].
-                let rows = b.permute(&b.select(&rows, 0, &sources)?, &[1, 2, 0])?;
-                let scores = b.download(&b.matmul(&b.select(&queries, 1, &positions)?, &rows)?)?;
+            });
+            let delta = b.upload(&delta, &[units.len(), kv_heads, group, n_targets, past])?;
+            let keys = b.select(&self.keys, 0, &units.iter().map(|unit| unit.set).collect::<Vec<_>>())?;
+            // sum over s_in of delta k[s_in]: [units, targets, n_heads * d_head].
+            let pulled = b.permute(&b.matmul(&delta, &b.narrow(&keys, 3, 0, past)?)?, &[0, 3, 1, 2, 4])?;
+            let pulled = b.download(&pulled)?;
+            let mut rest = rows.as_slice();
+            for (unit, pulled) in units.iter().zip(pulled.chunks_exact(n_targets * d_model)) {
+                let (alive, wanted, weight) = (&from.alive[unit.set], &to.alive[unit.set], &from.weight[unit.set]);
+                let rows = rest.split_off(..sources(unit).len() * d_model).unwrap_or_default();
                 edges.put_chunk(
                     &pair,
-                    set,
+                    unit.set,
                     alive,
                     wanted,
-                    range.clone(),
+                    unit.range.clone(),
                     &|s_out: usize, values: &mut [B::Element]| {
-                        let width = alive.rows_at(s_out).end;
-                        // post * mask * score by head, for every source.
-                        let mut weighted = vec![B::Element::default(); width * n_heads];
-                        let at = positions.binary_search(&s_out).unwrap_or_else(|_| unreachable!("it has targets"));
-                        for head in 0..n_heads {
-                            let row = (head * positions.len() + at) * sources.len();
-                            let of_sources = scores[row..][..width].iter().zip(&weight).map(|(&score, &w)| w * score);
-                            interleave(&mut weighted, head, n_heads, of_sources);
-                        }
-                        let mut delta = vec![B::Element::default(); (s_out + 1) * n_heads];
-                        for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
-                            for head in 0..n_heads {
-                                let of_head = reads.delta(set, head, s_out, to.places[set][t]);
-                                interleave(&mut delta, head, n_heads, of_head);
-                            }
-                            let sources = source_positions.iter().zip(weighted.chunks_exact(n_heads));
-                            for (value, (&s_in, weighted)) in values.iter_mut().zip(sources) {
-                                *value = dot(&delta[s_in as usize * n_heads..][..n_heads], weighted);
+                        let (here, first) = (alive.rows_at(s_out), sources(unit).start);
+                        let rows = &rows[(here.start - first) * d_model..];
+                        let pulled = &pulled[(wanted.rows_at(s_out).start - targets(unit).start) * d_model..];
+                        for (values, pulled) in values.chunks_exact_mut(here.len()).zip(pulled.chunks_exact(d_model)) {
+                            let sources = weight[here.clone()].iter().zip(rows.chunks_exact(d_model));
+                            for (value, (&weight, row)) in values.iter_mut().zip(sources) {
+                                *value = weight * scale * dot(row, pulled);
                             }
                         }
                     },
@@ -284,113 +231,222 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         Ok(())
     }
 
-    fn query_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
+    fn key_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
         let b = &self.context.model.backend;
-        let (from, to, reads) = (self.source(Role::Query), self.target(), &self.reads);
-        let (n_heads, d_head, scale) = (reads.n_heads, self.d_head, self.scale());
-        let pair = self.pair(Role::Query);
-        for set in self.sets(Role::Query) {
+        let (from, to, reads) = (self.source(Role::Key), self.target(), &self.reads);
+        let ([kv_heads, group, d_head], n_heads, scale) = (self.heads, reads.n_heads, self.scale());
+        let pair = self.pair(Role::Key);
+        // Every source up to the last position that has a target.
+        let sources = |unit: &Unit| from.alive[unit.set].rows_at(unit.past() - 1).end;
+        let edges_of = |unit: &Unit| -> usize {
+            let (alive, wanted) = (&from.alive[unit.set], &to.alive[unit.set]);
+            unit.positions.iter().map(|&s| alive.rows_at(s).end * wanted.rows_at(s).len()).sum()
+        };
+        // Scores and the rows of U; or the edges of one unit, which are held as well.
+        let size = |units: &[Unit]| {
+            let (sources, positions) = (most(units, sources), most(units, |unit| unit.positions.len()));
+            let scores = units.len() * (n_heads * positions * sources + sources * kv_heads * d_head);
+            scores.max(most(units, edges_of))
+        };
+        let has_edges =
+            |set: usize, s: usize| from.alive[set].rows_at(s).end > 0 && !to.alive[set].rows_at(s).is_empty();
+        for units in batches(units(to.alive, has_edges, size), size) {
+            let (n_sources, n_positions) = (most(&units, sources), most(&units, |unit| unit.positions.len()));
+            let rows = units.iter().flat_map(|unit| {
+                let own = (0..sources(unit)).map(|row| (from.places[unit.set][row], from.positions[unit.set][row]));
+                own.chain(std::iter::repeat((0, 0))).take(n_sources)
+            });
+            let rows = b.reshape(&self.rows(Role::Key, rows)?, &[units.len(), n_sources, kv_heads, 1, d_head])?;
+            let queries: Vec<usize> = units
+                .iter()
+                .flat_map(|unit| {
+                    let own = unit.positions.iter().map(|s| unit.set * reads.positions + s);
+                    own.chain(std::iter::repeat(0)).take(n_positions)
+                })
+                .collect();
+            let queries = b.select(&self.queries, 0, &queries)?;
+            let queries = b.reshape(&queries, &[units.len(), n_positions, kv_heads, group, d_head])?;
+            // <R_(s_in) U_k, q[s_out]>: [units, n_heads, s_out, sources].
+            let scores = b.matmul(&b.permute(&queries, &[0, 2, 3, 1, 4])?, &b.permute(&rows, &[0, 2, 3, 4, 1])?)?;
+            let scores = b.download(&scores)?;
+            for (unit, scores) in units.iter().zip(scores.chunks_exact(n_heads * n_positions * n_sources)) {
+                let (alive, wanted, weight) = (&from.alive[unit.set], &to.alive[unit.set], &from.weight[unit.set]);
+                edges.put_chunk(
+                    &pair,
+                    unit.set,
+                    alive,
+                    wanted,
+                    unit.range.clone(),
+                    &|s_out: usize, values: &mut [B::Element]| {
+                        let width = alive.rows_at(s_out).end;
+                        let at = unit.positions.binary_search(&s_out).unwrap_or_else(|_| unreachable!("it has edges"));
+                        // post * mask / sqrt(d_head) * score, by head.
+                        let mut weighted = Vec::with_capacity(n_heads * width);
+                        for of_head in scores.chunks_exact(n_positions * n_sources) {
+                            let of_head = of_head[at * n_sources..][..width].iter().zip(weight);
+                            weighted.extend(of_head.map(|(&score, &weight)| weight * scale * score));
+                        }
+                        for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
+                            values.fill(B::Element::default());
+                            for (head, weighted) in weighted.chunks_exact(width).enumerate() {
+                                let delta = reads.delta(unit.set, head, s_out, to.places[unit.set][t]);
+                                for (s_in, delta) in delta.enumerate() {
+                                    let here = alive.rows_at(s_in);
+                                    add_scaled(&mut values[here.clone()], delta, &weighted[here]);
+                                }
+                            }
+                        }
+                    },
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn value_attributions(&self, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
+        let Context { model, forward, .. } = self.context;
+        let b = &model.backend;
+        let (from, to, reads) = (self.source(Role::Value), self.target(), &self.reads);
+        let ([kv_heads, _, d_head], n_heads) = (self.heads, reads.n_heads);
+        let u = &forward.layers[&self.layer(Role::Value)].u;
+        let n_sources = from.components.len();
+        // <U_v, V_o>, of weights alone: [n_heads, target's support, source's support].
+        let rows = b.permute(&b.reshape(u, &[n_sources, kv_heads, 1, d_head])?, &[1, 2, 3, 0])?;
+        let virtual_weights = b.download(&b.matmul(&self.readers, &rows)?)?;
+        for set in 0..to.alive.len() {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
-            let weight = &from.weight[set];
-            let rows = b.download(&self.rows(Role::Query, set)?)?;
-            let keys = self.of_set(&self.keys, set)?;
-            for targets in target_chunks(wanted, alive, CHUNK / (n_heads * reads.positions)) {
-                let (Some(&first), Some(&last)) = (targets.first(), targets.last()) else { continue };
-                let past = to.positions[set][last] as usize + 1;
-                // delta of every target entry over its past: [n_heads, target rows, s_in].
-                let mut delta = vec![B::Element::default(); n_heads * targets.len() * past];
-                delta.par_chunks_exact_mut(past).enumerate().for_each(|(row, delta)| {
-                    let (head, t) = (row / targets.len(), targets[row % targets.len()]);
-                    let of_target = reads.delta(set, head, to.positions[set][t] as usize, to.places[set][t]);
-                    delta.iter_mut().zip(of_target).for_each(|(slot, value)| *slot = value);
-                });
-                let delta = b.upload(&delta, &[n_heads, targets.len(), past])?;
-                // sum over s_in of delta k[s_in]: [n_heads, target rows, d_head].
-                let keys = b.select(&keys, 1, &(0..past).collect::<Vec<_>>())?;
-                let pulled = b.download(&b.matmul(&delta, &keys)?)?;
-                let range = to.positions[set][first] as usize..past;
-                edges.put_chunk(&pair, set, alive, wanted, range, &|s_out: usize, values: &mut [B::Element]| {
-                    let sources = alive.rows_at(s_out);
-                    for (values, t) in values.chunks_exact_mut(sources.len()).zip(wanted.rows_at(s_out)) {
-                        let place = targets.binary_search(&t).unwrap_or_else(|_| unreachable!("it has sources"));
-                        for (value, e) in values.iter_mut().zip(sources.clone()) {
-                            let rows = rows[e * n_heads * d_head..].chunks_exact(d_head);
-                            let pulled = pulled[place * d_head..].chunks(targets.len() * d_head);
-                            let by_head = rows.zip(pulled).map(|(row, pulled)| dot(row, &pulled[..d_head]));
-                            *value = weight[e] * scale * by_head.fold(B::Element::default(), |sum, part| sum + part);
+            let (positions, places, weight) = (&from.positions[set], &from.places[set], &from.weight[set]);
+            edges.put(&self.pair(Role::Value), set, alive, wanted, |s_out, values| {
+                let width = alive.rows_at(s_out).end;
+                let (positions, places) = (&positions[..width], &places[..width]);
+                // post * mask * p, by head.
+                let mut weighted = Vec::with_capacity(n_heads * width);
+                for head in 0..n_heads {
+                    let probs = reads.probs(set, head, s_out);
+                    let of_sources = positions.iter().zip(weight);
+                    weighted.extend(of_sources.map(|(&s_in, &weight)| weight * probs[s_in as usize]));
+                }
+                for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
+                    values.fill(B::Element::default());
+                    for (head, weighted) in weighted.chunks_exact(width).enumerate() {
+                        let row = head * reads.support + to.places[set][t] as usize;
+                        let of_target = &virtual_weights[row * n_sources..][..n_sources];
+                        for ((value, &weighted), &place) in values.iter_mut().zip(weighted).zip(places) {
+                            *value = *value + weighted * of_target[place as usize];
                         }
                     }
-                })?;
-            }
+                }
+            })?;
         }
         Ok(())
     }
 }
 
-/// Target positions in ranges of at most [`CHUNK`] edges and as many scores of keys, at least one position each. Scores are
-/// those of every source up to the last position that has a target, for each head and position with a target.
-fn key_chunks(targets: &AliveEntries, sources: &AliveEntries, n_heads: usize) -> Vec<Range<usize>> {
-    let mut chunks = Vec::new();
-    let (mut start, mut positions, mut edges) = (0, 0, 0);
-    for s_out in 0..targets.positions() {
-        let (here, sources) = (targets.rows_at(s_out).len(), sources.rows_at(s_out).end);
-        if here == 0 {
-            continue;
-        }
-        let scores = n_heads * (positions + 1) * sources;
-        if positions > 0 && scores.max(edges + here * sources) > CHUNK {
-            chunks.push(start..s_out);
-            (start, positions, edges) = (s_out, 0, 0);
-        }
-        positions += 1;
-        edges += here * sources;
+impl Unit {
+    /// Number of positions up to the last that has edges.
+    fn past(&self) -> usize {
+        self.positions.last().map_or(0, |last| last + 1)
     }
-    chunks.push(start..targets.positions());
-    chunks
 }
 
-/// Rows of the targets at positions where a source is alive, in groups of about `at_once`; those of a position stay
-/// together.
-fn target_chunks(targets: &AliveEntries, sources: &AliveEntries, at_once: usize) -> Vec<Vec<usize>> {
-    let mut chunks = vec![Vec::new()];
-    for position in (0..targets.positions()).filter(|&position| !sources.rows_at(position).is_empty()) {
-        let rows = targets.rows_at(position);
-        if chunks.last().is_some_and(|open| !open.is_empty() && open.len() + rows.len() > at_once) {
-            chunks.push(Vec::new());
-        }
-        if let Some(open) = chunks.last_mut() {
-            open.extend(rows);
-        }
+/// Rows of the entries at some positions.
+fn rows_in(entries: &AliveEntries, positions: &Range<usize>) -> Range<usize> {
+    if positions.is_empty() {
+        return 0..0;
     }
-    chunks
+    entries.rows_at(positions.start).start..entries.rows_at(positions.end - 1).end
 }
 
-fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {
-    lhs.iter().zip(rhs).fold(E::default(), |sum, (&l, &r)| sum + l * r)
+/// The largest of what `of` gives for each unit.
+fn most(units: &[Unit], of: impl Fn(&Unit) -> usize) -> usize {
+    units.iter().map(of).max().unwrap_or(0)
+}
+
+/// The positions of every set in units of at most [`CHUNK`] by `size`, at least one position each. A set without edges has
+/// no unit.
+fn units<S>(sets: &[S], has_edges: impl Fn(usize, usize) -> bool, size: impl Fn(&[Unit]) -> usize) -> Vec<Unit>
+where
+    S: AsRef<AliveEntries>,
+{
+    let mut units = Vec::new();
+    for (set, entries) in sets.iter().map(AsRef::as_ref).enumerate() {
+        let mut open = Unit { set, range: 0..0, positions: Vec::new() };
+        for s_out in (0..entries.positions()).filter(|&s_out| has_edges(set, s_out)) {
+            let before = open.range.clone();
+            open.range.end = s_out + 1;
+            open.positions.push(s_out);
+            if open.positions.len() > 1 && size(std::slice::from_ref(&open)) > CHUNK {
+                open.positions.pop();
+                let next = Unit { set, range: before.end..s_out + 1, positions: vec![s_out] };
+                units.push(Unit { range: before, ..std::mem::replace(&mut open, next) });
+            }
+        }
+        if !open.positions.is_empty() {
+            units.push(open);
+        }
+    }
+    units
+}
+
+/// Consecutive units in batches of at most [`CHUNK`] by `size`, at least one unit each.
+fn batches(units: Vec<Unit>, size: impl Fn(&[Unit]) -> usize) -> Vec<Vec<Unit>> {
+    let mut batches: Vec<Vec<Unit>> = Vec::new();
+    for unit in units {
+        match batches.last_mut() {
+            Some(open) => {
+                open.push(unit);
+                if size(open) > CHUNK {
+                    let last = open.pop();
+                    batches.push(last.into_iter().collect());
+                }
+            }
+            None => batches.push(vec![unit]),
+        }
+    }
+    batches
+}
+
+/// `sums += factor * terms`
+fn add_scaled<E: Element>(sums: &mut [E], factor: E, terms: &[E]) {
+    for (sum, &term) in sums.iter_mut().zip(terms) {
+        *sum = *sum + factor * term;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// One target at the last position alone, and sources everywhere: few edges, for which few scores are held.
+    /// Targets at few positions, and sources everywhere: few edges, for which few scores are held.
     #[test]
     fn scores_are_bounded_where_edges_are_few() {
         let positions = 1000;
         let sources = AliveEntries::collect(positions, 100, |_, _| true);
         for (n_heads, every) in [(1, 999), (4, 999), (4, 10), (16, 1)] {
-            let targets = AliveEntries::collect(positions, 1, |s, _| s % every == 0);
-            let ranges = key_chunks(&targets, &sources, n_heads);
-            assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, positions));
-            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
-            for range in &ranges {
-                let with_target: Vec<usize> = range.clone().filter(|s| s % every == 0).collect();
-                let scores = n_heads * with_target.len() * (with_target[with_target.len() - 1] + 1) * 100;
-                assert!(scores <= CHUNK || with_target.len() == 1, "{range:?}: {scores}");
+            let sets: Vec<_> =
+                (0..3).map(|_| Box::new(AliveEntries::collect(positions, 1, |s, _| s % every == 0))).collect();
+            let size = |units: &[Unit]| {
+                let scores = |unit: &Unit| sources.rows_at(unit.past() - 1).end * n_heads;
+                units.len() * most(units, |unit| unit.positions.len()) * most(units, scores)
+            };
+            let units = units(&sets, |_, s| s % every == 0, size);
+            for set in 0..3 {
+                let of_set: Vec<&Unit> = units.iter().filter(|unit| unit.set == set).collect();
+                assert_eq!(of_set[0].range.start, 0);
+                assert!(of_set.windows(2).all(|pair| pair[0].range.end == pair[1].range.start));
+                let positions = of_set.iter().flat_map(|unit| &unit.positions);
+                assert!(positions.copied().eq((0..1000).step_by(every)));
             }
             // No more of them than the bound asks for, but for the last positions of each.
             let all: usize = (0..positions).step_by(every).map(|s| n_heads * (s + 1) * 100).sum();
-            assert!(ranges.len() <= 2 * all.div_ceil(CHUNK) + 1, "{} ranges", ranges.len());
+            assert!(units.len() <= 3 * (2 * all.div_ceil(CHUNK) + 1), "{} units", units.len());
+            let in_order: Vec<(usize, usize)> = units.iter().map(|unit| (unit.set, unit.range.start)).collect();
+            let batches = batches(units, size);
+            for batch in &batches {
+                let alone = batch.len() == 1 && batch[0].positions.len() == 1;
+                assert!(size(batch) <= CHUNK || alone, "{n_heads} heads, every {every}: {}", size(batch));
+            }
+            assert!(batches.iter().flatten().map(|unit| (unit.set, unit.range.start)).eq(in_order));
         }
     }
 }

@@ -81,7 +81,8 @@ impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
 
     /// Computes and hands on every value of a pair in one set.
     ///
-    /// `fill(s_out, values)` writes those of the targets at `s_out`, `[targets][sources]`.
+    /// `fill(s_out, values)` writes those of the targets at `s_out`, `[targets][sources]`, every one: what it finds there
+    /// is left over from others.
     pub(super) fn put(
         &mut self,
         pair: &Pair,
@@ -108,16 +109,17 @@ impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
     ) -> Result<(), EngineError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let edges_at = |s_out| target.rows_at(s_out).len() * source_rows(pair, source, s_out).len();
-        buffer.clear();
-        buffer.resize(positions.clone().map(edges_at).sum(), E::default());
-        let mut rest = buffer.as_mut_slice();
+        let total: usize = positions.clone().map(edges_at).sum();
+        if buffer.len() < total {
+            buffer.resize(total, E::default());
+        }
+        let mut rest = &mut buffer[..total];
         let pieces: Vec<(usize, &mut [E])> = positions
             .filter_map(|s_out| {
                 let piece = rest.split_off_mut(..edges_at(s_out)).unwrap_or_default();
                 (!piece.is_empty()).then_some((s_out, piece))
             })
             .collect();
-        let total: usize = pieces.iter().map(|(_, piece)| piece.len()).sum();
         if total < WORTH_SHARING {
             for (s_out, piece) in pieces {
                 fill(s_out, piece);
@@ -125,8 +127,8 @@ impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
         } else {
             pieces.into_par_iter().for_each(|(s_out, piece)| fill(s_out, piece));
         }
-        if !buffer.is_empty() {
-            (self.emit)(self.numbers[&(pair.source, pair.target)], set, &buffer)?;
+        if total > 0 {
+            (self.emit)(self.numbers[&(pair.source, pair.target)], set, &buffer[..total])?;
         }
         self.buffer = buffer;
         Ok(())

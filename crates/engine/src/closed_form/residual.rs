@@ -7,13 +7,17 @@
 //! A = post * mask / sigma * (<u, g> - <u, x> <g, x> / d)
 //! ```
 //!
-//! where LayerNorm takes the mean of `u` off first. `<u, g>` is made of weights alone.
+//! where LayerNorm takes the mean of `u` off first, and `post * mask` is 1 for `wte`.
+//!
+//! `<u, g>` is made of weights alone: it can be computed once for all positions, for every source with every target of the
+//! supports, or position by position for what is alive there. [`at_positions`] decides.
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{Layer, Pair};
+use tributary_model::{AliveEntries, Layer, Pair};
 
 use super::Context;
-use super::edges::{Edges, LayerEntries};
+use super::edges::{CHUNK, Edges, LayerEntries, chunks};
+use super::products::{Rows, products};
 use crate::EngineError;
 use crate::model::NormTensors;
 
@@ -22,29 +26,44 @@ pub(crate) struct ResidualReads<'a, B: AttributionBackend> {
     context: &'a Context<'a, B>,
     /// `[sets, positions, d_model]`
     stream: B::Tensor,
-    /// Token embeddings, centred, `[sets, positions, d_model]`.
-    embedding: B::Tensor,
-    /// Rows of `U` of the support of each writer so far, centred: `[support, d_model]`.
-    written: Vec<(Layer, B::Tensor)>,
+    /// `wte` first.
+    written: Vec<Writer<'a, B>>,
+}
+
+/// A layer that wrote to the stream.
+struct Writer<'a, B: AttributionBackend> {
+    layer: Layer,
+    entries: &'a LayerEntries<'a, B::Element>,
+    /// What its entries write, centred where the norms do that: of a decomposed layer `U` of the support,
+    /// `[support, d_model]`; of `wte` the embeddings, `[sets * positions, d_model]`.
+    rows: B::Tensor,
+    /// `[set][row]`: row of each entry.
+    places: Vec<Vec<u32>>,
 }
 
 impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
     pub(crate) fn new(context: &'a Context<'a, B>) -> Result<Self, BackendError> {
         let (model, forward) = (context.model, context.forward);
+        let (b, d) = (&model.backend, model.architecture.d_model);
         let embedding = &forward.embedding;
         let stream = match &forward.sequence.wpe {
-            Some(wpe) => model.backend.add(embedding, wpe)?,
+            Some(wpe) => b.add(embedding, wpe)?,
             None => embedding.clone(),
         };
-        Ok(Self { context, stream, embedding: model.centre(embedding)?, written: Vec::new() })
+        let [sets, positions] = forward.shape;
+        let rows = b.reshape(&model.centre(embedding)?, &[sets * positions, d])?;
+        let places = (0..sets).map(|set| (0..positions).map(|s| (set * positions + s) as u32).collect()).collect();
+        let wte = Writer { layer: Layer::wte(), entries: &*context.sources[&Layer::wte()], rows, places };
+        Ok(Self { context, stream, written: vec![wte] })
     }
 
     /// Adds the output of `layer` to the stream.
     pub(crate) fn write(&mut self, layer: Layer) -> Result<(), BackendError> {
-        let Context { model, forward, .. } = self.context;
-        let recorded = &forward.layers[&layer];
+        let Context { model, forward, sources, .. } = self.context;
+        let (recorded, entries) = (&forward.layers[&layer], &*sources[&layer]);
         self.stream = model.backend.add(&self.stream, &recorded.output)?;
-        self.written.push((layer, model.centre(&recorded.u)?));
+        let (rows, places) = (model.centre(&recorded.u)?, entries.places.clone());
+        self.written.push(Writer { layer, entries, rows, places });
         Ok(())
     }
 
@@ -55,30 +74,17 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
         targets: &[Layer],
         edges: &mut Edges<'_, '_, B::Element>,
     ) -> Result<(), EngineError> {
-        let model = self.context.model;
-        let b = &model.backend;
+        let Context { model, forward, .. } = self.context;
+        let (b, d) = (&model.backend, model.architecture.d_model);
         let (x, deviation) = model.standardise(&self.stream)?;
+        let x = b.reshape(&x, &[forward.shape.iter().product(), d])?;
         let inverse: Vec<f64> = b.download(&deviation)?.iter().map(|deviation| 1.0 / deviation.to_f64()).collect();
-        // wte: one source at every position, whose vector is the embedding there.
-        let against_x = b.download(&b.sum(&b.mul(&self.embedding, &x)?, 2)?)?;
-        let embedding = EmbeddingRead { inverse: &inverse, against_x: &against_x };
-        let mut sources = Vec::with_capacity(self.written.len());
-        for (layer, rows) in &self.written {
-            sources.push(SourceRead::new(self.context, *layer, rows, &x, &inverse)?);
-        }
+        let sources = self.written.iter().filter(|writer| writer.entries.alive.iter().any(|set| !set.is_empty()));
+        let sources = sources.map(|writer| Source::new(b, writer, &x, &inverse)).collect::<Result<Vec<_>, _>>()?;
         for &layer in targets {
             let target = Target::new(self.context, norm, layer)?;
-            if target.is_dead() {
-                continue;
-            }
-            let virtual_weights = b.download(&b.matmul(&self.embedding, &target.readers)?)?;
-            embedding.put(self.context, &target, &virtual_weights, edges)?;
-            let readers = b.permute(&target.readers, &[1, 0])?;
-            for (source, (_, rows)) in sources.iter().zip(&self.written) {
-                if !source.is_dead() {
-                    let virtual_weights = b.download(&b.matmul(&readers, &b.permute(rows, &[1, 0])?)?)?;
-                    source.put(&target, &virtual_weights, edges)?;
-                }
+            if !target.is_dead() {
+                sources.iter().try_for_each(|source| source.put(b, &target, edges))?;
             }
         }
         Ok(())
@@ -89,7 +95,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
 struct Target<'a, B: AttributionBackend> {
     layer: Layer,
     entries: &'a LayerEntries<'a, B::Element>,
-    /// `gamma * V`, `[d_model, components]`.
+    /// `gamma * V`, transposed, `[components, d_model]`.
     readers: B::Tensor,
     /// `[set][row]`: `<g, x> / d`.
     against_x: Vec<Vec<B::Element>>,
@@ -104,7 +110,7 @@ impl<'a, B: AttributionBackend> Target<'a, B> {
             Some(recorded) => recorded.v.clone(),
             None => model.reader(layer, &entries.components)?,
         };
-        let readers = b.mul(&selected, &b.reshape(&norm.weight, &[d, 1])?)?;
+        let readers = b.mul(&b.permute(&selected, &[1, 0])?, &norm.weight)?;
         // `pre` is `<g, x>` and what the norm's bias adds to it.
         let constant = match &norm.bias {
             Some(bias) => b.download(&b.matmul(&b.reshape(bias, &[1, d])?, &selected)?)?,
@@ -123,109 +129,137 @@ impl<'a, B: AttributionBackend> Target<'a, B> {
     }
 }
 
-/// The embedding as a source, at one point where the stream is read.
-struct EmbeddingRead<'a, E> {
-    /// `1 / sigma`, `[sets, positions]`.
-    inverse: &'a [f64],
-    /// `<embedding, x>`, `[sets, positions]`.
-    against_x: &'a [E],
-}
-
-impl<E: Element> EmbeddingRead<'_, E> {
-    /// `virtual_weights` are `<embedding, g>`, `[sets, positions, target's components]`.
-    fn put<B: AttributionBackend<Element = E>>(
-        &self,
-        context: &Context<'_, B>,
-        target: &Target<'_, B>,
-        virtual_weights: &[E],
-        edges: &mut Edges<'_, '_, E>,
-    ) -> Result<(), EngineError> {
-        let pair = Pair { source: Layer::wte(), target: target.layer, crosses_positions: false };
-        let width = target.entries.components.len();
-        for (set, alive) in target.entries.alive.iter().enumerate() {
-            let (places, through) = (&target.entries.places[set], &target.against_x[set]);
-            let source = &context.sources[&Layer::wte()].alive[set];
-            edges.put(&pair, set, source, alive, |position, values| {
-                let at = set * alive.positions() + position;
-                let inverse = E::from_f64(self.inverse[at]);
-                let (rows, direct) = (alive.rows_at(position), &virtual_weights[at * width..][..width]);
-                for (value, (&place, &through)) in
-                    values.iter_mut().zip(places[rows.clone()].iter().zip(&through[rows]))
-                {
-                    *value = inverse * (direct[place as usize] - self.against_x[at] * through);
-                }
-            })?;
-        }
-        Ok(())
-    }
-}
-
 /// A layer that wrote to the stream, at one point where it is read.
-struct SourceRead<'a, E> {
-    layer: Layer,
-    entries: &'a LayerEntries<'a, E>,
+struct Source<'a, B: AttributionBackend> {
+    writer: &'a Writer<'a, B>,
     /// `[set][row]`: `post * mask / sigma`.
-    weight: Vec<Vec<E>>,
+    weight: Vec<Vec<B::Element>>,
     /// `[set][row]`: `<u, x>`.
-    against_x: Vec<Vec<E>>,
+    against_x: Vec<Vec<B::Element>>,
 }
 
-impl<'a, E: Element> SourceRead<'a, E> {
-    /// `rows` are those of `U`, `[support, d_model]`, and `x` the normalised stream, `[sets, positions, d_model]`.
-    fn new<B: AttributionBackend<Element = E>>(
-        context: &'a Context<'_, B>,
-        layer: Layer,
-        rows: &B::Tensor,
-        x: &B::Tensor,
-        inverse: &[f64],
-    ) -> Result<Self, BackendError> {
-        let b = &context.model.backend;
-        let entries = &*context.sources[&layer];
-        let width = entries.components.len();
-        let products = b.download(&b.matmul(x, &b.permute(rows, &[1, 0])?)?)?;
-        let (mut weight, mut against_x) = (Vec::new(), Vec::new());
-        for (set, alive) in entries.alive.iter().enumerate() {
-            let at = |position: u32| set * alive.positions() + position as usize;
-            let positions = entries.positions[set].iter();
-            let scaled = positions.clone().zip(&entries.weight[set]);
-            weight.push(scaled.map(|(&position, &w)| w * E::from_f64(inverse[at(position)])).collect());
-            let placed = positions.zip(&entries.places[set]);
-            against_x.push(placed.map(|(&position, &place)| products[at(position) * width + place as usize]).collect());
-        }
-        Ok(Self { layer, entries, weight, against_x })
+impl<'a, B: AttributionBackend> Source<'a, B> {
+    /// `x` is the normalised stream, `[sets * positions, d_model]`, and `inverse` is `1 / sigma` at each of its rows.
+    fn new(b: &B, writer: &'a Writer<'a, B>, x: &B::Tensor, inverse: &[f64]) -> Result<Self, BackendError> {
+        let entries = writer.entries;
+        let (sets, positions) = (entries.alive.len(), entries.alive[0].positions());
+        let every_position = AliveEntries::every_position(positions);
+        let own = |set: usize| (set * positions..(set + 1) * positions).map(|row| row as u32).collect::<Vec<_>>();
+        let everywhere = vec![&every_position; sets];
+        let of_entries = |set: usize| entries.positions[set].iter().map(move |&s| set * positions + s as usize);
+        let (width, d) = (b.shape(&writer.rows)[0], b.shape(&writer.rows)[1]);
+        let against_x = if at_positions(b, entries.alive, everywhere.iter().copied(), [width, sets * positions, d]) {
+            let of_set = |set: usize| {
+                let (alive, places) = (&*entries.alive[set], own(set));
+                let sources = Rows { matrix: &writer.rows, alive, places: &writer.places[set] };
+                let stream = Rows { matrix: x, alive: &every_position, places: &places };
+                let products = products(b, 0..positions, &sources, &stream, |_, _, rows| Ok(rows))?;
+                let mut values = Vec::with_capacity(alive.len());
+                for position in (0..positions).filter(|&position| !alive.rows_at(position).is_empty()) {
+                    let of_x = products.of_targets(position).next().unwrap_or_default();
+                    values.extend_from_slice(&of_x[..alive.rows_at(position).len()]);
+                }
+                Ok(values)
+            };
+            (0..sets).map(of_set).collect::<Result<_, BackendError>>()?
+        } else {
+            let products = b.download(&b.matmul(x, &b.permute(&writer.rows, &[1, 0])?)?)?;
+            let of_set = |set: usize| {
+                let placed = of_entries(set).zip(&writer.places[set]);
+                placed.map(|(row, &place)| products[row * width + place as usize]).collect()
+            };
+            (0..sets).map(of_set).collect()
+        };
+        let weight = |set: usize| {
+            let inverse = of_entries(set).map(|row| B::Element::from_f64(inverse[row]));
+            match &*entries.weight[set] {
+                [] => inverse.collect(),
+                weight => inverse.zip(weight).map(|(inverse, &weight)| weight * inverse).collect(),
+            }
+        };
+        Ok(Self { writer, weight: (0..sets).map(weight).collect(), against_x })
     }
 
-    fn is_dead(&self) -> bool {
-        self.entries.alive.iter().all(|set| set.is_empty())
-    }
-
-    /// `virtual_weights` are `<u, g>`, `[target's components, support]`.
-    fn put<B: AttributionBackend<Element = E>>(
-        &self,
-        target: &Target<'_, B>,
-        virtual_weights: &[E],
-        edges: &mut Edges<'_, '_, E>,
-    ) -> Result<(), EngineError> {
-        let pair = Pair { source: self.layer, target: target.layer, crosses_positions: false };
-        let width = self.entries.components.len();
-        for (set, from) in self.entries.alive.iter().enumerate() {
+    fn put(&self, b: &B, target: &Target<'_, B>, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
+        let Writer { layer, entries, rows, places } = self.writer;
+        let pair = Pair { source: *layer, target: target.layer, crosses_positions: false };
+        let sizes = [b.shape(rows)[0], b.shape(&target.readers)[0], b.shape(rows)[1]];
+        let wanted = target.entries.alive.iter().map(AsRef::as_ref);
+        let virtual_weights = if at_positions(b, entries.alive, wanted, sizes) {
+            None
+        } else {
+            Some(b.download(&b.matmul(&target.readers, &b.permute(rows, &[1, 0])?)?)?)
+        };
+        for (set, from) in entries.alive.iter().enumerate() {
             let to = &target.entries.alive[set];
             let (target_places, through) = (&target.entries.places[set], &target.against_x[set]);
-            let (places, weight, against_x) = (&self.entries.places[set], &self.weight[set], &self.against_x[set]);
-            edges.put(&pair, set, from, to, |position, values| {
-                let sources = from.rows_at(position);
-                let places = &places[sources.clone()];
-                let (weight, against_x) = (&weight[sources.clone()], &against_x[sources.clone()]);
-                for (row, values) in to.rows_at(position).zip(values.chunks_exact_mut(sources.len())) {
-                    let direct = &virtual_weights[target_places[row] as usize * width..][..width];
-                    let through = through[row];
-                    let sources = places.iter().zip(weight).zip(against_x);
-                    for (value, ((&place, &weight), &against_x)) in values.iter_mut().zip(sources) {
-                        *value = weight * (direct[place as usize] - against_x * through);
+            let (places, weight, against_x) = (&places[set], &self.weight[set], &self.against_x[set]);
+            if let Some(virtual_weights) = &virtual_weights {
+                edges.put(&pair, set, from, to, |position, values| {
+                    let sources = from.rows_at(position);
+                    let (places, weight) = (&places[sources.clone()], &weight[sources.clone()]);
+                    let against_x = &against_x[sources.clone()];
+                    for (row, values) in to.rows_at(position).zip(values.chunks_exact_mut(sources.len())) {
+                        let direct = &virtual_weights[target_places[row] as usize * sizes[0]..][..sizes[0]];
+                        let direct = places.iter().map(|&place| direct[place as usize]);
+                        corrected(values, direct, weight, against_x, through[row]);
                     }
-                }
-            })?;
+                })?;
+                continue;
+            }
+            let of_sources = Rows { matrix: rows, alive: from, places };
+            let of_targets = Rows { matrix: &target.readers, alive: to, places: target_places };
+            for range in chunks(&pair, from, to, CHUNK) {
+                let products = products(b, range.clone(), &of_sources, &of_targets, |_, _, rows| Ok(rows))?;
+                edges.put_chunk(&pair, set, from, to, range, &|position: usize, values: &mut [B::Element]| {
+                    let sources = from.rows_at(position);
+                    let (weight, against_x) = (&weight[sources.clone()], &against_x[sources.clone()]);
+                    let targets = to.rows_at(position).zip(values.chunks_exact_mut(sources.len()));
+                    for ((row, values), direct) in targets.zip(products.of_targets(position)) {
+                        corrected(values, direct.iter().copied(), weight, against_x, through[row]);
+                    }
+                })?;
+            }
         }
         Ok(())
     }
+}
+
+/// `weight * (direct - against_x * through)` for every source of one target.
+fn corrected<E: Element>(values: &mut [E], direct: impl Iterator<Item = E>, weight: &[E], against_x: &[E], through: E) {
+    for (value, ((direct, &weight), &against_x)) in values.iter_mut().zip(direct.zip(weight).zip(against_x)) {
+        *value = weight * (direct - against_x * through);
+    }
+}
+
+/// Whether products of rows, `width` long, cost less position by position, for what is alive there, than for all of
+/// `n_sources` with all of `n_targets`.
+///
+/// Counted in multiplications of a large product. In small ones they take longer, and every row is copied first.
+fn at_positions<'a, B: AttributionBackend>(
+    b: &B,
+    sources: &[std::sync::Arc<AliveEntries>],
+    targets: impl Iterator<Item = &'a AliveEntries>,
+    [n_sources, n_targets, width]: [usize; 3],
+) -> bool {
+    /// Of a multiplication in a small product.
+    const SMALL: usize = 2;
+    /// Of an element that is copied.
+    const COPY: usize = 16;
+    if !b.device().is_cpu() {
+        // Many small products wait for one another there, and large ones cost next to nothing.
+        return false;
+    }
+    let at = |source: &AliveEntries, target: &AliveEntries, position| {
+        let (n_sources, n_targets) = (source.rows_at(position).len(), target.rows_at(position).len());
+        if n_sources == 0 || n_targets == 0 {
+            0
+        } else {
+            SMALL * n_sources * n_targets + COPY * (n_sources + n_targets)
+        }
+    };
+    let of_set = |(source, target): (&std::sync::Arc<AliveEntries>, &'a AliveEntries)| {
+        (0..source.positions()).map(|position| at(source, target, position)).sum::<usize>()
+    };
+    sources.iter().zip(targets).map(of_set).sum::<usize>() * width < n_sources * n_targets * width
 }

@@ -1,0 +1,65 @@
+//! Sums and maxima of many numbers.
+//!
+//! They are taken in lanes that are brought together at the end, so that a compiler can make vectors of them and additions
+//! do not wait for one another; in a fixed number of lanes, so that every machine rounds alike.
+
+use tributary_backend::Element;
+
+const LANES: usize = 16;
+
+/// Folds pairs of elements, of which the i-th goes to lane i modulo [`LANES`].
+fn fold<A: Copy, L: Copy, R: Copy>(initial: A, lhs: &[L], rhs: &[R], step: impl Fn(A, L, R) -> A) -> [A; LANES] {
+    let mut lanes = [initial; LANES];
+    let ((lhs, lhs_rest), (rhs, rhs_rest)) = (lhs.as_chunks::<LANES>(), rhs.as_chunks::<LANES>());
+    for (lhs, rhs) in lhs.iter().zip(rhs) {
+        for (lane, (&l, &r)) in lanes.iter_mut().zip(lhs.iter().zip(rhs)) {
+            *lane = step(*lane, l, r);
+        }
+    }
+    for (lane, (&l, &r)) in lanes.iter_mut().zip(lhs_rest.iter().zip(rhs_rest)) {
+        *lane = step(*lane, l, r);
+    }
+    lanes
+}
+
+/// The sum of the products of two slices of one length.
+pub(crate) fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {
+    let lanes = fold(E::default(), lhs, rhs, |sum, l, r| sum + l * r);
+    lanes.into_iter().fold(E::default(), |sum, lane| sum + lane)
+}
+
+/// The same in float64, whatever the elements.
+pub(crate) fn dot_in_f64<L: Element, R: Element>(lhs: &[L], rhs: &[R]) -> f64 {
+    fold(0.0, lhs, rhs, |sum, l, r| sum + l.to_f64() * r.to_f64()).into_iter().sum()
+}
+
+/// The sum of a slice.
+pub(crate) fn sum(values: &[f64]) -> f64 {
+    fold(0.0, values, values, |sum, value, _| sum + value).into_iter().sum()
+}
+
+/// The largest element that is a number; -inf when none is.
+pub(crate) fn largest<E: Element>(values: &[E]) -> E {
+    let larger = |a: E, b: E| if b > a { b } else { a };
+    let lowest = E::from_f64(f64::NEG_INFINITY);
+    fold(lowest, values, values, |largest, value, _| larger(largest, value)).into_iter().fold(lowest, larger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_hold_every_element() {
+        for length in [0, 1, 15, 16, 17, 100] {
+            let values: Vec<f64> = (0..length).map(f64::from).collect();
+            let floats: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            let squares: f64 = values.iter().map(|value| value * value).sum();
+            assert_eq!(dot(&values, &values), squares);
+            assert_eq!(dot_in_f64(&floats, &values), squares);
+            assert_eq!(sum(&values), values.iter().sum::<f64>());
+            assert_eq!(largest(&values), if length == 0 { f64::NEG_INFINITY } else { f64::from(length) - 1.0 });
+        }
+        assert_eq!(largest(&[f64::NAN, -1.0, f64::NAN]), -1.0);
+    }
+}

@@ -37,7 +37,7 @@ struct RunAll<'a> {
 
 impl Visitor for RunAll<'_> {
     fn visit<B: AttributionBackend>(&mut self, backend: B) {
-        let model = Model::upload(backend, self.weights).unwrap();
+        let model = Model::upload(backend, self.weights.clone()).unwrap();
         let info = model.backend().device();
         for method in [Method::ClosedForm, Method::Autograd] {
             let result = attribute(&model, self.sets, self.thresholds, method, &mut |_| {}).unwrap();
@@ -72,7 +72,7 @@ impl Sensitivity {
     /// through a norm from the only thing it normalises.
     fn new(weights: &Weights, sets: &[CiSet], thresholds: Thresholds, seed: u64) -> Self {
         let run = |weights: &Weights| {
-            let model = Model::upload(NaiveBackend, weights).unwrap();
+            let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
             attribute(&model, Sets::Given(sets), thresholds, Method::ClosedForm, &mut |_| {}).unwrap().sets
         };
         let exact = run(weights);
@@ -219,7 +219,7 @@ proptest! {
     fn rounding_at_the_output_threshold_is_named(shape in shapes(), pick in any::<prop::sample::Index>()) {
         let weights = shape.model();
         let sets = shape.ci_sets(&weights);
-        let model = Model::upload(tributary_flex::f32(), &weights).unwrap();
+        let model = Model::upload(tributary_flex::f32(), weights.clone()).unwrap();
         let found = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::ClosedForm, &mut |_| {}).unwrap();
         let probs = &found.sets[0].output_probs;
         let output_prob = f64::from(probs[pick.index(probs.len())]);
@@ -241,7 +241,7 @@ proptest! {
     fn rounding_at_the_ci_threshold_is_named(shape in shapes(), pick in any::<prop::sample::Index>()) {
         let weights = shape.model();
         let prompts = [shape.ci_sets(&weights).remove(0).prompt];
-        let model = Model::upload(tributary_flex::f32(), &weights).unwrap();
+        let model = Model::upload(tributary_flex::f32(), weights.clone()).unwrap();
         let own = model_ci(&model, "own", &prompts[0]).unwrap();
         let above: Vec<f32> =
             own.layers.values().flat_map(|ci| ci.values.iter().copied()).filter(|&ci| ci > 0.0).collect();
@@ -258,7 +258,7 @@ proptest! {
 fn a_set_alone_is_what_it_is_in_a_batch<B: AttributionBackend>(open: impl Fn() -> Result<B, String>) {
     let Some(backend) = open_or_say("batched against sequential", open) else { return };
     let (weights, sets) = bundled();
-    let model = Model::upload(backend, &weights).unwrap();
+    let model = Model::upload(backend, weights.clone()).unwrap();
     let run = |sets: &[CiSet]| {
         attribute(&model, Sets::Given(sets), Thresholds::default(), Method::ClosedForm, &mut |_| {}).unwrap().sets
     };
@@ -277,7 +277,7 @@ fn a_set_alone_is_what_it_is_in_a_batch<B: AttributionBackend>(open: impl Fn() -
 fn runs_are_the_same<B: AttributionBackend>(open: impl Fn() -> Result<B, String>) {
     let Some(backend) = open_or_say("run-to-run determinism", open) else { return };
     let (weights, sets) = bundled();
-    let model = Model::upload(backend, &weights).unwrap();
+    let model = Model::upload(backend, weights.clone()).unwrap();
     let one = &sets[..1];
     for method in [Method::ClosedForm, Method::Autograd] {
         let run =

@@ -35,9 +35,8 @@ impl<B: AttributionBackend> Session<B> {
         let started = Instant::now();
         let run = settings.run.load()?;
         let sets = InputSets::read(&settings.input, &run)?;
-        let model = Model::upload(backend, &run.weights)?;
-        // The weights are on the backend now.
-        let TrainedRun { fingerprint, tokenizer, .. } = run;
+        let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
+        let model = Model::upload(backend, weights)?;
         let load = started.elapsed().as_secs_f64();
         Ok(Self { settings, model, sets, fingerprint, tokenizer, load })
     }

@@ -9,9 +9,9 @@ mod sample;
 use std::path::{Path, PathBuf};
 
 use tributary_backend::{AttributionBackend, Dtype, Element, Providers, Work};
-use tributary_engine::{Attributions, Method, Model, Request, Sets, Targets, attribute_to};
+use tributary_engine::{Method, Model, Request, Sets, Targets, attribute_to};
 use tributary_inputs::TrainedRun;
-use tributary_model::{Remedy, Thresholds};
+use tributary_model::{CiSet, Prompt, Remedy, Thresholds};
 use tributary_results::{Manifest, ResultFolder};
 
 use self::sample::StoredSet;
@@ -151,14 +151,19 @@ struct Job<'a, 'p> {
 impl Work for Job<'_, '_> {
     type Output = Result<Verification, Error>;
 
-    fn run<B: AttributionBackend>(mut self, backend: B) -> Self::Output {
-        let model = Model::upload(backend, &self.run.weights)?;
-        let method = self.settings.method.unwrap_or_else(|| {
-            let by_autograd = self.manifest.run.method == Method::Autograd.name();
+    fn run<B: AttributionBackend>(self, backend: B) -> Self::Output {
+        let again = Again::read(&self)?;
+        let Self { settings, manifest, stored, run, on_progress, .. } = self;
+        let model = Model::upload(backend, run.weights)?;
+        let method = settings.method.unwrap_or_else(|| {
+            let by_autograd = manifest.run.method == Method::Autograd.name();
             if by_autograd { model.fastest_method() } else { Method::Autograd }
         });
-        let recomputed = self.recompute(&model, method)?;
-        let Self { settings, manifest, stored, .. } = self;
+        let targets: Vec<Targets> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
+        let thresholds = thresholds(&manifest);
+        let request = Request { sets: again.sets(), thresholds, method, max_memory: memory::default_limit() };
+        let recomputed =
+            attribute_to(&model, &request, &targets, &mut |progress| on_progress(Progress::Engine(progress)))?;
         let comparison = Comparison::new(&manifest, &stored, &recomputed.sets);
         let rounding = || tolerance(&manifest, B::Element::DTYPE, settings.compute.allow_tf32);
         let tolerance = settings.tolerance.unwrap_or_else(rounding);
@@ -168,21 +173,21 @@ impl Work for Job<'_, '_> {
     }
 }
 
-impl Job<'_, '_> {
-    /// What leads to the targets of the edges that were drawn.
-    fn recompute<B: AttributionBackend>(
-        &mut self,
-        model: &Model<B>,
-        method: Method,
-    ) -> Result<Attributions<B::Element>, Error> {
-        let Self { settings, manifest, stored, run, ci_sets, on_progress } = self;
-        let targets: Vec<Targets> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
-        let thresholds =
-            Thresholds { ci: manifest.settings.ci_threshold, output_prob: manifest.settings.output_prob_threshold };
-        let mut attribute = |sets| {
-            let request = Request { sets, thresholds, method, max_memory: memory::default_limit() };
-            attribute_to(model, &request, &targets, &mut |progress| on_progress(Progress::Engine(progress)))
-        };
+fn thresholds(manifest: &Manifest) -> Thresholds {
+    Thresholds { ci: manifest.settings.ci_threshold, output_prob: manifest.settings.output_prob_threshold }
+}
+
+/// What the result says that it was computed from.
+enum Again {
+    Sets(Vec<CiSet>),
+    /// For the model's own causal importances.
+    Prompts(Vec<Prompt>),
+}
+
+impl Again {
+    /// Reads it, and checks that it is what the result was computed from.
+    fn read(job: &Job<'_, '_>) -> Result<Self, Error> {
+        let Job { settings, manifest, stored, run, ci_sets, .. } = job;
         if let Some(file) = ci_sets {
             let is_gone = settings.ci_sets.is_none() && !file.exists();
             let read = run.ci_sets(file, &[]);
@@ -195,7 +200,7 @@ impl Job<'_, '_> {
                     return Err(other(format!("it has no set {name:?}; give the right file")));
                 };
                 let read = read.swap_remove(at);
-                if let Some(layer) = set.differs_from(&read, thresholds) {
+                if let Some(layer) = set.differs_from(&read, thresholds(manifest)) {
                     return Err(other(format!(
                         "the causal importances of set {name:?} at {layer} are not the result's; give the right file"
                     )));
@@ -205,7 +210,7 @@ impl Job<'_, '_> {
                 }
                 sets.push(read);
             }
-            return Ok(attribute(Sets::Given(&sets))?);
+            return Ok(Self::Sets(sets));
         }
         let mut prompts = Vec::with_capacity(stored.len());
         for set in &manifest.sets {
@@ -217,7 +222,14 @@ impl Job<'_, '_> {
             }
             prompts.push(prompt);
         }
-        Ok(attribute(Sets::ModelCi(&prompts))?)
+        Ok(Self::Prompts(prompts))
+    }
+
+    fn sets(&self) -> Sets<'_> {
+        match self {
+            Self::Sets(sets) => Sets::Given(sets),
+            Self::Prompts(prompts) => Sets::ModelCi(prompts),
+        }
     }
 }
 

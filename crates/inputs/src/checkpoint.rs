@@ -62,7 +62,7 @@ impl StateDict {
             return Err(fail("it holds no tensors; expected the state dict of a ComponentModel".to_owned()));
         }
         stored.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let file = HashedFile::open(file, "checkpoint", hasher)?;
+        let mut file = HashedFile::open(file, "checkpoint", hasher)?;
         // Little-endian, as all checkpoints are that the reader takes.
         let mut found = if cfg!(target_endian = "little") {
             no_panic(|| extent::of_tensors(file.file())).unwrap_or_default()

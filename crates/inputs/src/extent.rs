@@ -94,3 +94,64 @@ impl Storage {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pytorch_reader::PytorchReader;
+
+    use super::*;
+
+    /// Every tensor of a checkpoint that PyTorch wrote lies where pytorch-reader reads it.
+    #[test]
+    fn the_bytes_are_those_that_pytorch_reader_reads() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for run in ["examples/gpt2s-2L", "tests/models/llama-2L"] {
+            let path = repository.join(run).join("model_1500.pth");
+            let content = std::fs::read(&path).unwrap();
+            let extents = of_tensors(&File::open(&path).unwrap());
+            let reader = PytorchReader::new(&path).unwrap();
+            assert_eq!(extents.len(), reader.len(), "{run}");
+            for (name, tensor) in reader.tensors() {
+                let Extent { offset, dtype, shape, checksum } = &extents[name];
+                assert_eq!((*dtype, &shape[..]), (tensor.dtype(), tensor.shape()), "{run}: {name}");
+                let bytes = &content[*offset as usize..][..tensor.byte_len()];
+                assert!(bytes == tensor.read().unwrap(), "{run}: {name}");
+                assert_eq!(*checksum, Some(crc32fast::hash(bytes)), "{run}: {name}");
+            }
+        }
+    }
+
+    /// What does not lie in one piece within its storage and the file has no extent.
+    #[test]
+    fn tensors_that_lie_otherwise() {
+        let storage = Storage { start: 100, length: 48, checksum: 7 };
+        let tensor = |start, shape: &[u64], strides: &[u64]| pickle::PickledTensor {
+            key: String::new(),
+            dtype: DType::F32,
+            start,
+            shape: shape.to_vec(),
+            strides: strides.to_vec(),
+        };
+        let extent = |tensor| storage.extent(&tensor, 148);
+        let whole = Extent { offset: 100, dtype: DType::F32, shape: vec![3, 4], checksum: Some(7) };
+        assert_eq!(extent(tensor(0, &[3, 4], &[4, 1])), Some(whole.clone()));
+        assert_eq!(storage.extent(&tensor(0, &[3, 4], &[4, 1]), 147), None, "past the end of the file");
+        // Steps of axes of length 1 do not matter; a part has no checksum of its own.
+        let part = Extent { offset: 116, shape: vec![1, 2, 1], checksum: None, ..whole };
+        assert_eq!(extent(tensor(4, &[1, 2, 1], &[9, 1, 5])), Some(part));
+        let huge = u64::MAX / 2;
+        for (start, shape, strides) in [
+            (1, &[3, 4][..], &[4, 1][..]),
+            (0, &[4, 3], &[1, 4]),
+            (0, &[3, 4], &[0, 1]),
+            (0, &[3, 4], &[4]),
+            (huge, &[1], &[1]),
+            (0, &[huge, huge], &[huge, 1]),
+            (u64::MAX / 4, &[1], &[1]),
+        ] {
+            assert_eq!(extent(tensor(start, shape, strides)), None, "{start} {shape:?} {strides:?}");
+        }
+    }
+}

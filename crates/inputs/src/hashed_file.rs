@@ -17,8 +17,8 @@ pub(crate) struct HashedFile {
     path: PathBuf,
     file: File,
     length: u64,
-    /// Where the next read begins.
-    position: u64,
+    /// Where the file's cursor is, if that is known.
+    position: Option<u64>,
     hasher: Hasher,
     /// How much of the file is in it.
     hashed: u64,
@@ -30,14 +30,16 @@ impl HashedFile {
         let file = File::open(path).map_err(InputError::read(path))?;
         let length = file.metadata().map_err(InputError::read(path))?.len();
         hasher.begin(role, length);
-        Ok(Self { path: path.to_owned(), file, length, position: 0, hasher, hashed: 0 })
+        Ok(Self { path: path.to_owned(), file, length, position: None, hasher, hashed: 0 })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn file(&self) -> &File {
+    /// The file itself, to look at what is in it.
+    pub(crate) fn file(&mut self) -> &File {
+        self.position = None;
         &self.file
     }
 
@@ -87,13 +89,11 @@ impl HashedFile {
     }
 
     fn fill(&mut self, offset: u64, block: &mut [u8]) -> io::Result<()> {
-        if self.position != offset {
+        if self.position.take() != Some(offset) {
             self.file.seek(SeekFrom::Start(offset))?;
         }
-        // Unknown after a failure.
-        self.position = u64::MAX;
         self.file.read_exact(block)?;
-        self.position = offset + block.len() as u64;
+        self.position = Some(offset + block.len() as u64);
         Ok(())
     }
 }
@@ -123,6 +123,8 @@ mod tests {
         for order in orders {
             let mut file = HashedFile::open(&path, "file", Hasher::new()).unwrap();
             for &(offset, length) in order {
+                // Moves the cursor.
+                Read::read_exact(&mut file.file(), &mut [0; 9]).unwrap();
                 let mut read = Vec::new();
                 file.read_blocks(offset as u64, length, |block| read.extend_from_slice(block)).unwrap();
                 assert_eq!(read, content[offset..][..length], "{order:?}");

@@ -10,7 +10,7 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
-use tributary_model::{Architecture, Biases, Layer, Norm, PositionEncoding, Role, published_layers};
+use tributary_model::{Architecture, Biases, CiFunction, Layer, Norm, PositionEncoding, Role, published_layers};
 
 use crate::Failure;
 use crate::generated::{Aliveness, ci_sets, prompt, scaled_weights, write_ci_sets};
@@ -19,6 +19,10 @@ use crate::process::{Finished, built_command, file_size, tributary};
 
 /// Alive at each position of each layer.
 const ALIVE: usize = 12;
+
+/// So that some 205 of 38,912 components are alive at a position under the model's own causal importances, as in the
+/// published run.
+const RARITY: usize = 95;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishedArgs {
@@ -111,7 +115,9 @@ impl Inputs {
         random.ci_hidden = vec![870];
         if !self.run.join("final_config.yaml").exists() {
             fs::create_dir_all(&self.run)?;
-            write_run(&self.run, &scaled_weights(&random), Style::Current);
+            let mut weights = scaled_weights(&random);
+            weights.decomposed.values_mut().for_each(|layer| make_sparse(&mut layer.ci_function));
+            write_run(&self.run, &weights, Style::Current);
         }
         if !self.ci_sets.exists() {
             let alive = |&layer| Aliveness { layer, components: components(layer), alive: ALIVE };
@@ -168,6 +174,20 @@ fn components(layer: Layer) -> usize {
         Role::MlpUp => 3072,
         Role::MlpDown => 3584,
         _ => 0,
+    }
+}
+
+/// Makes causal importances zero but for one in [`RARITY`] components, and for half of the positions of that one: the last
+/// layer reads GELUs, which are hardly ever negative, with weights that are.
+fn make_sparse(ci_function: &mut CiFunction) {
+    let Some((weight, bias)) = ci_function.layers.last_mut() else { return };
+    let components = bias.values.len();
+    for row in weight.values.chunks_exact_mut(components).chain([&mut *bias.values]) {
+        for (component, value) in row.iter_mut().enumerate() {
+            if component % RARITY > 0 {
+                *value = -value.abs();
+            }
+        }
     }
 }
 

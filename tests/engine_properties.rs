@@ -21,7 +21,7 @@ use tributary_tests::rounding::Rounding;
 const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
 
 fn run(weights: &Weights, sets: &[CiSet], thresholds: Thresholds) -> Attributions<f64> {
-    let model = Model::upload(NaiveBackend, weights).unwrap();
+    let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
     attribute(&model, Sets::Given(sets), thresholds, Method::Autograd, &mut |_| {}).unwrap()
 }
 
@@ -221,7 +221,7 @@ proptest! {
     fn model_ci_is_that_of_the_ci_functions(shape in shapes()) {
         let weights = shape.model_decomposed_at(&some_layers(&shape));
         let sets = shape.ci_sets(&weights);
-        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
         let own = model_ci(&model, "own", &sets[0].prompt).unwrap();
         let expected = Direct { weights: &weights, set: &sets[0] }.model_ci();
         prop_assert!(own.layers.keys().eq(expected.keys()));
@@ -238,7 +238,7 @@ proptest! {
     fn original_alive_is_the_models_own_set(shape in shapes()) {
         let weights = shape.model();
         let sets = shape.ci_sets(&weights);
-        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
         let own = model_ci(&model, "own", &sets[0].prompt).unwrap();
         let own = run(&weights, &[own], THRESHOLDS).sets.remove(0);
         let prompts = [sets[0].prompt.clone()];
@@ -367,7 +367,7 @@ proptest! {
     fn a_bound_on_memory_changes_the_batches_alone(shape in shapes()) {
         let weights = shape.model();
         let sets = shape.ci_sets(&weights);
-        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
         for method in [Method::ClosedForm, Method::Autograd] {
             let request = |max_memory| Request { sets: Sets::Given(&sets), thresholds: THRESHOLDS, method, max_memory };
             let (mut together, mut apart, mut outlined) = (InOrder::default(), InOrder::default(), InOrder::default());

@@ -41,7 +41,7 @@ struct RunAll<'a> {
 
 impl Visitor for RunAll<'_> {
     fn visit<B: AttributionBackend>(&mut self, backend: B) {
-        let model = Model::upload(backend, self.weights).unwrap();
+        let model = Model::upload(backend, self.weights.clone()).unwrap();
         let info = model.backend().device();
         for method in METHODS {
             let result = attribute(&model, self.sets, self.thresholds, method, &mut |_| {}).unwrap();
@@ -167,7 +167,7 @@ fn backends_agree(on: On, shape: &Shape) -> Result<(), TestCaseError> {
 fn the_output_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Index) -> Result<(), TestCaseError> {
     let weights = shape.model();
     let sets = shape.ci_sets(&weights);
-    let model = Model::upload(tributary_flex::f32(), &weights).unwrap();
+    let model = Model::upload(tributary_flex::f32(), weights.clone()).unwrap();
     let found = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::ClosedForm, &mut |_| {}).unwrap();
     let probs = &found.sets[0].output_probs;
     let output_prob = f64::from(probs[pick.index(probs.len())]);
@@ -191,7 +191,7 @@ fn the_output_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Inde
 fn the_ci_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Index) -> Result<(), TestCaseError> {
     let weights = shape.model();
     let prompts = [shape.ci_sets(&weights).remove(0).prompt];
-    let model = Model::upload(tributary_flex::f32(), &weights).unwrap();
+    let model = Model::upload(tributary_flex::f32(), weights.clone()).unwrap();
     let own = model_ci(&model, "own", &prompts[0]).unwrap();
     let above: Vec<f32> = own.layers.values().flat_map(|ci| ci.values.iter().copied()).filter(|&ci| ci > 0.0).collect();
     prop_assume!(!above.is_empty());
@@ -253,7 +253,7 @@ mod gpu {
 fn a_set_alone_is_what_it_is_in_a_batch<B: AttributionBackend>(open: impl Fn() -> Result<B, BackendError>) {
     let Some(backend) = open_or_skip("batched against sequential", open) else { return };
     let (weights, sets) = bundled();
-    let model = Model::upload(backend, &weights).unwrap();
+    let model = Model::upload(backend, weights.clone()).unwrap();
     let run = |sets: &[CiSet]| {
         attribute(&model, Sets::Given(sets), Thresholds::default(), Method::ClosedForm, &mut |_| {}).unwrap().sets
     };
@@ -272,7 +272,7 @@ fn a_set_alone_is_what_it_is_in_a_batch<B: AttributionBackend>(open: impl Fn() -
 fn runs_are_the_same<B: AttributionBackend>(open: impl Fn() -> Result<B, BackendError>) {
     let Some(backend) = open_or_skip("run-to-run determinism", open) else { return };
     let (weights, sets) = bundled();
-    let model = Model::upload(backend, &weights).unwrap();
+    let model = Model::upload(backend, weights.clone()).unwrap();
     let one = &sets[..1];
     for method in METHODS {
         let run =

@@ -61,7 +61,7 @@ fn check<B: AttributionBackend + Clone>(
     for case in cases() {
         let run = TrainedRun::load(&case.run, &RunOptions::default()).unwrap();
         let sets = run.ci_sets(&case.ci_sets, &[]).unwrap().sets;
-        let model = Model::upload(backend.clone(), &run.weights).unwrap();
+        let model = Model::upload(backend.clone(), run.weights.clone()).unwrap();
         let thresholds = Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold };
         let mut closed_form: Option<Vec<SetAttributions<B::Element>>> = None;
         for method in METHODS {

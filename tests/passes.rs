@@ -42,7 +42,7 @@ proptest! {
     fn masks_are_those_of_each_set(shape in shapes()) {
         let weights = shape.model();
         let sets = shape.ci_sets(&weights);
-        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
         let (sets, prompts): (Vec<&CiSet>, Vec<&Prompt>) = sets.iter().map(|set| (set, &set.prompt)).unzip();
         let found = logits(&model, &prompts, &Pass::masked(&sets)).unwrap();
         let expected: Vec<f64> = sets.iter().flat_map(|set| direct(&weights, set, &BTreeMap::new())).collect();
@@ -54,7 +54,7 @@ proptest! {
     fn all_components_and_the_delta_are_the_target_model(shape in shapes()) {
         let weights = shape.model();
         let sets = shape.ci_sets(&weights);
-        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
         let pass = Pass { masks: Masks::Ones, delta: Delta::Stopped, edits: &[] };
         let found = logits(&model, &[&sets[0].prompt], &pass).unwrap();
         let target = Weights { decomposed: BTreeMap::new(), ..weights };
@@ -66,7 +66,7 @@ proptest! {
     fn edits_set_single_activations(shape in shapes(), value in -2.0..2.0_f64) {
         let weights = shape.model();
         let sets = shape.ci_sets(&weights);
-        let model = Model::upload(NaiveBackend, &weights).unwrap();
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
         let (sets, prompts): (Vec<&CiSet>, Vec<&Prompt>) = sets.iter().map(|set| (set, &set.prompt)).unzip();
         let mut rng = Rng::with_seed(shape.seed);
         let layers: Vec<(Layer, usize)> = weights.component_counts().into_iter().collect();
@@ -107,7 +107,7 @@ fn what_does_not_fit_is_refused() {
     };
     let weights = shape.model();
     let sets = shape.ci_sets(&weights);
-    let model = Model::upload(NaiveBackend, &weights).unwrap();
+    let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
     let (layer, components) = weights.component_counts().into_iter().next().unwrap();
     let edit = Edit { item: 0, layer, position: 0, component: 0, value: 1.0 };
     let wrong = [

@@ -39,7 +39,7 @@ fn one_set_is_the_unbatched_algorithm() {
     let shape = shape(1);
     let weights = shape.model();
     let set = &shape.ci_sets(&weights)[0];
-    let model = Model::upload(NaiveBackend, &weights).unwrap();
+    let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
     let sets = Sets::Given(std::slice::from_ref(set));
     let result = attribute(&model, sets, THRESHOLDS, Method::Autograd, &mut |_| {}).unwrap();
     assert_eq!(result.sets.len(), 1);
@@ -86,7 +86,7 @@ fn sets_with_other_components_are_trimmed_separately() {
         ..base.clone()
     };
     let sets = [keep(0), keep(1)];
-    let model = Model::upload(NaiveBackend, &weights).unwrap();
+    let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
     let result = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::Autograd, &mut |_| {}).unwrap();
     for (parity, graph) in result.sets.iter().enumerate() {
         for pair in &graph.pairs {
@@ -111,7 +111,7 @@ fn original_ci_is_computed_once_and_shared() {
     let shape = shape(3);
     let weights = shape.model();
     let sets = shape.ci_sets(&weights);
-    let model = Model::upload(NaiveBackend, &weights).unwrap();
+    let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
     let mut computed = 0;
     let mut count = |progress| computed += usize::from(matches!(progress, Progress::ModelCi { .. }));
     let result = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::Autograd, &mut count).unwrap();
@@ -129,7 +129,7 @@ fn batched_equals_sequential<B: AttributionBackend>(backend: B, tolerance: f64) 
     let run = TrainedRun::load(&case.run, &RunOptions::default()).unwrap();
     let sets = run.ci_sets(&case.ci_sets, &[]).unwrap().sets;
     let thresholds = Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold };
-    let model = Model::upload(backend, &run.weights).unwrap();
+    let model = Model::upload(backend, run.weights.clone()).unwrap();
     let attribute =
         |sets: &[CiSet]| attribute(&model, Sets::Given(sets), thresholds, Method::Autograd, &mut |_| {}).unwrap().sets;
     for (batched, set) in attribute(&sets).iter().zip(&sets) {

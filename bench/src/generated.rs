@@ -52,52 +52,75 @@ impl Size {
         };
         random.components = random.architecture.linear_layers().map(|layer| (layer, self.components)).collect();
         random.ci_hidden = vec![self.d_model];
-        let mut weights = random.weights();
-        // Rows of size 1 rather than sqrt(d), as in a trained model: otherwise every softmax has one winner.
-        for layer in weights.decomposed.values_mut() {
-            for matrix in [&mut layer.components.v, &mut layer.components.u] {
-                let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
-                matrix.values.iter_mut().for_each(|value| *value *= scale);
-            }
-        }
-        weights
+        scaled_weights(&random)
     }
 
-    /// A prompt, whose words the tokenizer of a written run knows.
-    pub(crate) fn prompt(&self) -> Prompt {
-        let tokens: Vec<u32> = (0..self.positions).map(|position| (1 + position % (self.vocab - 1)) as u32).collect();
-        let token_strings: Vec<String> = tokens.iter().map(|token| format!("w{token}")).collect();
-        Prompt { text: token_strings.join(" "), tokens, token_strings }
-    }
-
-    /// CI sets. What is alive at a position is drawn from four times as many components of the layer, the same ones in
-    /// every set: so sets and positions share components, as those of a trained run do.
+    /// CI sets of every layer.
     pub(crate) fn ci_sets(&self, layers: &[Layer]) -> Vec<CiSet> {
-        let mut random = fastrand::Rng::with_seed(2);
-        (0..self.sets)
-            .map(|set| {
-                let layers: BTreeMap<Layer, CausalImportances> =
-                    layers.iter().map(|&layer| (layer, self.importances(layer, &mut random))).collect();
-                CiSet { name: format!("seed_{set}"), prompt: self.prompt(), layers }
+        let layers: Vec<Aliveness> = layers
+            .iter()
+            .map(|&layer| {
+                let alive = match layer.role() {
+                    Role::MlpUp | Role::MlpDown => self.alive.mlp,
+                    Role::AttentionOutput => self.alive.o_proj,
+                    _ => self.alive.qkv,
+                };
+                Aliveness { layer, components: self.components, alive }
             })
-            .collect()
+            .collect();
+        ci_sets(self.sets, &prompt(self.positions, self.vocab), &layers)
     }
+}
 
-    fn importances(&self, layer: Layer, random: &mut fastrand::Rng) -> CausalImportances {
-        let alive = match layer.role() {
-            Role::MlpUp | Role::MlpDown => self.alive.mlp,
-            Role::AttentionOutput => self.alive.o_proj,
-            _ => self.alive.qkv,
-        };
-        let pool: Vec<usize> = (0..self.components.min(4 * alive)).collect();
-        let mut values = vec![0.0; self.positions * self.components];
-        for row in values.chunks_exact_mut(self.components) {
-            for component in random.choose_multiple(pool.iter().copied(), alive) {
+/// Random weights with rows of V and U of size 1 rather than sqrt(d), as in a trained model: otherwise every softmax has
+/// one winner.
+pub(crate) fn scaled_weights(random: &RandomWeights) -> Weights {
+    let mut weights = random.weights();
+    for layer in weights.decomposed.values_mut() {
+        for matrix in [&mut layer.components.v, &mut layer.components.u] {
+            let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
+            matrix.values.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
+    weights
+}
+
+/// A prompt, whose words the tokenizer of a written run knows.
+pub(crate) fn prompt(positions: usize, vocab: usize) -> Prompt {
+    let tokens: Vec<u32> = (0..positions).map(|position| (1 + position % (vocab - 1)) as u32).collect();
+    let token_strings: Vec<String> = tokens.iter().map(|token| format!("w{token}")).collect();
+    Prompt { text: token_strings.join(" "), tokens, token_strings }
+}
+
+/// How many of a layer's components are alive at each position.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Aliveness {
+    pub(crate) layer: Layer,
+    pub(crate) components: usize,
+    pub(crate) alive: usize,
+}
+
+/// CI sets of a prompt. What is alive at a position is drawn from four times as many components of the layer, the same
+/// ones in every set: so sets and positions share components, as those of a trained run do.
+pub(crate) fn ci_sets(sets: usize, prompt: &Prompt, layers: &[Aliveness]) -> Vec<CiSet> {
+    let mut random = fastrand::Rng::with_seed(2);
+    let mut importances = |layer: &Aliveness| {
+        let pool: Vec<usize> = (0..layer.components.min(4 * layer.alive)).collect();
+        let mut values = vec![0.0; prompt.tokens.len() * layer.components];
+        for row in values.chunks_exact_mut(layer.components) {
+            for component in random.choose_multiple(pool.iter().copied(), layer.alive) {
                 row[component] = 0.1 + 0.9 * random.f32();
             }
         }
-        CausalImportances { components: self.components, values }
-    }
+        CausalImportances { components: layer.components, values }
+    };
+    (0..sets)
+        .map(|set| {
+            let layers: BTreeMap<Layer, CausalImportances> =
+                layers.iter().map(|layer| (layer.layer, importances(layer))).collect();
+            CiSet { name: format!("seed_{set}"), prompt: prompt.clone(), layers }
+        })
+        .collect()
 }
 
 /// Writes CI sets in the first of the three formats, with spaces where Python puts them.

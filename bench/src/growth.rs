@@ -84,7 +84,7 @@ fn series(name: &str, sizes: &[(usize, Size)], args: &GrowthArgs) -> Result<(), 
 
 fn measure(x: f64, size: Size, rounds: usize) -> Result<Point, Failure> {
     let weights = size.weights();
-    let model = Model::upload(tributary_flex::f32(), &weights)?;
+    let model = Model::upload(tributary_flex::f32(), weights.clone())?;
     let sets = size.ci_sets(&weights.architecture.linear_layers().collect::<Vec<_>>());
     let request = Request {
         sets: Sets::Given(&sets),

@@ -3,14 +3,16 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 use tributary_inputs::test_support::{Style, write_run};
 
 use crate::Failure;
 use crate::generated::{Alive, Size, write_ci_sets};
+use crate::process::{Finished, built_command, file_size, tributary};
+
+const N_BLOCKS: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LargeArgs {
@@ -33,13 +35,18 @@ pub(crate) fn run(args: &LargeArgs) -> Result<(), Failure> {
     generate(args, &run, &sets)?;
     println!(
         "generated: checkpoint {:.1} MB, CI sets {:.1} MB of JSON, {} positions, {} sets; --max-memory {}",
-        size(&run.join("model_1.pth"))? as f64 / 1e6,
-        size(&sets)? as f64 / 1e6,
+        file_size(&run.join("model_1.pth"))? as f64 / 1e6,
+        file_size(&sets)? as f64 / 1e6,
         args.positions,
         args.sets,
         args.max_memory
     );
-    let (plan, _, _) = tributary(args, &run, &sets, &["--dry-run"])?;
+    let attribute = |more: &[&str]| {
+        let mut command = tributary(&built_command()?);
+        command.args(["--backend", "flex", "--max-memory", &args.max_memory, "--model"]).arg(&run);
+        Finished::run(command.arg("--ci-sets").arg(&sets).args(more))
+    };
+    let plan = attribute(&["--dry-run"])?.printed;
     let number = |line: &Value, key: &str| line[key].as_u64().ok_or_else(|| format!("no {key:?} in {line}"));
     let edges = number(&plan, "edges")?;
     println!(
@@ -48,14 +55,17 @@ pub(crate) fn run(args: &LargeArgs) -> Result<(), Failure> {
         number(&plan, "memory")? as f64 / 1e9,
         plan["batches"]
     );
+    // What is planned, within --max-memory, is beside the model and the CI sets.
+    let inputs = args.sets * args.positions * 6 * N_BLOCKS * size(args).components * size_of::<f32>();
+    let allowed = number(&plan, "memory")? + file_size(&run.join("model_1.pth"))? + inputs as u64;
     for flags in [&["--implied-index"][..], &[]] {
         let out = folder.join("out");
         let out_text = out.to_string_lossy();
         let out_flag = [&["--force", "--out", &out_text], flags].concat();
-        let (done, peak, seconds) = tributary(args, &run, &sets, &out_flag)?;
+        let Finished { printed: done, peak, seconds } = attribute(&out_flag)?;
         let mut bytes = 0;
         for set in done["sets"].as_array().into_iter().flatten() {
-            bytes += size(&out.join(set["file"].as_str().unwrap_or_default()))?;
+            bytes += file_size(&out.join(set["file"].as_str().unwrap_or_default()))?;
         }
         let floor = write_floor(&folder.join("floor"), bytes)?;
         let timings = &done["timings"];
@@ -71,24 +81,28 @@ pub(crate) fn run(args: &LargeArgs) -> Result<(), Failure> {
             peak as f64 / 1e9
         );
         fs::remove_dir_all(&out)?;
+        if peak > allowed {
+            let (peak, allowed) = (peak as f64 / 1e9, allowed as f64 / 1e9);
+            return Err(format!("the peak of {peak:.2} GB is more than what was planned, {allowed:.2} GB").into());
+        }
     }
     Ok(())
 }
 
-fn size(file: &Path) -> Result<u64, Failure> {
-    Ok(fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?.len())
-}
-
-fn generate(args: &LargeArgs, run: &Path, sets: &Path) -> Result<(), Failure> {
-    let size = Size {
-        n_blocks: 4,
+fn size(args: &LargeArgs) -> Size {
+    Size {
+        n_blocks: N_BLOCKS,
         d_model: 128,
         components: 650,
         vocab: 4019,
         positions: args.positions,
         sets: args.sets,
         alive: Alive { mlp: 60, o_proj: 15, qkv: 5 },
-    };
+    }
+}
+
+fn generate(args: &LargeArgs, run: &Path, sets: &Path) -> Result<(), Failure> {
+    let size = size(args);
     fs::create_dir_all(run)?;
     let weights = size.weights();
     write_run(run, &weights, Style::Current);
@@ -96,40 +110,6 @@ fn generate(args: &LargeArgs, run: &Path, sets: &Path) -> Result<(), Failure> {
     write_ci_sets(&size.ci_sets(&weights.architecture.linear_layers().collect::<Vec<_>>()), &mut out)?;
     out.flush()?;
     Ok(())
-}
-
-/// What the command prints, its peak memory in bytes, and how long it took.
-fn tributary(args: &LargeArgs, run: &Path, sets: &Path, more: &[&str]) -> Result<(Value, u64, f64), Failure> {
-    let command = std::env::current_exe()?.with_file_name("tributary");
-    let started = Instant::now();
-    let child = Command::new(command)
-        .args(["attribute", "--backend", "flex", "--json", "--quiet", "--max-memory", &args.max_memory, "--model"])
-        .arg(run)
-        .arg("--ci-sets")
-        .arg(sets)
-        .args(more)
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let (output, peak) = watch(child)?;
-    let line: Value = serde_json::from_slice(&output)?;
-    if let Some(error) = line["error"].as_str() {
-        return Err(error.into());
-    }
-    Ok((line, peak, started.elapsed().as_secs_f64()))
-}
-
-/// Waits for a process; gives what it printed and the most memory it held, where the system tells (Linux), else 0.
-fn watch(mut child: Child) -> Result<(Vec<u8>, u64), Failure> {
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    while child.try_wait()?.is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        peak = peak.max(kibibytes.unwrap_or(0) * 1024);
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok((child.wait_with_output()?.stdout, peak))
 }
 
 /// Seconds of writing as many bytes.

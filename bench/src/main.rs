@@ -3,7 +3,8 @@
 //! - [`stages`]: the main job on each CPU backend, stage by stage, against its own forward pass and against writing bytes;
 //! - [`peer`]: the command beside the same computation in PyTorch;
 //! - [`growth`]: how time grows with sets, positions and alive components, on generated runs;
-//! - [`large`]: one run of some 10^9 edges within a bound on memory.
+//! - [`large`]: one run of some 10^9 edges within a bound on memory;
+//! - [`published`]: a run of the published sizes, from its files to its graphs.
 //!
 //! Every ratio is between two things measured in the same run, taking turns.
 
@@ -14,6 +15,8 @@ mod growth;
 mod large;
 mod median;
 mod peer;
+mod process;
+mod published;
 mod stages;
 
 use std::process::ExitCode;
@@ -41,6 +44,8 @@ enum Command {
     Growth(growth::GrowthArgs),
     /// A generated run of some 10^9 edges, and the memory it takes
     Large(large::LargeArgs),
+    /// A generated run of the published sizes, as a whole process
+    Published(published::PublishedArgs),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +55,7 @@ fn main() -> ExitCode {
         Command::Peer(args) => peer::run(args),
         Command::Growth(args) => on_threads(args.threads, || growth::run(args)),
         Command::Large(args) => large::run(args),
+        Command::Published(args) => published::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -102,7 +102,7 @@ impl Work<'_> {
 
     /// Costs of every round, after one that does not count.
     fn measure<B: AttributionBackend>(&self, backend: B) -> Result<Vec<Cost>, Failure> {
-        let model = Model::upload(backend, self.weights)?;
+        let model = Model::upload(backend, self.weights.clone())?;
         let round = || stream(&model, &self.request(), &mut Discard, &mut |_| {});
         round()?;
         Ok((0..self.rounds).map(|_| round()).collect::<Result<_, _>>()?)
@@ -110,7 +110,7 @@ impl Work<'_> {
 
     /// Bytes of the result files, and median seconds of writing them as results and as bytes alone, in turns.
     fn write(&self) -> Result<(u64, f64, f64), Failure> {
-        let model = Model::upload(tributary_flex::f32(), self.weights)?;
+        let model = Model::upload(tributary_flex::f32(), self.weights.clone())?;
         let request = self.request();
         let graphs = attribute(&model, request.sets, request.thresholds, request.method, &mut |_| {})?.sets;
         let (mut results, mut floor, mut bytes) = (Vec::new(), Vec::new(), 0);

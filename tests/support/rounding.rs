@@ -95,6 +95,6 @@ fn run<B: AttributionBackend<Element = f64>>(
     thresholds: Thresholds,
     method: Method,
 ) -> Vec<SetAttributions<f64>> {
-    let model = Model::upload(backend, weights).expect("a model");
+    let model = Model::upload(backend, weights.clone()).expect("a model");
     attribute(&model, sets, thresholds, method, &mut |_| {}).expect("attributions").sets
 }

@@ -31,7 +31,8 @@ pub(crate) fn all_or_one(args: &[&str]) -> Result<(), String> {
         bench(&[&["peer"], files.as_slice()].concat())?;
     }
     bench(&["growth"])?;
-    bench(&["large"])
+    bench(&["large"])?;
+    bench(&["published"])
 }
 
 fn files(shared: &Path, model: &str, case: &str) -> [String; 4] {

@@ -129,12 +129,16 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
     }
 
     fn upload(&self, values: &[E], shape: &[usize]) -> Result<BurnTensor<B>, BackendError> {
+        self.upload_vec(values.to_vec(), shape)
+    }
+
+    fn upload_vec(&self, values: Vec<E>, shape: &[usize]) -> Result<BurnTensor<B>, BackendError> {
         shape::upload(values.len(), shape)?;
         // Some devices have no copy of nothing.
         if values.is_empty() {
             return Ok(BurnTensor::Plain(B::float_empty(Shape::from(shape), &self.device, E::dtype().into())));
         }
-        let data = TensorData::new(values.to_vec(), shape.to_vec());
+        let data = TensorData::new(values, shape.to_vec());
         let tensor = self.kernels.guard(|| B::float_from_data(data, &self.device));
         tensor.map(BurnTensor::Plain).map_err(|message| self.fail("upload", &message))
     }

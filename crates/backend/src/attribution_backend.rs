@@ -83,9 +83,15 @@ pub trait AttributionBackend {
         })
     }
 
+    /// Moves `values`, in row-major order, to the device: [`upload`](Self::upload) of values that nobody else needs, which
+    /// a backend that computes where they lie may keep without copying them.
+    fn upload_vec(&self, values: Vec<Self::Element>, shape: &[usize]) -> Result<Self::Tensor, BackendError> {
+        self.upload(&values, shape)
+    }
+
     /// A tensor of zeros.
     fn zeros(&self, shape: &[usize]) -> Result<Self::Tensor, BackendError> {
-        self.upload(&vec![Self::Element::default(); shape::elements(shape)], shape)
+        self.upload_vec(vec![Self::Element::default(); shape::elements(shape)], shape)
     }
 
     /// A single number, of shape `[1]`.

@@ -58,6 +58,9 @@ pub trait Element:
 
     /// The nearest f32.
     fn to_f32(self) -> f32;
+
+    /// The same values of this type; exact for both types, and no copy where they are of this type already.
+    fn vec_from_f32(values: Vec<f32>) -> Vec<Self>;
 }
 
 impl Element for f32 {
@@ -78,6 +81,10 @@ impl Element for f32 {
     fn to_f32(self) -> f32 {
         self
     }
+
+    fn vec_from_f32(values: Vec<f32>) -> Vec<Self> {
+        values
+    }
 }
 
 impl Element for f64 {
@@ -97,5 +104,9 @@ impl Element for f64 {
 
     fn to_f32(self) -> f32 {
         self as f32
+    }
+
+    fn vec_from_f32(values: Vec<f32>) -> Vec<Self> {
+        values.into_iter().map(Self::from).collect()
     }
 }

@@ -16,9 +16,9 @@ pub(crate) struct CiNetwork<T> {
 impl<T: Clone> CiNetwork<T> {
     pub(crate) fn upload<B: AttributionBackend<Tensor = T>>(
         backend: &B,
-        function: &CiFunction,
+        function: CiFunction,
     ) -> Result<Self, BackendError> {
-        let layer = |(weight, bias): &(Array, Array)| {
+        let layer = |(weight, bias): (Array, Array)| {
             let bias = upload(backend, bias)?;
             let bias = match backend.shape(&bias)[..] {
                 [components, out] => backend.reshape(&bias, &[components, 1, out])?,
@@ -26,7 +26,7 @@ impl<T: Clone> CiNetwork<T> {
             };
             Ok((upload(backend, weight)?, bias))
         };
-        let layers = function.layers.iter().map(layer).collect::<Result<_, BackendError>>()?;
+        let layers = function.layers.into_iter().map(layer).collect::<Result<_, BackendError>>()?;
         Ok(Self { input: function.input, layers, sigmoid: function.sigmoid })
     }
 

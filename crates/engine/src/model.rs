@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError, Unary};
 use tributary_model::{
-    Architecture, Array, Components, Layer, LinearWeights, Norm, NormWeights, Pair, Role, Weights, pair_table,
+    Architecture, Array, Components, DecomposedLayer, Layer, Norm, NormWeights, Pair, Role, Weights, pair_table,
 };
 
 use crate::Method;
@@ -52,34 +52,44 @@ pub(crate) struct ComponentTensors<T> {
 }
 
 impl<B: AttributionBackend> Model<B> {
-    /// Copies the weights to the backend.
-    pub fn upload(backend: B, weights: &Weights) -> Result<Self, BackendError> {
-        let up = |array: &Array| upload(&backend, array);
-        let norm = |norm: &NormWeights| -> Result<_, BackendError> {
-            Ok(NormTensors { weight: up(&norm.weight)?, bias: norm.bias.as_ref().map(up).transpose()? })
+    /// Moves the weights to the backend, array by array: none is in memory twice for longer than that takes.
+    pub fn upload(backend: B, weights: Weights) -> Result<Self, BackendError> {
+        let component_counts = weights.component_counts();
+        let Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed } = weights;
+        let pairs =
+            pair_table(&architecture.linear_layers().collect::<Vec<_>>(), &decomposed.keys().copied().collect());
+        let up = |array: Array| upload(&backend, array);
+        let norm = |norm: NormWeights| -> Result<_, BackendError> {
+            Ok(NormTensors { weight: up(norm.weight)?, bias: norm.bias.map(up).transpose()? })
         };
-        let linear = |linear: &LinearWeights| -> Result<_, BackendError> {
-            let bias = linear.bias.as_ref().map(up).transpose()?;
-            Ok(LinearTensors { weight: up(&transpose(&linear.weight))?, bias })
-        };
-        let components = |components: &Components| -> Result<_, BackendError> {
-            Ok(ComponentTensors { v: up(&components.v)?, u: up(&components.u)? })
-        };
-        let norms = weights.norms.iter().map(|block| Ok([norm(&block.attention)?, norm(&block.mlp)?]));
-        let decomposed = weights.decomposed.keys().copied().collect();
-        let wte = up(&weights.wte)?;
+        let wte = up(wte)?;
+        let lm_head = lm_head.map_or_else(|| Ok(wte.clone()), up)?;
+        let wpe = wpe.map(up).transpose()?;
+        let norms = norms.into_iter().map(|block| Ok([norm(block.attention)?, norm(block.mlp)?]));
+        let norms = norms.collect::<Result<_, BackendError>>()?;
+        let ln_f = norm(ln_f)?;
+        let linear = linear.into_iter().map(|(layer, linear)| {
+            let weight = up(transpose(&linear.weight))?;
+            Ok((layer, LinearTensors { weight, bias: linear.bias.map(up).transpose()? }))
+        });
+        let linear = linear.collect::<Result<_, BackendError>>()?;
+        let (mut components, mut ci_networks) = (BTreeMap::new(), BTreeMap::new());
+        for (layer, DecomposedLayer { components: Components { v, u }, ci_function }) in decomposed {
+            components.insert(layer, ComponentTensors { v: up(v)?, u: up(u)? });
+            ci_networks.insert(layer, CiNetwork::upload(&backend, ci_function)?);
+        }
         Ok(Self {
-            architecture: weights.architecture.clone(),
-            component_counts: weights.component_counts(),
-            pairs: pair_table(&weights.architecture.linear_layers().collect::<Vec<_>>(), &decomposed),
-            lm_head: weights.lm_head.as_ref().map_or_else(|| Ok(wte.clone()), up)?,
+            architecture,
+            component_counts,
+            pairs,
             wte,
-            wpe: weights.wpe.as_ref().map(up).transpose()?,
-            norms: norms.collect::<Result<_, BackendError>>()?,
-            ln_f: norm(&weights.ln_f)?,
-            linear: try_map(&weights.linear, linear)?,
-            components: try_map(&weights.decomposed, |layer| components(&layer.components))?,
-            ci_networks: try_map(&weights.decomposed, |layer| CiNetwork::upload(&backend, &layer.ci_function))?,
+            wpe,
+            norms,
+            ln_f,
+            linear,
+            components,
+            ci_networks,
+            lm_head,
             backend,
         })
     }
@@ -205,14 +215,37 @@ impl<B: AttributionBackend> Model<B> {
 
 /// The transpose of a matrix, made on the host so that the device multiplies contiguous rows.
 fn transpose(matrix: &Array) -> Array {
+    /// Numbers of a cache line.
+    const TILE: usize = 16;
     let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes, not {:?}", matrix.shape) };
-    let at = |i| matrix.values[i % rows * columns + i / rows];
-    Array::new([columns, rows], (0..rows * columns).map(at).collect())
+    let mut values = vec![0.0; rows * columns];
+    for top in (0..rows).step_by(TILE) {
+        let tile_rows = &matrix.values[top * columns..rows.min(top + TILE) * columns];
+        for left in (0..columns).step_by(TILE) {
+            for column in left..columns.min(left + TILE) {
+                let into = &mut values[column * rows + top..];
+                for (value, row) in into.iter_mut().zip(tile_rows.chunks_exact(columns)) {
+                    *value = row[column];
+                }
+            }
+        }
+    }
+    Array::new([columns, rows], values)
 }
 
-fn try_map<V, T>(
-    map: &BTreeMap<Layer, V>,
-    f: impl Fn(&V) -> Result<T, BackendError>,
-) -> Result<BTreeMap<Layer, T>, BackendError> {
-    map.iter().map(|(&layer, value)| Ok((layer, f(value)?))).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposes_of_matrices_around_the_width_of_a_tile() {
+        for rows in [0, 1, 2, 15, 16, 17, 33] {
+            for columns in [1, 3, 16, 31, 32] {
+                let matrix = Array::new([rows, columns], (0..rows * columns).map(|at| at as f32).collect());
+                let expected =
+                    (0..columns).flat_map(|column| (0..rows).map(move |row| (row * columns + column) as f32));
+                assert_eq!(transpose(&matrix), Array::new([columns, rows], expected.collect()));
+            }
+        }
+    }
 }

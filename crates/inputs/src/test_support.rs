@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use tributary_model::{
@@ -49,7 +50,7 @@ impl StorageClass {
     }
 }
 
-/// A tensor as a checkpoint stores it: a view of a storage of its own.
+/// A tensor as a checkpoint stores it: a view of a storage, which is its own unless it says otherwise.
 #[derive(Clone, Debug)]
 pub struct StoredTensor {
     /// Key in the state dict.
@@ -62,13 +63,20 @@ pub struct StoredTensor {
     pub shape: Vec<usize>,
     /// Steps of the axes, in elements.
     pub strides: Vec<usize>,
+    /// The name of the tensor whose storage it shares, `bytes` being empty then.
+    pub shares: Option<String>,
 }
 
 impl StoredTensor {
     /// A contiguous tensor over this storage.
     pub fn new(name: impl Into<String>, class: StorageClass, shape: &[usize], bytes: Vec<u8>) -> Self {
         let strides = (1..=shape.len()).map(|axis| shape[axis..].iter().product()).collect();
-        Self { name: name.into(), class, bytes, shape: shape.to_vec(), strides }
+        Self { name: name.into(), class, bytes, shape: shape.to_vec(), strides, shares: None }
+    }
+
+    /// The same tensor under another name.
+    pub fn again(&self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), bytes: Vec::new(), shares: Some(self.name.clone()), ..self.clone() }
     }
 
     /// A contiguous float tensor.
@@ -82,31 +90,35 @@ impl StoredTensor {
     }
 }
 
-/// Writes a checkpoint as `torch.save` does a state dict: a zip archive of a protocol 2 pickle and one storage a tensor.
-/// Its entries carry no checksums, as with `compute_crc32=False`.
+/// Writes a checkpoint as `torch.save` does a state dict: a zip archive of a protocol 2 pickle and the storages of the
+/// tensors. Its entries carry no checksums, as with `compute_crc32=False`.
 ///
 /// # Panics
 ///
-/// When the file cannot be written.
+/// When the file cannot be written, or a tensor shares the storage of one that is not there.
 pub fn write_pth(path: &Path, tensors: &[StoredTensor]) {
-    let mut entries = vec![("archive/data.pkl".to_owned(), pickle(tensors))];
-    let storages = tensors.iter().enumerate();
-    entries.extend(storages.map(|(key, tensor)| (format!("archive/data/{key}"), tensor.bytes.clone())));
-    entries.push(("archive/version".to_owned(), b"3\n".to_vec()));
-    fs::write(path, zip(&entries)).unwrap();
+    let pickle = pickle(tensors);
+    let mut entries: Vec<(String, &[u8])> = vec![("archive/data.pkl".to_owned(), &pickle)];
+    let storages = tensors.iter().enumerate().filter(|(_, tensor)| tensor.shares.is_none());
+    entries.extend(storages.map(|(key, tensor)| (format!("archive/data/{key}"), &*tensor.bytes)));
+    entries.push(("archive/version".to_owned(), b"3\n"));
+    let mut out = BufWriter::new(File::create(path).unwrap());
+    zip(&mut out, &entries).and_then(|()| out.flush()).unwrap();
 }
 
 /// `{name: torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())}`.
 fn pickle(tensors: &[StoredTensor]) -> Vec<u8> {
     let mut out = b"\x80\x02}(".to_vec();
-    for (key, tensor) in tensors.iter().enumerate() {
+    for (own_key, tensor) in tensors.iter().enumerate() {
+        let shared = |name: &String| tensors.iter().position(|other| other.name == *name).unwrap();
+        let key = tensor.shares.as_ref().map_or(own_key, shared);
         text(&mut out, &tensor.name);
         out.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
         text(&mut out, "storage");
         out.extend(format!("ctorch\n{}\n", tensor.class.name()).bytes());
         text(&mut out, &key.to_string());
         text(&mut out, "cpu");
-        integer(&mut out, tensor.bytes.len() / tensor.class.element_size());
+        integer(&mut out, tensors[key].bytes.len() / tensor.class.element_size());
         out.extend(b"tQ");
         integer(&mut out, 0);
         for numbers in [&tensor.shape, &tensor.strides] {
@@ -135,39 +147,32 @@ fn integer(out: &mut Vec<u8>, number: usize) {
     out.push(0);
 }
 
-/// A zip archive of stored entries.
-fn zip(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut out = Vec::new();
+/// Writes a zip archive of stored entries.
+fn zip(out: &mut impl Write, entries: &[(String, &[u8])]) -> io::Result<()> {
     let mut directory = Vec::new();
+    let mut offset = 0;
     for (name, content) in entries {
-        let offset = out.len() as u32;
         // Version, flags, method, time, date, checksum: all zero but the version and the date, 1 January 1980.
         let mut common = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0, 0, 0, 0, 0];
         common.extend((content.len() as u32).to_le_bytes());
         common.extend((content.len() as u32).to_le_bytes());
         common.extend((name.len() as u16).to_le_bytes());
         common.extend([0, 0]);
-        out.extend(b"PK\x03\x04");
-        out.extend(&common);
-        out.extend(name.bytes());
-        out.extend(content);
+        let header = [b"PK\x03\x04".as_slice(), &common, name.as_bytes()].concat();
+        out.write_all(&header)?;
+        out.write_all(content)?;
         directory.extend(b"PK\x01\x02\x14\x00");
         directory.extend(&common);
         // No comment, disk 0, no attributes.
         directory.extend([0; 10]);
-        directory.extend(offset.to_le_bytes());
+        directory.extend((offset as u32).to_le_bytes());
         directory.extend(name.bytes());
+        offset += header.len() + content.len();
     }
-    let start = out.len() as u32;
     let count = (entries.len() as u16).to_le_bytes();
-    out.extend(&directory);
-    out.extend(b"PK\x05\x06\0\0\0\0");
-    out.extend(count);
-    out.extend(count);
-    out.extend((directory.len() as u32).to_le_bytes());
-    out.extend(start.to_le_bytes());
-    out.extend([0, 0]);
-    out
+    let (length, start) = ((directory.len() as u32).to_le_bytes(), (offset as u32).to_le_bytes());
+    out.write_all(&directory)?;
+    out.write_all(&[b"PK\x05\x06\0\0\0\0".as_slice(), &count, &count, &length, &start, &[0, 0]].concat())
 }
 
 /// Which generation of the published code a run looks like.
@@ -196,15 +201,23 @@ pub fn write_run(folder: &Path, weights: &Weights, style: Style) {
     write_pth(&folder.join("model_1.pth"), &state_dict(weights, style));
 }
 
-/// The tensors of a run's checkpoint.
+/// The tensors of a run's checkpoint, in the order in which the published code saves them.
 pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
     let older = style == Style::Older;
     let model = if older { "patched_model" } else { "target_model" };
-    let mut tensors = vec![StoredTensor::array(format!("{model}.wte.weight"), &weights.wte)];
+    let wte = StoredTensor::array(format!("{model}.wte.weight"), &weights.wte);
+    let tied = wte.again(format!("{model}.lm_head.weight"));
+    let mut tensors = vec![wte];
     let mut push = |name: String, array: &Array| tensors.push(StoredTensor::array(name, array));
-    push(format!("{model}.lm_head.weight"), weights.lm_head.as_ref().unwrap_or(&weights.wte));
     if let Some(wpe) = &weights.wpe {
         push(format!("{model}.wpe.weight"), wpe);
+    }
+    for (layer, linear) in &weights.linear {
+        let original = if older && weights.decomposed.contains_key(layer) { "original." } else { "" };
+        push(format!("{model}.{layer}.{original}weight"), &linear.weight);
+        if let Some(bias) = &linear.bias {
+            push(format!("{model}.{layer}.{original}bias"), bias);
+        }
     }
     let names = match weights.architecture.norm {
         Norm::LayerNorm { .. } => ["ln_1", "ln_2"],
@@ -220,25 +233,28 @@ pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
             push(format!("{model}.{module}.bias"), bias);
         }
     }
-    for (layer, linear) in &weights.linear {
-        let original = if older && weights.decomposed.contains_key(layer) { "original." } else { "" };
-        push(format!("{model}.{layer}.{original}weight"), &linear.weight);
-        if let Some(bias) = &linear.bias {
-            push(format!("{model}.{layer}.{original}bias"), bias);
-        }
+    match &weights.lm_head {
+        Some(lm_head) => push(format!("{model}.lm_head.weight"), lm_head),
+        None => tensors.push(tied),
     }
-    for (layer, decomposed) in &weights.decomposed {
-        let dashed = layer.to_string().replace('.', "-");
-        let components = if older { format!("{model}.{layer}.components") } else { format!("_components.{dashed}") };
+    let mut push = |name: String, array: &Array| tensors.push(StoredTensor::array(name, array));
+    // Module dictionaries are sorted by name.
+    let decomposed: BTreeMap<String, _> =
+        weights.decomposed.iter().map(|(layer, decomposed)| (layer.to_string(), (layer, decomposed))).collect();
+    for (name, (layer, decomposed)) in &decomposed {
+        let dashed = name.replace('.', "-");
+        let components = if older { format!("{model}.{name}.components") } else { format!("_components.{dashed}") };
         push(format!("{components}.V"), &decomposed.components.v);
         push(format!("{components}.U"), &decomposed.components.u);
         if let Some(bias) = weights.linear[layer].bias.as_ref().filter(|_| !older) {
             push(format!("{components}.bias"), bias);
         }
-        let ci_functions = if older { "_gates" } else { "_ci_fns" };
+    }
+    for (name, (_, decomposed)) in &decomposed {
+        let (functions, dashed) = (if older { "_gates" } else { "_ci_fns" }, name.replace('.', "-"));
         for (number, (weight, bias)) in decomposed.ci_function.layers.iter().enumerate() {
-            push(format!("{ci_functions}.{dashed}.layers.{}.W", 2 * number), weight);
-            push(format!("{ci_functions}.{dashed}.layers.{}.b", 2 * number), bias);
+            push(format!("{functions}.{dashed}.layers.{}.W", 2 * number), weight);
+            push(format!("{functions}.{dashed}.layers.{}.b", 2 * number), bias);
         }
     }
     tensors

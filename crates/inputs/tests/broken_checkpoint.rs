@@ -202,6 +202,11 @@ fn what_may_be_there_or_not() {
     let one_bias =
         load(|tensors| tensors.retain(|tensor| !tensor.name.ends_with("q_proj.bias") || tensor.name.starts_with('_')));
     assert_eq!(one_bias.unwrap().weights, expected);
+    let twice = load(|tensors| {
+        let copy = StoredTensor { name: "target_model.lm_head.weight".to_owned(), ..tensors[0].clone() };
+        *find(tensors, "target_model.lm_head.weight") = copy;
+    });
+    assert_eq!(twice.unwrap().weights, expected);
     let buffers = load(|tensors| tensors.push(StoredTensor::float("target_model.h.1.attn.bias", &[1, 1], &[f32::NAN])));
     assert_eq!(buffers.unwrap().weights, expected);
 }

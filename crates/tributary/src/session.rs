@@ -36,9 +36,7 @@ impl<B: AttributionBackend> Session<B> {
         let run = settings.run.load()?;
         let sets = InputSets::read(&settings.input, &run)?;
         let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
-        let model = Model::upload(backend, &weights)?;
-        // They are on the backend now.
-        drop(weights);
+        let model = Model::upload(backend, weights)?;
         let load = started.elapsed().as_secs_f64();
         Ok(Self { settings, model, sets, fingerprint, tokenizer, load })
     }

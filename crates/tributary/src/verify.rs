@@ -206,9 +206,7 @@ impl Work for Job<'_, '_> {
 
     fn run<B: AttributionBackend>(self, backend: B) -> Self::Output {
         let Self { settings, manifest, stored, weights, sets, on_progress } = self;
-        let model = Model::upload(backend, &weights)?;
-        // They are on the backend now.
-        drop(weights);
+        let model = Model::upload(backend, weights)?;
         let method = settings.method.unwrap_or_else(|| {
             let by_autograd = manifest.run.method == Method::Autograd.name();
             if by_autograd { model.fastest_method() } else { Method::Autograd }

@@ -33,6 +33,7 @@ pub fn upload<B: AttributionBackend>(backend: &B) {
     for shape in [&[2, 3][..], &[4], &[0], &[]] {
         let what = format!("upload of 5 values to {shape:?}");
         expect_shape_error(&what, shape, || backend.upload(&values, shape));
+        expect_shape_error(&what, shape, || backend.upload_vec(values.to_vec(), shape));
     }
     expect_shape_error("upload of 1 value to []", &[], || backend.upload(&values[..1], &[]));
 }

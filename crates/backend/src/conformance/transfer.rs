@@ -7,8 +7,8 @@ use super::check::{LENGTHS, compare_exact, download, layouts, succeed, upload};
 use super::generator::Generator;
 use crate::{AttributionBackend, Binary, Dtype, Element, Reduce, Unary};
 
-/// What is uploaded comes back bit for bit: ordinary numbers, signed zeros, infinities, the largest, the smallest
-/// and subnormal numbers.
+/// What is uploaded comes back bit for bit, given for good or not: ordinary numbers, signed zeros, infinities, the
+/// largest, the smallest and subnormal numbers.
 pub fn round_trip_keeps_every_bit<B: AttributionBackend>(backend: &B) {
     let (largest, smallest) = match B::Element::DTYPE {
         Dtype::F32 => (f64::from(f32::MAX), f64::from(f32::MIN_POSITIVE)),
@@ -21,13 +21,17 @@ pub fn round_trip_keeps_every_bit<B: AttributionBackend>(backend: &B) {
         for (value, special) in array.values.iter_mut().zip(special) {
             *value = B::Element::from_f64(special).to_f64();
         }
-        let got = download(backend, format_args!("download of [{length}]"), &upload(backend, &array));
-        assert_eq!(got.len(), length, "download of [{length}]: number of elements");
-        for (index, (got, expected)) in got.iter().zip(&array.values).enumerate() {
-            assert!(
-                got.to_bits() == expected.to_bits(),
-                "round trip of [{length}]: at [{index}] got {got:e}, expected {expected:e}, to the bit"
-            );
+        let values = array.values.iter().map(|&value| B::Element::from_f64(value)).collect();
+        let given = succeed(format_args!("upload_vec of [{length}]"), backend.upload_vec(values, &[length]));
+        for (upload, tensor) in [("upload", upload(backend, &array)), ("upload_vec", given)] {
+            let got = download(backend, format_args!("download of [{length}]"), &tensor);
+            assert_eq!(got.len(), length, "download after {upload} of [{length}]: number of elements");
+            for (index, (got, expected)) in got.iter().zip(&array.values).enumerate() {
+                assert!(
+                    got.to_bits() == expected.to_bits(),
+                    "{upload} and download of [{length}]: at [{index}] got {got:e}, expected {expected:e}, to the bit"
+                );
+            }
         }
     }
 }
@@ -39,6 +43,7 @@ pub fn empty<B: AttributionBackend>(backend: &B) {
         for (layout, tensor) in layouts(backend, &array) {
             compare_exact(backend, format_args!("download of {layout} {shape:?}"), Ok(tensor), &array);
         }
+        compare_exact(backend, format_args!("upload_vec of {shape:?}"), backend.upload_vec(Vec::new(), shape), &array);
     }
 }
 

@@ -1,0 +1,242 @@
+//! A run of the published sizes, as a whole process and stage by stage.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use comfy_table::{CellAlignment, Table};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tributary_inputs::test_support::{RandomWeights, Style, write_run};
+use tributary_model::{Architecture, Biases, CiFunction, Layer, Norm, PositionEncoding, Role, published_layers};
+
+use crate::Failure;
+use crate::generated::{Aliveness, ci_sets, prompt, scaled_weights, write_ci_sets};
+use crate::median::median;
+use crate::process::{Finished, built_command, file_size, tributary};
+
+/// Alive at each position of each layer.
+const ALIVE: usize = 12;
+
+/// So that some 205 of 38,912 components are alive at a position under the model's own causal importances, as in the
+/// published run.
+const RARITY: usize = 95;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishedArgs {
+    #[arg(long, default_value_t = 64)]
+    positions: usize,
+    #[arg(long, default_value_t = 4)]
+    sets: usize,
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    #[arg(long, default_value = "flex")]
+    backend: String,
+    /// Another build of the command, which takes turns with this one
+    #[arg(long)]
+    against: Option<PathBuf>,
+    /// Where the run and its CI sets are kept, and taken from if they are there; a temporary folder otherwise
+    #[arg(long)]
+    keep: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &PublishedArgs) -> Result<(), Failure> {
+    let temporary = tempfile::tempdir()?;
+    let folder = args.keep.as_deref().unwrap_or(temporary.path());
+    let inputs = Inputs { run: folder.join("run"), ci_sets: folder.join("ci_sets.json") };
+    inputs.generate(args)?;
+    let checkpoint = inputs.run.join("model_1.pth");
+    let (bytes, json) = (file_size(&checkpoint)?, file_size(&inputs.ci_sets)?);
+    println!(
+        "generated: checkpoint {:.1} MB, CI sets {:.1} MB of JSON, {} positions, {} sets, {ALIVE} alive per layer and \
+         position\n{} on {} threads, medians of {} rounds",
+        bytes as f64 / 1e6,
+        json as f64 / 1e6,
+        args.positions,
+        args.sets,
+        args.backend,
+        args.threads,
+        args.rounds
+    );
+    let mut commands = vec![("here", built_command()?)];
+    commands.extend(args.against.iter().map(|command| ("against", command.clone())));
+    let mut floors = Vec::new();
+    let mut measured: Vec<Vec<Measured>> = commands.iter().map(|_| Vec::new()).collect();
+    for round in 0..=args.rounds {
+        // The first one is for the file cache, and does not count.
+        let floor = read_and_hash(&checkpoint)?;
+        for ((_, command), measured) in commands.iter().zip(&mut measured) {
+            let found = inputs.measure(args, command)?;
+            if round > 0 {
+                measured.push(found);
+            }
+        }
+        if round > 0 {
+            floors.push(floor);
+        }
+        eprintln!("round {round} of {}", args.rounds);
+    }
+    let floor = median(floors);
+    println!("reading and hashing the checkpoint, nothing else: {floor:.3} s\n");
+    let names: Vec<&str> = commands.iter().map(|(name, _)| *name).collect();
+    println!("{}", table(&names, floor, &measured));
+    Ok(())
+}
+
+struct Inputs {
+    run: PathBuf,
+    ci_sets: PathBuf,
+}
+
+/// One run of the command. Times in seconds.
+struct Measured {
+    /// From the files of the trained run to a model on the backend.
+    load: f64,
+    read_ci_sets: f64,
+    /// What the result says of its own making.
+    timings: Value,
+    whole: f64,
+    /// Bytes.
+    peak: u64,
+    edges: u64,
+}
+
+impl Inputs {
+    fn generate(&self, args: &PublishedArgs) -> Result<(), Failure> {
+        let mut random = RandomWeights::llama_simple_mlp(1);
+        random.architecture = architecture();
+        let layers: Vec<Layer> = random.architecture.linear_layers().collect();
+        random.components = layers.iter().map(|&layer| (layer, components(layer))).collect::<BTreeMap<_, _>>();
+        // So that the checkpoint has the size of a published one's.
+        random.ci_hidden = vec![870];
+        if !self.run.join("final_config.yaml").exists() {
+            fs::create_dir_all(&self.run)?;
+            let mut weights = scaled_weights(&random);
+            weights.decomposed.values_mut().for_each(|layer| make_sparse(&mut layer.ci_function));
+            write_run(&self.run, &weights, Style::Current);
+        }
+        if !self.ci_sets.exists() {
+            let alive = |&layer| Aliveness { layer, components: components(layer), alive: ALIVE };
+            let layers: Vec<Aliveness> = layers.iter().map(alive).collect();
+            let sets = ci_sets(args.sets, &prompt(args.positions, random.architecture.vocab), &layers);
+            let mut out = BufWriter::new(File::create(&self.ci_sets)?);
+            write_ci_sets(&sets, &mut out)?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+
+    fn measure(&self, args: &PublishedArgs, executable: &Path) -> Result<Measured, Failure> {
+        let attribute = |more: &[&str]| {
+            let out = tempfile::tempdir()?;
+            let mut command = tributary(executable);
+            command
+                .args(["--backend", &args.backend, "--threads", &args.threads.to_string(), "--model"])
+                .arg(&self.run);
+            Finished::run(command.arg("--out").arg(out.path().join("out")).args(more))
+        };
+        // What loading takes without a file of CI sets.
+        let load = seconds(&attribute(&["--prompt", "w1"])?.printed["timings"], "load")?;
+        let Finished { printed, peak, seconds: whole } = attribute(&["--ci-sets", &self.ci_sets.to_string_lossy()])?;
+        let read_ci_sets = seconds(&printed["timings"], "load")? - load;
+        let edges = printed["sets"].as_array().into_iter().flatten().filter_map(|set| set["edges"].as_u64()).sum();
+        Ok(Measured { load, read_ci_sets, timings: printed["timings"].clone(), whole, peak, edges })
+    }
+}
+
+/// `LlamaSimpleMLP` as the run of the published graphs has it.
+fn architecture() -> Architecture {
+    Architecture {
+        model_class: "LlamaSimpleMLP".to_owned(),
+        n_blocks: 4,
+        d_model: 768,
+        n_heads: 6,
+        n_kv_heads: 6,
+        d_head: 128,
+        d_mlp: 3072,
+        vocab: 50_277,
+        max_positions: 512,
+        norm: Norm::RmsNorm { eps: 1e-6 },
+        position_encoding: PositionEncoding::Rotary { base: 10_000.0, adjacent_pairs: false },
+        linear: published_layers(4, 768, 768, 3072, Biases { attention: false, mlp: false }),
+    }
+}
+
+/// Number of components of a layer of that run.
+fn components(layer: Layer) -> usize {
+    match layer.role() {
+        Role::Query | Role::Key => 512,
+        Role::Value | Role::AttentionOutput => 1024,
+        Role::MlpUp => 3072,
+        Role::MlpDown => 3584,
+        _ => 0,
+    }
+}
+
+/// Makes causal importances zero but for one in [`RARITY`] components, and for half of the positions of that one: the last
+/// layer reads GELUs, which are hardly ever negative, with weights that are.
+fn make_sparse(ci_function: &mut CiFunction) {
+    let Some((weight, bias)) = ci_function.layers.last_mut() else { return };
+    let components = bias.values.len();
+    for row in weight.values.chunks_exact_mut(components).chain([&mut *bias.values]) {
+        for (component, value) in row.iter_mut().enumerate() {
+            if component % RARITY > 0 {
+                *value = -value.abs();
+            }
+        }
+    }
+}
+
+fn seconds(timings: &Value, stage: &str) -> Result<f64, Failure> {
+    timings[stage].as_f64().ok_or_else(|| format!("no time of {stage:?} in {timings}").into())
+}
+
+/// Seconds of reading a file and hashing it, block by block.
+fn read_and_hash(file: &Path) -> Result<f64, Failure> {
+    let started = Instant::now();
+    let mut input = File::open(file)?;
+    let (mut hasher, mut block) = (Sha256::new(), vec![0; 1 << 18]);
+    loop {
+        let read = input.read(&mut block)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&block[..read]);
+    }
+    std::hint::black_box(hasher.finalize());
+    Ok(started.elapsed().as_secs_f64())
+}
+
+fn table(names: &[&str], floor: f64, measured: &[Vec<Measured>]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["stage"].iter().chain(names));
+    let mut row = |name: &str, of: &dyn Fn(&Measured) -> f64, decimals: usize| {
+        let values = measured.iter().map(|rounds| median(rounds.iter().map(of).collect()));
+        table.add_row([name.to_owned()].into_iter().chain(values.map(|value| format!("{value:.decimals$}"))));
+    };
+    row("load, s", &|m| m.load, 3);
+    row("... by reading and hashing", &|m| m.load / floor, 2);
+    row("reading the CI sets, s", &|m| m.read_ci_sets, 3);
+    for (name, stage) in [
+        ("model's own CI, s", "model_ci"),
+        ("masked forward pass, s", "forward"),
+        ("attribution, forward included, s", "attribution"),
+        ("writing, s", "write"),
+    ] {
+        row(name, &|m| m.timings[stage].as_f64().unwrap_or(f64::NAN), 3);
+    }
+    row("whole process, s", &|m| m.whole, 3);
+    row("peak memory, MB", &|m| m.peak as f64 / 1e6, 0);
+    row("edges", &|m| m.edges as f64, 0);
+    for column in 1..=names.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}

@@ -11,84 +11,47 @@ use crate::InputError;
 use crate::checkpoint::StateDict;
 use crate::config::Config;
 
-const EMBEDDING: &str = "target_model.wte.weight";
-const UNEMBEDDING: &str = "target_model.lm_head.weight";
-
 /// Takes all tensors of a run out of its state dict.
-///
-/// Matrices come in the order in which the published code saves them, so that the file is read once from front to back;
-/// vectors come last, since reading those again costs nothing.
 pub(crate) fn weights(
-    tensors: &mut StateDict,
+    mut tensors: StateDict,
     architecture: Architecture,
     config: &Config,
     counts: &BTreeMap<Layer, usize>,
 ) -> Result<Weights, InputError> {
     let embedding = [architecture.vocab, architecture.d_model];
-    let wte = tensors.take(EMBEDDING, &embedding)?;
+    let wte = tensors.take("target_model.wte.weight", &embedding)?;
     let wpe = match architecture.position_encoding {
         PositionEncoding::Learned => {
             Some(tensors.take("target_model.wpe.weight", &[architecture.max_positions, architecture.d_model])?)
         }
         PositionEncoding::Rotary { .. } => None,
     };
-    let mut linear = BTreeMap::new();
-    for &LinearLayer { layer, d_in, d_out, .. } in &architecture.linear {
-        let weight = tensors.take(&format!("target_model.{layer}.weight"), &[d_out, d_in])?;
-        linear.insert(layer, LinearWeights { weight, bias: None });
-    }
-    // The published models tie the two and save both, as one storage.
-    let lm_head = if tensors.are_one(EMBEDDING, UNEMBEDDING) {
-        tensors.discard(UNEMBEDDING);
-        None
-    } else {
-        tensors.take_optional(UNEMBEDDING, &embedding)?.filter(|lm_head| *lm_head != wte)
-    };
-    let decomposed = decomposed_layers(tensors, &architecture, config, counts)?;
-
-    for (&layer, linear) in &mut linear {
-        let d_out = linear.weight.shape[0];
-        if architecture.linear.iter().any(|shape| shape.layer == layer && shape.has_bias) {
-            linear.bias = Some(bias(tensors, layer, d_out, counts.contains_key(&layer))?);
-        }
-    }
     let modules = &config.class.modules;
     let mut norms = Vec::new();
     for block in 0..architecture.n_blocks {
         norms.push(BlockNorms {
-            attention: norm(tensors, &format!("h.{block}.{}", modules.attention_norm), &architecture)?,
-            mlp: norm(tensors, &format!("h.{block}.{}", modules.mlp_norm), &architecture)?,
+            attention: norm(&mut tensors, &format!("h.{block}.{}", modules.attention_norm), &architecture)?,
+            mlp: norm(&mut tensors, &format!("h.{block}.{}", modules.mlp_norm), &architecture)?,
         });
         for buffer in modules.attention_buffers {
             tensors.discard(&format!("target_model.h.{block}.attn.{buffer}"));
         }
     }
-    let ln_f = norm(tensors, "ln_f", &architecture)?;
-    Ok(Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed })
-}
+    let ln_f = norm(&mut tensors, "ln_f", &architecture)?;
+    // The published models tie the two, and save both.
+    let lm_head = tensors.take_optional("target_model.lm_head.weight", &embedding)?.filter(|lm_head| *lm_head != wte);
 
-/// The components of all layers, then all CI functions, each in the order of the layers' names, which is that of module
-/// dictionaries.
-fn decomposed_layers(
-    tensors: &mut StateDict,
-    architecture: &Architecture,
-    config: &Config,
-    counts: &BTreeMap<Layer, usize>,
-) -> Result<BTreeMap<Layer, DecomposedLayer>, InputError> {
-    let shapes = architecture.linear.iter().filter_map(|shape| Some((shape, *counts.get(&shape.layer)?)));
-    let modules: BTreeMap<String, _> = shapes.map(|(shape, count)| (dashed(shape.layer), (shape, count))).collect();
-    let mut components = Vec::new();
-    for (module, (LinearLayer { d_in, d_out, .. }, count)) in &modules {
-        let v = tensors.take(&format!("_components.{module}.V"), &[*d_in, *count])?;
-        let u = tensors.take(&format!("_components.{module}.U"), &[*count, *d_out])?;
-        components.push(Components { v, u });
+    let mut linear = BTreeMap::new();
+    let mut decomposed = BTreeMap::new();
+    for &shape in &architecture.linear {
+        let count = counts.get(&shape.layer).copied();
+        linear.insert(shape.layer, linear_layer(&mut tensors, shape, count.is_some())?);
+        if let Some(count) = count {
+            decomposed.insert(shape.layer, decomposed_layer(&mut tensors, shape, count, config)?);
+        }
     }
-    let layers =
-        modules.iter().zip(components).map(|((module, (LinearLayer { layer, d_in, .. }, count)), components)| {
-            let ci_function = ci_function(tensors, module, *d_in, *count, config)?;
-            Ok((*layer, DecomposedLayer { components, ci_function }))
-        });
-    layers.collect()
+    tensors.finish()?;
+    Ok(Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed })
 }
 
 fn norm(tensors: &mut StateDict, module: &str, architecture: &Architecture) -> Result<NormWeights, InputError> {
@@ -99,6 +62,16 @@ fn norm(tensors: &mut StateDict, module: &str, architecture: &Architecture) -> R
         Norm::RmsNorm { .. } => None,
     };
     Ok(NormWeights { weight, bias })
+}
+
+fn linear_layer(
+    tensors: &mut StateDict,
+    LinearLayer { layer, d_in, d_out, has_bias }: LinearLayer,
+    is_decomposed: bool,
+) -> Result<LinearWeights, InputError> {
+    let weight = tensors.take(&format!("target_model.{layer}.weight"), &[d_out, d_in])?;
+    let bias = if has_bias { Some(bias(tensors, layer, d_out, is_decomposed)?) } else { None };
+    Ok(LinearWeights { weight, bias })
 }
 
 /// The bias of a linear layer. A decomposed layer's components hold a copy of it, which is the only one in some older
@@ -119,6 +92,19 @@ fn bias(tensors: &mut StateDict, layer: Layer, d_out: usize, is_decomposed: bool
         }
         _ => Ok(copy),
     }
+}
+
+fn decomposed_layer(
+    tensors: &mut StateDict,
+    LinearLayer { layer, d_in, d_out, .. }: LinearLayer,
+    count: usize,
+    config: &Config,
+) -> Result<DecomposedLayer, InputError> {
+    let module = dashed(layer);
+    let v = tensors.take(&format!("_components.{module}.V"), &[d_in, count])?;
+    let u = tensors.take(&format!("_components.{module}.U"), &[count, d_out])?;
+    let ci_function = ci_function(tensors, &module, d_in, count, config)?;
+    Ok(DecomposedLayer { components: Components { v, u }, ci_function })
 }
 
 /// The CI function of a layer with `count` components and inputs of width `d_in`.

@@ -9,10 +9,7 @@ use pytorch_reader::{DType, PytorchReader, Tensor};
 use tributary_model::Array;
 
 use crate::InputError;
-use crate::extent::{self, Extent};
-use crate::fingerprint::Hasher;
 use crate::guard::no_panic;
-use crate::hashed_file::HashedFile;
 
 /// The checkpoint of a run with the largest step.
 pub(crate) fn find(run: &Path) -> Result<PathBuf, InputError> {
@@ -36,20 +33,14 @@ fn step_of(name: &str) -> Option<u128> {
 
 /// The tensors of a checkpoint, taken out one by one; what nobody takes is an error in the end.
 pub(crate) struct StateDict {
-    file: HashedFile,
+    file: PathBuf,
     /// By current name.
     tensors: BTreeMap<String, Tensor>,
-    /// Where a tensor lies in the file, by current name: of those that are there and of those that were taken, if they
-    /// lie in one piece.
-    extents: BTreeMap<String, Extent>,
 }
 
 impl StateDict {
-    /// Opens a checkpoint, whose bytes go into the fingerprint. The file is not trusted: it may be anything at all.
-    ///
-    /// The checkpoint is read once, from front to back, if its tensors are taken in the order of the file; in any other
-    /// order, parts of it are read twice.
-    pub(crate) fn open(file: &Path, hasher: Hasher) -> Result<Self, InputError> {
+    /// Opens a checkpoint. The file is not trusted: it may be anything at all.
+    pub(crate) fn open(file: &Path) -> Result<Self, InputError> {
         // The reader's own error for these says nothing about the file.
         let metadata = fs::metadata(file).map_err(InputError::read(file))?;
         let fail = |problem: String| InputError::Checkpoint { file: file.to_owned(), problem };
@@ -62,80 +53,53 @@ impl StateDict {
             return Err(fail("it holds no tensors; expected the state dict of a ComponentModel".to_owned()));
         }
         stored.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut file = HashedFile::open(file, "checkpoint", hasher)?;
-        // Little-endian, as all checkpoints are that the reader takes.
-        let mut found = if cfg!(target_endian = "little") {
-            no_panic(|| extent::of_tensors(file.file())).unwrap_or_default()
-        } else {
-            BTreeMap::new()
-        };
-        let (mut tensors, mut extents) = (BTreeMap::<String, Tensor>::new(), BTreeMap::new());
+        let mut tensors = BTreeMap::<String, Tensor>::new();
         for (name, tensor) in stored {
             match tensors.entry(current_name(&name)) {
                 Entry::Vacant(slot) => {
-                    let same = |extent: &Extent| extent.dtype == tensor.dtype() && extent.shape == tensor.shape();
-                    if let Some(extent) = found.remove(&name).filter(same) {
-                        extents.insert(slot.key().clone(), extent);
-                    }
                     slot.insert(tensor);
                 }
                 Entry::Occupied(slot) => {
                     let problem = format!("is given twice: as {} and under the older name {name}", slot.get().name);
-                    return Err(InputError::tensor(file.path(), slot.key(), problem));
+                    return Err(InputError::tensor(file, slot.key(), problem));
                 }
             }
         }
-        Ok(Self { file, tensors, extents })
+        Ok(Self { file: file.to_owned(), tensors })
     }
 
     pub(crate) fn file(&self) -> &Path {
-        self.file.path()
+        &self.file
     }
 
     /// Takes a tensor out. It must have this shape, and finite float values.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, InputError> {
         self.take_optional(name, shape)?.ok_or_else(|| {
             let problem = format!("is not in the checkpoint; expected one of shape {shape:?}");
-            InputError::tensor(self.file(), name, problem)
+            InputError::tensor(&self.file, name, problem)
         })
     }
 
     /// Takes a tensor out if it is there; as [`take`](Self::take) otherwise.
     pub(crate) fn take_optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<Array>, InputError> {
         let Some(tensor) = self.tensors.remove(name) else { return Ok(None) };
-        let path = self.file().to_owned();
-        let fail = |problem: String| InputError::tensor(&path, name, problem);
+        let fail = |problem: String| InputError::tensor(&self.file, name, problem);
         // Before the elements are read, so that a file cannot ask for more memory than the model needs.
         if tensor.shape() != shape {
             return Err(fail(format!("has shape {:?}, expected {shape:?}", tensor.shape())));
         }
         let decode = decoder(tensor.dtype())
             .ok_or_else(|| fail(format!("holds {:?} values, expected F32, F16 or BF16", tensor.dtype())))?;
-        let values = if let Some(extent) = self.extents.get(name) {
-            let mut values = Values::new(shape, decode);
-            let mut checksum = extent.checksum.map(|_| crc32fast::Hasher::new());
-            self.file.read_blocks(extent.offset, tensor.byte_len(), |block| {
-                if let Some(checksum) = &mut checksum {
-                    checksum.update(block);
-                }
-                values.extend(block);
-            })?;
-            if checksum.map(crc32fast::Hasher::finalize) != extent.checksum {
-                return Err(fail("has another checksum than the file says; it is damaged: fetch it again".to_owned()));
-            }
-            values
-        } else {
-            let bytes = no_panic(|| tensor.read()).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
-            let mut values = Values::new(shape, decode);
-            values.extend(&bytes);
-            values
-        };
-        Ok(Some(values.finish().map_err(fail)?))
-    }
-
-    /// Whether two names stand for the same bytes of the file.
-    pub(crate) fn are_one(&self, name: &str, other: &str) -> bool {
-        self.extents.get(name).is_some_and(|extent| Some(extent) == self.extents.get(other))
+        let bytes = no_panic(|| tensor.read()).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
+        let values = decode(&bytes);
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(fail(format!("has {} values, but its shape is shape {shape:?}", values.len())));
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            let problem = format!("is {} at {:?}; every value must be finite", values[index], place(index, shape));
+            return Err(fail(problem));
+        }
+        Ok(Some(Array::new(shape, values)))
     }
 
     /// Leaves a tensor out of the account: one that is known to carry nothing.
@@ -143,48 +107,15 @@ impl StateDict {
         self.tensors.remove(name);
     }
 
-    /// Checks that every tensor was taken out. The whole file is in the hash then.
-    pub(crate) fn finish(self) -> Result<Hasher, InputError> {
-        if let Some(tensor) = self.tensors.values().next() {
-            let problem = "belongs to nothing that the config files describe; is the checkpoint from another run?";
-            return Err(InputError::tensor(self.file(), &*tensor.name, problem));
+    /// Checks that every tensor was taken out.
+    pub(crate) fn finish(self) -> Result<(), InputError> {
+        match self.tensors.values().next() {
+            None => Ok(()),
+            Some(tensor) => {
+                let problem = "belongs to nothing that the config files describe; is the checkpoint from another run?";
+                Err(InputError::tensor(&self.file, &*tensor.name, problem))
+            }
         }
-        self.file.finish()
-    }
-}
-
-/// The elements of a tensor as they are decoded.
-struct Values<'a> {
-    shape: &'a [usize],
-    decode: Decoder,
-    values: Vec<f32>,
-    all_finite: bool,
-}
-
-impl<'a> Values<'a> {
-    fn new(shape: &'a [usize], decode: Decoder) -> Self {
-        Self { shape, decode, values: Vec::with_capacity(shape.iter().product()), all_finite: true }
-    }
-
-    /// Decodes the next elements.
-    fn extend(&mut self, bytes: &[u8]) {
-        let start = self.values.len();
-        (self.decode)(bytes, &mut self.values);
-        // Of all of them, with no way out in between, which would keep them from being looked at side by side.
-        self.all_finite &= self.values[start..].iter().fold(true, |finite, value| finite & value.is_finite());
-    }
-
-    /// The array; what is wrong with it otherwise.
-    fn finish(self) -> Result<Array, String> {
-        let Self { shape, values, .. } = self;
-        if values.len() != shape.iter().product::<usize>() {
-            return Err(format!("has {} values, but its shape is {shape:?}", values.len()));
-        }
-        if !self.all_finite {
-            let index = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
-            return Err(format!("is {} at {:?}; every value must be finite", values[index], place(index, shape)));
-        }
-        Ok(Array::new(shape, values))
     }
 }
 
@@ -212,20 +143,18 @@ fn current_name(name: &str) -> String {
     name
 }
 
-/// Turns bytes of a tensor, in native byte order, into the same numbers as `f32`, behind those that are there.
-type Decoder = fn(&[u8], &mut Vec<f32>);
+/// Turns the bytes of a tensor, in native byte order, into the same numbers as `f32`.
+type Decoder = fn(&[u8]) -> Vec<f32>;
 
 /// How tensors of an element type are decoded; `None` where that would not be exact.
 fn decoder(dtype: DType) -> Option<Decoder> {
-    fn pairs(bytes: &[u8], values: &mut Vec<f32>, decode: impl Fn(u16) -> f32) {
-        values.extend(bytes.as_chunks::<2>().0.iter().map(|&pair| decode(u16::from_ne_bytes(pair))));
+    fn pairs(bytes: &[u8], decode: impl Fn(u16) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<2>().0.iter().map(|&pair| decode(u16::from_ne_bytes(pair))).collect()
     }
     match dtype {
-        DType::F32 => Some(|bytes, values| {
-            values.extend(bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_ne_bytes(word)));
-        }),
-        DType::BF16 => Some(|bytes, values| pairs(bytes, values, |bits| f32::from_bits(u32::from(bits) << 16))),
-        DType::F16 => Some(|bytes, values| pairs(bytes, values, f16_value)),
+        DType::F32 => Some(|bytes| bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_ne_bytes(word)).collect()),
+        DType::BF16 => Some(|bytes| pairs(bytes, |bits| f32::from_bits(u32::from(bits) << 16))),
+        DType::F16 => Some(|bytes| pairs(bytes, f16_value)),
         _ => None,
     }
 }

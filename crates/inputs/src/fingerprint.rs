@@ -1,8 +1,13 @@
 //! Identity of a trained run.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
+
+use crate::InputError;
 
 /// SHA-256 over the files that decide a run's numbers: config, model config, tokenizer and checkpoint, in that order.
 ///
@@ -29,19 +34,31 @@ impl Hasher {
 
     pub(crate) fn add(&mut self, role: &str, content: &[u8]) {
         self.begin(role, content.len() as u64);
-        self.update(content);
+        self.0.update(content);
     }
 
-    /// Begins a file whose content follows by [`update`](Self::update).
-    pub(crate) fn begin(&mut self, role: &str, length: u64) {
+    /// Adds a file without holding it in memory.
+    pub(crate) fn add_file(&mut self, role: &str, path: &Path) -> Result<(), InputError> {
+        self.stream(role, path).map_err(InputError::read(path))
+    }
+
+    fn stream(&mut self, role: &str, path: &Path) -> io::Result<()> {
+        let mut file = File::open(path)?;
+        self.begin(role, file.metadata()?.len());
+        let mut block = vec![0; 1 << 20];
+        loop {
+            let read = file.read(&mut block)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.0.update(&block[..read]);
+        }
+    }
+
+    fn begin(&mut self, role: &str, length: u64) {
         self.0.update(role);
         self.0.update([0]);
         self.0.update(length.to_le_bytes());
-    }
-
-    /// Adds the next bytes of the file that was begun.
-    pub(crate) fn update(&mut self, content: &[u8]) {
-        self.0.update(content);
     }
 
     pub(crate) fn finish(self) -> Fingerprint {

@@ -22,11 +22,8 @@ mod ci_sets;
 mod classes;
 mod config;
 mod error;
-mod extent;
 mod fingerprint;
 mod guard;
-mod hashed_file;
-mod pickle;
 mod run;
 mod target;
 #[cfg(feature = "test-support")]

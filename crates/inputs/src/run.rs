@@ -82,16 +82,16 @@ impl TrainedRun {
         let tokenizer_bytes = fs::read(&tokenizer_file).map_err(InputError::read(&tokenizer_file))?;
         let tokenizer = Tokenizer::parse(&tokenizer_file, &tokenizer_bytes)?;
 
+        let checkpoint = checkpoint::find(folder)?;
+        let weights = assemble::weights(StateDict::open(&checkpoint)?, architecture, &config, &counts)?;
+
         let mut hasher = Hasher::new();
         hasher.add(CONFIG, &config_bytes);
         hasher.add(target::MODEL_CONFIG, &model_bytes);
         hasher.add(TOKENIZER, &tokenizer_bytes);
-        let checkpoint = checkpoint::find(folder)?;
-        let mut tensors = StateDict::open(&checkpoint, hasher)?;
-        let weights = assemble::weights(&mut tensors, architecture, &config, &counts)?;
-        let fingerprint = tensors.finish()?.finish();
+        hasher.add_file("checkpoint", &checkpoint)?;
         let files = RunFiles { config: config_file, checkpoint, model_config, tokenizer: tokenizer_file };
-        Ok(Self { weights, tokenizer, fingerprint, files })
+        Ok(Self { weights, tokenizer, fingerprint: hasher.finish(), files })
     }
 
     /// Splits a text into tokens, without special tokens around it.

@@ -1,7 +1,5 @@
 //! Backends held to one another: on random models and CI sets, in batches and alone, from run to run.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -1,6 +1,5 @@
 //! Every backend on every golden case: same nodes, same edges, and values as near as the arithmetic allows.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "what was measured, for who asks with --nocapture")]
 
 use std::fmt::Write as _;

@@ -15,7 +15,7 @@ const LARGEST: u64 = 64 << 20;
 /// Data of the tests, by path in the repository.
 const DATA: [&str; 4] = ["data", "tests/golden", "tests/models", "snapshots"];
 
-const SUITES: [&str; 3] = ["conformance", "golden", "equivalence"];
+const SUITES: [&str; 2] = ["conformance", "backends"];
 
 pub(crate) fn build() -> Result<(), String> {
     libtorch::prepare()?;

@@ -12,7 +12,7 @@ use summary::Summary;
 const BACKENDS: [&str; 4] = ["ndarray", "flex", "tch", "cuda"];
 
 /// The suites that every backend is put to. Tests in them begin with the backend's name.
-const SUITES: [&str; 4] = ["conformance", "golden", "equivalence", "plugin"];
+const SUITES: [&str; 3] = ["conformance", "backends", "plugin"];
 
 /// `[--backend NAME] [--gpu] [ARGS...]`, where ARGS go to `cargo test`. Every backend and plugin is built, whatever the
 /// machine can compute on.
@@ -93,7 +93,7 @@ mod tests {
     fn arguments_go_where_they_belong() {
         let of = |args: &[&str]| arguments(args).map(|both| both.map(|args| args.join(" ")));
         let all = "test --workspace --all-features --locked";
-        let suites = "--test conformance --test golden --test equivalence --test plugin";
+        let suites = "--test conformance --test backends --test plugin";
         assert_eq!(of(&[]), Ok([all.to_owned(), String::new()]));
         assert_eq!(of(&["-q", "--", "a", "b"]), Ok([format!("{all} -q"), "a b".to_owned()]));
         assert_eq!(of(&["--backend", "tch"]), Ok([format!("{all} {suites}"), "tch_".to_owned()]));

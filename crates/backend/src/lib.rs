@@ -9,6 +9,21 @@
 //!
 //! A backend proves itself by passing the [conformance suite](mod@conformance), one macro call in a test file.
 //! `docs/backends.md` in the repository walks through adding one.
+//!
+//! What is written on the trait runs on all of them. Shapes follow one set of rules, which say what is wrong:
+//!
+//! ```
+//! use tributary_backend::{AttributionBackend, BackendError, Reduce, shape};
+//!
+//! /// Sum of the squares of each row of `x`, `[rows, columns]`: `[rows, 1]`.
+//! fn squares<B: AttributionBackend>(backend: &B, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
+//!     backend.reduce(Reduce::Sum, &backend.mul(x, x)?, 1)
+//! }
+//!
+//! assert_eq!(shape::matmul(&[5, 4, 3], &[3, 2])?, [5, 4, 2]);
+//! println!("{}", shape::matmul(&[4, 3], &[5, 2]).unwrap_err());
+//! # Ok::<(), BackendError>(())
+//! ```
 
 mod absent;
 mod attribution_backend;

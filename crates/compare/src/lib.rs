@@ -5,6 +5,21 @@
 //! what is the same node and the same edge in all of them; [`Consensus`] and [`Comparison`] follow from that.
 //! [`Comparison`] is written as JSON, which [`SCHEMA`] describes; [`Consensus::write`] writes a result folder that every
 //! reader of results reads. The definitions and formulas are in `docs/compare.md` of the repository.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use tributary_compare::{Comparison, ComparisonOptions, open};
+//! use tributary_results::ResultFolder;
+//!
+//! let result = ResultFolder::open(Path::new("../../tests/results/walked"))?;
+//! let sets = open(&[result], &[], None)?;
+//! let (comparison, consensus) = Comparison::of_sets(&sets, &ComparisonOptions::default())?;
+//! let nodes = &comparison.nodes.overlap;
+//! println!("{} of {} nodes are in all {} sets", nodes.intersection, nodes.union, sets.len());
+//! assert_eq!(nodes.intersection, consensus.nodes.iter().filter(|node| node.sets == sets.len()).count());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod alignment;
 mod coefficient;

@@ -8,6 +8,26 @@
 //! [`SetAttributions`](tributary_model::SetAttributions).
 //!
 //! The forward pass is written once, in `forward`, and serves every purpose through a visitor.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use tributary_engine::{Model, Sets, attribute};
+//! use tributary_inputs::{RunOptions, TrainedRun};
+//! use tributary_model::Thresholds;
+//!
+//! let run = TrainedRun::load(Path::new("../../data/gpt2s-2L"), &RunOptions::default())?;
+//! let file = run.ci_sets(Path::new("../../data/walked.ci_sets.json"), &[])?;
+//!
+//! let model = Model::upload(tributary_flex::f32(), &run.weights)?;
+//! let (sets, thresholds, method) = (Sets::Given(&file.sets), Thresholds::default(), model.fastest_method());
+//! let graphs = attribute(&model, sets, thresholds, method, &mut |_| {})?;
+//! for set in &graphs.sets {
+//!     println!("{}: {} nodes, {} edges", set.name, set.node_count(), set.edge_count());
+//! }
+//! assert_eq!(graphs.sets.len(), file.sets.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod autograd;
 mod batch;

@@ -3,6 +3,23 @@
 //! [`export`] reads one set of a result folder after the other and writes its graph in one [`Format`]. The files appear
 //! together once the last one is written. `docs/export.md` of the repository describes every column and field; the two
 //! JSON formats have a JSON Schema, [`GRAPH_SCHEMA`] and [`CIRCUIT_TRACER_SCHEMA`].
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use tributary_export::{Format, export};
+//! use tributary_results::ResultFolder;
+//!
+//! let result = ResultFolder::open(Path::new("../../tests/results/walked"))?;
+//! let out = tempfile::tempdir()?;
+//! let sets: Vec<_> = result.manifest().sets.iter().collect();
+//! let exported = export(&result, &sets, out.path(), false, &Format::GraphMl)?;
+//! for set in &exported.sets {
+//!     println!("{}: {} edges in {:?}", set.set, set.edges, set.files);
+//!     assert!(set.files.iter().all(|file| file.exists()));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod circuit_tracer;
 mod error;

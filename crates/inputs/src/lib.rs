@@ -14,6 +14,20 @@
 //! [`Tokenizer`]; [`TrainedRun::ci_sets`] turns a CI-set file into the engine's [`CiSet`](tributary_model::CiSet)s,
 //! checked against the run. Files are not trusted: what does not fit is an [`InputError`] that says where and why, and
 //! nothing in a checkpoint goes unused or is made up.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use tributary_inputs::{RunOptions, TrainedRun};
+//!
+//! let run = TrainedRun::load(Path::new("../../data/gpt2s-2L"), &RunOptions::default())?;
+//! let file = run.ci_sets(Path::new("../../data/walked.ci_sets.json"), &[])?;
+//! for set in &file.sets {
+//!     println!("{}: {} layers on {:?}", set.name, set.layers.len(), set.prompt.token_strings);
+//! }
+//! assert_eq!(run.prompt("They walked hand in")?, file.sets[0].prompt);
+//! # Ok::<(), tributary_inputs::InputError>(())
+//! ```
 
 mod assemble;
 mod checkpoint;

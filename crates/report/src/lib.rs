@@ -4,6 +4,22 @@
 //! page that needs no network and no server. The page itself is in `web/`: modules in `web/src` that esbuild bundles into
 //! the committed `web/dist/report.js`, so that building this crate takes no Node. `docs/report.md` of the repository says
 //! what the page shows.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use tributary_report::Options;
+//! use tributary_results::ResultFolder;
+//!
+//! let result = ResultFolder::open(Path::new("../../tests/results/walked"))?;
+//! let mut page = Vec::new();
+//! let summary = tributary_report::write(&result, &Options::default(), &mut page)?;
+//! for set in &summary.sets {
+//!     println!("{}: {} of {} edges", set.name, set.written, set.edges);
+//! }
+//! assert_eq!(summary.bytes, page.len() as u64);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod collect;
 mod columns;

@@ -3,6 +3,20 @@
 //! The format is described in `docs/results.md` of the repository. A folder appears whole or not at all: a
 //! [`ResultWriter`] collects everything in a hidden folder inside it and moves it into place at the end, the manifest
 //! last. So a folder with a manifest is complete, and [`ResultFolder`] trusts nothing else about it.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use tributary_results::ResultFolder;
+//!
+//! let result = ResultFolder::open(Path::new("../../tests/results/walked"))?;
+//! for entry in &result.manifest().sets {
+//!     let set = result.read_set(&entry.name)?;
+//!     println!("{}: {} nodes, {} edges", set.name, set.node_count(), set.edge_count());
+//!     assert_eq!(set.edge_count(), entry.edges);
+//! }
+//! # Ok::<(), tributary_results::ResultError>(())
+//! ```
 
 mod error;
 mod faithfulness;

@@ -14,7 +14,7 @@ pub(crate) use graphs::{
 
 /// Local attribution graphs of SPD-decomposed language models, for many CI sets at once.
 #[derive(Clone, Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(name = "tributary", version, about, propagate_version = true)]
 pub struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

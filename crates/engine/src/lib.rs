@@ -10,14 +10,12 @@
 //! The forward pass is written once, in `forward`, and serves every purpose through a visitor.
 //!
 //! ```
-//! use std::path::Path;
-//!
 //! use tributary_engine::{Model, Sets, attribute};
 //! use tributary_inputs::{RunOptions, TrainedRun};
 //! use tributary_model::Thresholds;
 //!
-//! let run = TrainedRun::load(Path::new("../../data/gpt2s-2L"), &RunOptions::default())?;
-//! let file = run.ci_sets(Path::new("../../data/walked.ci_sets.json"), &[])?;
+//! let run = TrainedRun::load("../../data/gpt2s-2L".as_ref(), &RunOptions::default())?;
+//! let file = run.ci_sets("../../data/walked.ci_sets.json".as_ref(), &[])?;
 //!
 //! let model = Model::upload(tributary_flex::f32(), &run.weights)?;
 //! let (sets, thresholds, method) = (Sets::Given(&file.sets), Thresholds::default(), model.fastest_method());

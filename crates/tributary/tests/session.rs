@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tributary::backend::{
     Absent, AttributionBackend, BackendError, Devices, Dtype, OpenOptions, Provider, Work, cpu_device,
@@ -12,6 +13,7 @@ use tributary::{
 };
 use tributary_flex::Flex;
 use tributary_ndarray::NdArray;
+use tributary_testing::{in_ci, skip};
 
 type Cpus = (NdArray, Flex);
 
@@ -207,4 +209,22 @@ fn errors_say_what_helps() {
     nothing.run.folder = "nowhere".into();
     let error = fails(&nothing);
     assert!(matches!(error, Error::Input(_)) && error.remedy().is_none(), "{error}");
+}
+
+/// The examples, as `cargo test` builds them beside the tests where all targets are asked for.
+#[test]
+fn examples_run() {
+    let executable = std::env::current_exe().unwrap();
+    let folder = executable.ancestors().nth(2).unwrap().join("examples");
+    for name in ["attribute", "own_backend", "own_sink", "read_results"] {
+        let example = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+        if !example.exists() {
+            assert!(!in_ci(), "{} was not built", example.display());
+            skip("the examples of the library", "they are built by `cargo test` without `--test`");
+            return;
+        }
+        let output = Command::new(&example).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(!output.stdout.is_empty(), "{name} says nothing");
+    }
 }

@@ -19,14 +19,15 @@ use tributary_tests::rounding::METHODS;
 ///
 /// The reference was computed in float64 and stored in float32, which alone is up to 2^-25 = 3e-8 off. In f32, sums of a
 /// few hundred products, each rounded, some twenty layers deep, leave a few times 2^-24 = 6e-8 in the mean: the
-/// published implementation itself is 2e-7 to 3e-7 off. For Llama the reference's rotary tables were float32 even then.
+/// published implementation itself is 2e-7 to 3e-7 off. For Llama the reference's rotary tables and norms
+/// were float32 even then: 2^-24 of what a norm's gradient takes away again.
 ///
 /// GPUs add the terms of a sum in other orders and contract products with them; ten times that is allowed there.
 fn largest_error(device: &DeviceInfo, case: &GoldenCase) -> (f64, f64) {
     match device.dtype {
         Dtype::F32 if device.device != "cpu" => (1e-5, 1e-6),
         Dtype::F32 => (1e-6, 1e-7),
-        Dtype::F64 if case.name.starts_with("llama") => (4e-7, 1e-8),
+        Dtype::F64 if case.name.starts_with("llama") => (4e-7, 6e-8),
         Dtype::F64 => (1e-7, 1e-15),
     }
 }

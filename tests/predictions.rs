@@ -19,7 +19,7 @@ use tributary_tests::random_case::{CI_THRESHOLD, shapes};
 const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
 
 fn run(weights: &Weights, sets: &[CiSet]) -> Vec<SetAttributions<f64>> {
-    let model = Model::upload(NaiveBackend, weights).unwrap();
+    let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
     attribute(&model, Sets::Given(sets), THRESHOLDS, model.fastest_method(), &mut |_| {}).unwrap().sets
 }
 

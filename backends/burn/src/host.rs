@@ -35,6 +35,7 @@ const ROUNDER: f32 = 12_582_912.0;
 ///
 /// Near zero a polynomial, elsewhere `1 - 2 / (exp(2 |x|) + 1)`; both polynomials are those of Moshier's Cephes library
 /// (`tanhf.c`, `expf.c`).
+#[expect(clippy::excessive_precision, reason = "the coefficients as they were published")]
 fn tanh(x: f32) -> f32 {
     let (size, square) = (x.abs(), x * x);
     let series = ((-5.704_988_7e-3 * square + 2.063_908_9e-2) * square - 5.373_971_6e-2) * square + 1.333_144_2e-1;

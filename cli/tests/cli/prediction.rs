@@ -10,7 +10,7 @@ use crate::workshop::{Workshop, stderr, stdout};
 
 /// The bundled story, one set of it, computed with more flags; gives stdout and stderr.
 fn story(workshop: &Workshop, flags: &[&str]) -> (String, String) {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
     let (model, sets) = (examples.join("gpt2s-2L"), examples.join("story.ci_sets.json"));
     let args = ["attribute", "--out", "out", "--backend", "flex", "--sets", "seed_0", "--force", "--model"];
     let inputs = [model.to_str().unwrap(), "--ci-sets", sets.to_str().unwrap()];

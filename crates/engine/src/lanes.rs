@@ -44,6 +44,7 @@ pub(crate) fn largest<E: Element>(values: &[E]) -> E {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "sums of small whole numbers are exact in any order")]
 mod tests {
     use super::*;
 

@@ -79,6 +79,7 @@ impl<B: AttributionBackend> Model<B> {
             ci_networks.insert(layer, CiNetwork::upload(&backend, ci_function)?);
         }
         Ok(Self {
+            backend,
             architecture,
             component_counts,
             pairs,
@@ -90,7 +91,6 @@ impl<B: AttributionBackend> Model<B> {
             components,
             ci_networks,
             lm_head,
-            backend,
         })
     }
 

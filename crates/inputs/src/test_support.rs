@@ -75,6 +75,7 @@ impl StoredTensor {
     }
 
     /// The same tensor under another name.
+    #[must_use]
     pub fn again(&self, name: impl Into<String>) -> Self {
         Self { name: name.into(), bytes: Vec::new(), shares: Some(self.name.clone()), ..self.clone() }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_inputs::{InputError, RunOptions, TrainedRun};
-use tributary_model::{Layer, Role};
+use tributary_model::{Layer, Remedy, Role};
 
 /// A Llama run, and what is done to it before it is loaded.
 fn load(change: impl FnOnce(&Path)) -> Result<TrainedRun, InputError> {
@@ -176,6 +176,13 @@ fn options_left_out_have_the_published_defaults() {
     assert_eq!(shorter.weights.architecture.max_positions, 4);
 }
 
+/// The same, with what helps against it.
+#[track_caller]
+fn assert_missing(result: Result<TrainedRun, InputError>, parts: &[&str], remedy: Remedy) {
+    assert_eq!(result.as_ref().unwrap_err().remedy(), Some(remedy));
+    assert_refused(result, parts);
+}
+
 #[test]
 fn files_that_are_not_there() {
     assert_refused(
@@ -186,17 +193,20 @@ fn files_that_are_not_there() {
         load(|folder| fs::remove_file(folder.join("model_1.pth")).unwrap()),
         &["holds no checkpoint", "model_STEP.pth"],
     );
-    assert_refused(
+    assert_missing(
         load(|folder| fs::remove_file(folder.join("target/model_config.yaml")).unwrap()),
-        &["target/model_config.yaml: not found", "--target"],
+        &["target/model_config.yaml: not found"],
+        Remedy::Target,
     );
-    assert_refused(
+    assert_missing(
         load(|folder| fs::remove_file(folder.join("target/tokenizer.json")).unwrap()),
-        &["target/tokenizer.json: not found", "--tokenizer"],
+        &["target/tokenizer.json: not found"],
+        Remedy::Tokenizer,
     );
-    assert_refused(
+    assert_missing(
         load(|folder| fs::remove_dir_all(folder.join("target")).unwrap()),
-        &["\"wandb:team/project/runs/abc\", which is not fetched", "model_config.yaml and tokenizer.json", "--target"],
+        &["\"wandb:team/project/runs/abc\", which is not fetched", "model_config.yaml and tokenizer.json"],
+        Remedy::Target,
     );
     assert_refused(
         TrainedRun::load(Path::new("no/such/run"), &RunOptions::default()),
@@ -235,11 +245,11 @@ fn the_target_model_is_found_where_it_is_said_to_be() {
     TrainedRun::load(&run, &options).unwrap();
     let elsewhere = root.join("other.json");
     fs::rename(target.join("tokenizer.json"), &elsewhere).unwrap();
-    assert_refused(TrainedRun::load(&run, &options), &["m/tokenizer.json: not found", "--tokenizer"]);
+    assert_missing(TrainedRun::load(&run, &options), &["m/tokenizer.json: not found"], Remedy::Tokenizer);
     TrainedRun::load(&run, &RunOptions { target: Some(&target), tokenizer: Some(&elsewhere) }).unwrap();
     let nowhere = root.join("nowhere");
     let result = TrainedRun::load(&run, &RunOptions { target: Some(&nowhere), tokenizer: None });
-    assert_refused(result, &["nowhere/model_config.yaml: not found", "--target"]);
+    assert_missing(result, &["nowhere/model_config.yaml: not found"], Remedy::Target);
 }
 
 #[test]

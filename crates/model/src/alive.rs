@@ -133,6 +133,7 @@ impl AliveEntries {
 pub fn reaching<E: PartialOrd + Copy>(values: &[E], threshold: E) -> impl Iterator<Item = usize> {
     /// Values that are passed over together, without a branch for each.
     const TOGETHER: usize = 64;
+    #[expect(clippy::needless_bitwise_bool, reason = "a lazy operator would be a branch for each value")]
     let some = move |(_, values): &(usize, &[E])| values.iter().fold(false, |any, &value| any | (value >= threshold));
     let places = move |(chunk, values): (usize, &[E])| {
         let reached: Vec<usize> = (0..values.len()).filter(|&at| values[at] >= threshold).collect();

@@ -17,7 +17,7 @@
 //! let run = TrainedRun::load("../../data/gpt2s-2L".as_ref(), &RunOptions::default())?;
 //! let file = run.ci_sets("../../data/walked.ci_sets.json".as_ref(), &[])?;
 //!
-//! let model = Model::upload(tributary_flex::f32(), &run.weights)?;
+//! let model = Model::upload(tributary_flex::f32(), run.weights)?;
 //! let (sets, thresholds, method) = (Sets::Given(&file.sets), Thresholds::default(), model.fastest_method());
 //! let graphs = attribute(&model, sets, thresholds, method, &mut |_| {})?;
 //! for set in &graphs.sets {

@@ -46,6 +46,16 @@ pub(super) fn text(verification: &Verification) -> String {
             edge.value,
         );
     }
+    if let Some(found) = comparison.largest_pair {
+        let (set, pair) = (console::plain(&manifest.sets[found.set].name), &manifest.pairs[found.pair]);
+        let _ = writeln!(
+            text,
+            "largest difference of a pair: {:.2e} of its own L2 norm, at set {set}, {} -> {}",
+            found.relative(),
+            pair.source,
+            pair.target
+        );
+    }
     let _ = writeln!(text, "relative L2 error of all compared edges: {:.2e}", comparison.relative_l2());
     let failures = comparison.failures(*tolerance);
     let _ = if failures.is_empty() {
@@ -72,6 +82,15 @@ pub(super) fn json(verification: &Verification) -> String {
             "relative": relative,
         })
     });
+    let largest_pair = comparison.largest_pair.map(|found| {
+        let pair = &manifest.pairs[found.pair];
+        json!({
+            "set": manifest.sets[found.set].name,
+            "source": pair.source.to_string(),
+            "target": pair.target.to_string(),
+            "relative": found.relative(),
+        })
+    });
     let value: Value = json!({
         "passed": verification.passes(),
         "failures": comparison.failures(*tolerance),
@@ -83,6 +102,7 @@ pub(super) fn json(verification: &Verification) -> String {
         "pairs_with_edges": comparison.pairs.1,
         "largest_node_difference": comparison.node_values,
         "largest_difference": largest,
+        "largest_pair_difference": largest_pair,
         "relative_l2_error": comparison.relative_l2(),
         "nodes": comparison.nodes,
         "differing_nodes": other_nodes(verification, usize::MAX),

@@ -85,6 +85,21 @@ fn one_wrong_edge_is_found() {
     assert_eq!(loose["passed"], true);
 }
 
+/// Edges that are small beside their targets may all be wrong without one of them standing out.
+#[test]
+fn a_wrong_pair_of_small_edges_is_found() {
+    let workshop = Workshop::small();
+    succeed(&workshop.attribute(&[]));
+    let size = |values: &[f32]| values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    rewrite(&workshop, |set| {
+        let pairs = set.pairs.iter_mut().filter(|pair| size(&pair.values) > 0.0);
+        let smallest = pairs.min_by(|a, b| size(&a.values).total_cmp(&size(&b.values))).unwrap();
+        smallest.values.iter_mut().for_each(|value| *value = -*value);
+    });
+    let report = verify(&workshop, &["--samples", "1000000"]);
+    assert!(report["failures"].as_array().unwrap().contains(&"the edges of a pair differ".into()), "{report}");
+}
+
 /// A node's own numbers are compared too.
 #[test]
 fn a_wrong_activation_is_found() {

@@ -61,7 +61,7 @@ pub use progress::{OnProgress, Progress};
 pub use selection::{select_sets, set_names};
 pub use session::Session;
 pub use settings::{Compute, Files, Folder, Input, Run, Settings};
-pub use verify::{Comparison, Difference, OtherNode, SampledEdge, Verification, Verify, verify};
+pub use verify::{Comparison, Difference, OtherNode, PairDifference, SampledEdge, Verification, Verify, verify};
 
 /// Version of tributary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

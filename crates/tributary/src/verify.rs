@@ -18,7 +18,7 @@ use self::sample::StoredSet;
 use crate::sets::InputSets;
 use crate::{Compute, Error, OnProgress, Progress, Run, memory, on_backend};
 
-pub use comparison::{Comparison, Difference, OtherNode};
+pub use comparison::{Comparison, Difference, OtherNode, PairDifference};
 pub use sample::SampledEdge;
 
 /// Which edges of a result are computed again, and how.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
 use tributary_engine::{Model, Sets, attribute};
 use tributary_model::{
-    Array, CausalImportances, CiFunction, CiInput, CiSet, Components, DecomposedLayer, Layer, LinearWeights,
+    Array, CausalImportances, CiFunction, CiInput, CiLayers, CiSet, Components, DecomposedLayer, Layer, LinearWeights,
     SetAttributions, Sigmoid, Thresholds, Weights,
 };
 use tributary_testing::config;
@@ -116,6 +116,10 @@ fn exact(linear: &LinearWeights) -> DecomposedLayer {
     let (weight, bias) = (Array::new([d_in, d_out], vec![0.0; d_in * d_out]), Array::new([d_out], vec![1.0; d_out]));
     DecomposedLayer {
         components: Components { v: Array::new([d_in, d_out], v), u: Array::new([d_out, d_out], identity) },
-        ci_function: CiFunction { input: CiInput::SharedVector, layers: vec![(weight, bias)], sigmoid: Sigmoid::Hard },
+        ci_function: CiFunction {
+            input: CiInput::SharedVector,
+            layers: CiLayers::Read(vec![(weight, bias)]),
+            sigmoid: Sigmoid::Hard,
+        },
     }
 }

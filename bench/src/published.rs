@@ -10,7 +10,9 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
-use tributary_model::{Architecture, Biases, CiFunction, Layer, Norm, PositionEncoding, Role, published_layers};
+use tributary_model::{
+    Architecture, Biases, CiFunction, CiLayers, Layer, Norm, PositionEncoding, Role, published_layers,
+};
 
 use crate::Failure;
 use crate::generated::{Aliveness, ci_sets, prompt, scaled_weights, write_ci_sets};
@@ -180,7 +182,8 @@ fn components(layer: Layer) -> usize {
 /// Makes causal importances zero but for one in [`RARITY`] components, and for half of the positions of that one: the last
 /// layer reads GELUs, which are hardly ever negative, with weights that are.
 fn make_sparse(ci_function: &mut CiFunction) {
-    let Some((weight, bias)) = ci_function.layers.last_mut() else { return };
+    let CiLayers::Read(layers) = &mut ci_function.layers else { return };
+    let Some((weight, bias)) = layers.last_mut() else { return };
     let components = bias.values.len();
     for row in weight.values.chunks_exact_mut(components).chain([&mut *bias.values]) {
         for (component, value) in row.iter_mut().enumerate() {

@@ -202,7 +202,7 @@ fn own_importance(decomposed: &DecomposedLayer, x: &[f64], component: usize) -> 
         let column = v.values.iter().skip(component).step_by(v.shape[1]);
         hidden = vec![x.iter().zip(column).map(|(x, &v)| x * f64::from(v)).sum()];
     }
-    for (index, (weight, bias)) in function.layers.iter().enumerate() {
+    for (index, (weight, bias)) in function.layers.read().unwrap().iter().enumerate() {
         if index > 0 {
             for x in &mut hidden {
                 *x *= 0.5 * (1.0 + libm::erf(*x / std::f64::consts::SQRT_2));

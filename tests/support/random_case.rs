@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use proptest::prelude::*;
 use tributary_model::{
-    Architecture, Array, Biases, BlockNorms, CausalImportances, CiFunction, CiInput, CiSet, Components,
+    Architecture, Array, Biases, BlockNorms, CausalImportances, CiFunction, CiInput, CiLayers, CiSet, Components,
     DecomposedLayer, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid, Weights,
     published_layers,
 };
@@ -162,7 +162,7 @@ fn ci_function(rng: &mut Rng, d_in: usize, count: usize) -> CiFunction {
         CiInput::SharedVector => (array(rng, [pair[0], pair[1]], 1.0), array(rng, [pair[1]], 0.5)),
         _ => (array(rng, [count, pair[0], pair[1]], 1.0), array(rng, [count, pair[1]], 0.5)),
     });
-    CiFunction { input, layers: layers.collect(), sigmoid }
+    CiFunction { input, layers: CiLayers::Read(layers.collect()), sigmoid }
 }
 
 fn array<const N: usize>(rng: &mut Rng, shape: [usize; N], scale: f32) -> Array {

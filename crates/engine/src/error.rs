@@ -1,7 +1,7 @@
 //! What can go wrong in the engine.
 
 use tributary_backend::{BackendError, Dtype};
-use tributary_model::{Layer, Remedy};
+use tributary_model::{Layer, Remedy, StoredError};
 
 /// Why a sink takes no more.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
@@ -12,6 +12,9 @@ pub enum EngineError {
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// A causal-importance function could not be read from its file.
+    #[error(transparent)]
+    Stored(StoredError),
     /// A set cannot be run through the model.
     #[error("CI set {set:?}: {problem}")]
     Set {
@@ -66,7 +69,7 @@ impl EngineError {
             Self::NotCovered { .. } => Some(Remedy::Autograd),
             Self::Memory { .. } => Some(Remedy::MaxMemory),
             Self::NotFinite { dtype: Dtype::F32, .. } => Some(Remedy::F64),
-            Self::Backend(_) | Self::Set { .. } | Self::Sink(_) | Self::NotFinite { .. } => None,
+            Self::Backend(_) | Self::Stored(_) | Self::Set { .. } | Self::Sink(_) | Self::NotFinite { .. } => None,
         }
     }
 }

@@ -8,10 +8,10 @@ use tributary_model::{
     Architecture, Array, Components, DecomposedLayer, Layer, Norm, NormWeights, Pair, Role, Weights, pair_table,
 };
 
-use crate::Method;
-use crate::ci_function::CiNetwork;
+use crate::ci_function::OwnCi;
 use crate::route::{Route, fastest};
 use crate::upload::upload;
+use crate::{EngineError, Method};
 
 /// A decomposed model whose weights live on a backend.
 pub struct Model<B: AttributionBackend> {
@@ -28,7 +28,7 @@ pub struct Model<B: AttributionBackend> {
     pub(crate) ln_f: NormTensors<B::Tensor>,
     pub(crate) linear: BTreeMap<Layer, LinearTensors<B::Tensor>>,
     pub(crate) components: BTreeMap<Layer, ComponentTensors<B::Tensor>>,
-    pub(crate) ci_networks: BTreeMap<Layer, CiNetwork<B::Tensor>>,
+    pub(crate) own_ci: BTreeMap<Layer, OwnCi<B::Tensor>>,
     /// `[vocab, d_model]`; the token embedding itself where they are tied.
     lm_head: B::Tensor,
 }
@@ -53,7 +53,9 @@ pub(crate) struct ComponentTensors<T> {
 
 impl<B: AttributionBackend> Model<B> {
     /// Moves the weights to the backend, array by array: none is in memory twice for longer than that takes.
-    pub fn upload(backend: B, weights: Weights) -> Result<Self, BackendError> {
+    ///
+    /// Causal-importance functions that are in a file stay there if the backend is a CPU.
+    pub fn upload(backend: B, weights: Weights) -> Result<Self, EngineError> {
         let component_counts = weights.component_counts();
         let Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed } = weights;
         let pairs =
@@ -73,10 +75,10 @@ impl<B: AttributionBackend> Model<B> {
             Ok((layer, LinearTensors { weight, bias: linear.bias.map(up).transpose()? }))
         });
         let linear = linear.collect::<Result<_, BackendError>>()?;
-        let (mut components, mut ci_networks) = (BTreeMap::new(), BTreeMap::new());
+        let (mut components, mut own_ci) = (BTreeMap::new(), BTreeMap::new());
         for (layer, DecomposedLayer { components: Components { v, u }, ci_function }) in decomposed {
             components.insert(layer, ComponentTensors { v: up(v)?, u: up(u)? });
-            ci_networks.insert(layer, CiNetwork::upload(&backend, ci_function)?);
+            own_ci.insert(layer, OwnCi::upload(&backend, ci_function)?);
         }
         Ok(Self {
             backend,
@@ -89,7 +91,7 @@ impl<B: AttributionBackend> Model<B> {
             ln_f,
             linear,
             components,
-            ci_networks,
+            own_ci,
             lm_head,
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tributary_backend::{AttributionBackend, BackendError};
+use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Thresholds, alive_components};
 
 use crate::check::{check_ci, check_probs};
@@ -19,7 +19,7 @@ use crate::{EngineError, Model};
 ///
 /// One forward pass of the *undecomposed* model; each decomposed layer's input goes through its causal-importance
 /// function.
-pub fn model_ci<B: AttributionBackend>(model: &Model<B>, name: &str, prompt: &Prompt) -> Result<CiSet, BackendError> {
+pub fn model_ci<B: AttributionBackend>(model: &Model<B>, name: &str, prompt: &Prompt) -> Result<CiSet, EngineError> {
     let layers = target_passes(model, &[&prompt.tokens])?.remove(0).layers;
     Ok(CiSet { name: name.to_owned(), prompt: prompt.clone(), layers })
 }
@@ -36,13 +36,13 @@ pub(crate) struct TargetPass<T> {
 pub(crate) fn target_passes<B: AttributionBackend>(
     model: &Model<B>,
     prompts: &[&[u32]],
-) -> Result<Vec<TargetPass<B::Tensor>>, BackendError> {
+) -> Result<Vec<TargetPass<B::Tensor>>, EngineError> {
     let b = &model.backend;
     let sequence = Sequence::new(model, prompts[0].len())?;
-    let mut visitor = Undecomposed { model, prompts, layers: vec![BTreeMap::new(); prompts.len()] };
+    let mut visitor = Undecomposed { model, prompts, layers: vec![BTreeMap::new(); prompts.len()], failed: None };
     let last = match forward(model, &sequence, &mut visitor) {
-        Err(Halt::Reached(last)) => last,
-        Err(Halt::Failed(error)) => return Err(error),
+        Err(Halt::Reached(last)) => visitor.failed.map_or(Ok(last), Err)?,
+        Err(Halt::Failed(error)) => return Err(error.into()),
         Ok(_) => unreachable!("halts before the logits"),
     };
     let pass = |(prompt, layers)| Ok(TargetPass { layers, last: b.select(&last, 0, &[prompt])? });
@@ -78,6 +78,8 @@ struct Undecomposed<'a, B: AttributionBackend> {
     prompts: &'a [&'a [u32]],
     /// `[prompt]`
     layers: Vec<BTreeMap<Layer, CausalImportances>>,
+    /// Why a causal-importance function could not be evaluated, which ends the pass.
+    failed: Option<EngineError>,
 }
 
 impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
@@ -91,10 +93,16 @@ impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
             return Err(Halt::Reached(x));
         }
         let (model, b) = (self.model, &self.model.backend);
-        if let Some(network) = model.ci_networks.get(&layer) {
+        if let Some(function) = model.own_ci.get(&layer) {
             let [prompts, positions, d_in] = b.shape(&x)[..] else { panic!("a layer's input has three axes") };
             let rows = b.reshape(&x, &[1, prompts * positions, d_in])?;
-            let values = network.evaluate(b, &rows, &model.components[&layer].v)?;
+            let values = match function.evaluate(b, &rows, &model.components[&layer].v) {
+                Ok(values) => values,
+                Err(error) => {
+                    self.failed = Some(error);
+                    return Err(Halt::Reached(x));
+                }
+            };
             let components = model.component_counts[&layer];
             for (own, values) in self.layers.iter_mut().zip(values.chunks_exact(positions * components)) {
                 own.insert(layer, CausalImportances { components, values: values.to_vec() });

@@ -1,14 +1,16 @@
 //! From a state dict to [`Weights`], every tensor accounted for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tributary_model::{
-    Architecture, Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearLayer,
+    Architecture, Array, BlockNorms, CiFunction, CiInput, CiLayers, Components, DecomposedLayer, Layer, LinearLayer,
     LinearWeights, Norm, NormWeights, PositionEncoding, Weights,
 };
 
 use crate::InputError;
 use crate::checkpoint::StateDict;
+use crate::ci_layers::CiLayersInCheckpoint;
 use crate::config::Config;
 
 /// Takes all tensors of a run out of its state dict.
@@ -107,7 +109,7 @@ fn decomposed_layer(
     Ok(DecomposedLayer { components: Components { v, u }, ci_function })
 }
 
-/// The CI function of a layer with `count` components and inputs of width `d_in`.
+/// The CI function of a layer with `count` components and inputs of width `d_in`, its numbers not read yet.
 ///
 /// In the checkpoint its layers have even numbers, the GELUs between them the odd ones.
 fn ci_function(
@@ -131,10 +133,11 @@ fn ci_function(
     let mut layers = Vec::new();
     for (number, pair) in widths.windows(2).enumerate() {
         let path = format!("_ci_fns.{module}.layers.{}", 2 * number);
-        let weight = tensors.take(&format!("{path}.W"), &[networks, pair].concat())?;
-        let bias = tensors.take(&format!("{path}.b"), &[networks, &pair[1..]].concat())?;
+        let weight = tensors.claim(&format!("{path}.W"), &[networks, pair].concat())?;
+        let bias = tensors.claim(&format!("{path}.b"), &[networks, &pair[1..]].concat())?;
         layers.push((weight, bias));
     }
+    let layers = CiLayers::Stored(Arc::new(CiLayersInCheckpoint::new(tensors.file(), layers)));
     Ok(CiFunction { input: config.ci_input, layers, sigmoid: config.sigmoid })
 }
 

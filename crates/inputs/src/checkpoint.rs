@@ -74,14 +74,23 @@ impl StateDict {
 
     /// Takes a tensor out. It must have this shape, and finite float values.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, InputError> {
-        self.take_optional(name, shape)?.ok_or_else(|| {
+        self.claim(name, shape)?.read(&self.file)
+    }
+
+    /// Takes a tensor out if it is there; as [`take`](Self::take) otherwise.
+    pub(crate) fn take_optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<Array>, InputError> {
+        self.claim_optional(name, shape)?.map(|tensor| tensor.read(&self.file)).transpose()
+    }
+
+    /// Takes a tensor out without reading it yet. It must have this shape, and values that can be read as floats.
+    pub(crate) fn claim(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, InputError> {
+        self.claim_optional(name, shape)?.ok_or_else(|| {
             let problem = format!("is not in the checkpoint; expected one of shape {shape:?}");
             InputError::tensor(&self.file, name, problem)
         })
     }
 
-    /// Takes a tensor out if it is there; as [`take`](Self::take) otherwise.
-    pub(crate) fn take_optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<Array>, InputError> {
+    fn claim_optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<StoredTensor>, InputError> {
         let Some(tensor) = self.tensors.remove(name) else { return Ok(None) };
         let fail = |problem: String| InputError::tensor(&self.file, name, problem);
         // Before the elements are read, so that a file cannot ask for more memory than the model needs.
@@ -90,16 +99,7 @@ impl StateDict {
         }
         let decode = decoder(tensor.dtype())
             .ok_or_else(|| fail(format!("holds {:?} values, expected F32, F16 or BF16", tensor.dtype())))?;
-        let bytes = no_panic(|| tensor.read()).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
-        let values = decode(&bytes);
-        if values.len() != shape.iter().product::<usize>() {
-            return Err(fail(format!("has {} values, but its shape is shape {shape:?}", values.len())));
-        }
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            let problem = format!("is {} at {:?}; every value must be finite", values[index], place(index, shape));
-            return Err(fail(problem));
-        }
-        Ok(Some(Array::new(shape, values)))
+        Ok(Some(StoredTensor { name: name.to_owned(), tensor, decode }))
     }
 
     /// Leaves a tensor out of the account: one that is known to carry nothing.
@@ -116,6 +116,33 @@ impl StateDict {
                 Err(InputError::tensor(&self.file, &*tensor.name, problem))
             }
         }
+    }
+}
+
+/// A tensor in a checkpoint, of the shape and type that is expected.
+#[derive(Debug)]
+pub(crate) struct StoredTensor {
+    /// Its current name.
+    name: String,
+    tensor: Tensor,
+    decode: Decoder,
+}
+
+impl StoredTensor {
+    /// Reads it out of the checkpoint, which is `file`. Every value must be finite.
+    pub(crate) fn read(&self, file: &Path) -> Result<Array, InputError> {
+        let Self { name, tensor, decode } = self;
+        let (fail, shape) = (|problem: String| InputError::tensor(file, &**name, problem), tensor.shape());
+        let bytes = no_panic(|| tensor.read()).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
+        let values = decode(&bytes);
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(fail(format!("has {} values, but its shape is {shape:?}", values.len())));
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            let problem = format!("is {} at {:?}; every value must be finite", values[index], place(index, shape));
+            return Err(fail(problem));
+        }
+        Ok(Array::new(shape, values))
     }
 }
 

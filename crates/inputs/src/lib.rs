@@ -32,6 +32,7 @@
 mod assemble;
 mod checkpoint;
 mod ci_json;
+mod ci_layers;
 mod ci_sets;
 mod classes;
 mod config;

@@ -11,8 +11,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use tributary_model::{
-    Architecture, Array, Biases, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, Layer, LinearLayer,
-    LinearWeights, Norm, NormWeights, PositionEncoding, Role, Sigmoid, Weights, published_layers,
+    Architecture, Array, Biases, BlockNorms, CiFunction, CiInput, CiLayers, Components, DecomposedLayer, Layer,
+    LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, Sigmoid, Weights, published_layers,
 };
 
 /// The PyTorch storage class that holds a tensor's elements.
@@ -253,7 +253,7 @@ pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
     }
     for (name, (_, decomposed)) in &decomposed {
         let (functions, dashed) = (if older { "_gates" } else { "_ci_fns" }, name.replace('.', "-"));
-        for (number, (weight, bias)) in decomposed.ci_function.layers.iter().enumerate() {
+        for (number, (weight, bias)) in decomposed.ci_function.layers.read().unwrap().iter().enumerate() {
             push(format!("{functions}.{dashed}.layers.{}.W", 2 * number), weight);
             push(format!("{functions}.{dashed}.layers.{}.b", 2 * number), bias);
         }
@@ -294,7 +294,8 @@ fn final_config(weights: &Weights, style: Style) -> String {
         Sigmoid::UpperLeakyHard => "upper_leaky_hard",
         Sigmoid::SwishHard => "swish_hard",
     };
-    let (_, hidden) = ci_function.layers.split_last().expect("a CI function has a layer");
+    let layers = ci_function.layers.read().unwrap();
+    let (_, hidden) = layers.split_last().expect("a CI function has a layer");
     let hidden: Vec<usize> = hidden.iter().filter_map(|(_, bias)| bias.shape.last().copied()).collect();
     let class = match weights.architecture.model_class.as_str() {
         "GPT2Simple" => "simple_stories_train.models.gpt2_simple.GPT2Simple",
@@ -474,7 +475,7 @@ impl RandomWeights {
             let weight = random.uniform(&[&networks, pair].concat());
             (weight, random.uniform(&[&networks, &pair[1..]].concat()))
         });
-        CiFunction { input: self.ci_input, layers: layers.collect(), sigmoid: self.sigmoid }
+        CiFunction { input: self.ci_input, layers: CiLayers::Read(layers.collect()), sigmoid: self.sigmoid }
     }
 }
 

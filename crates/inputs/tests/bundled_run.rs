@@ -30,7 +30,8 @@ fn it_loads_as_its_config_describes_it() {
     assert!(counts.values().all(|&count| count == 96));
     let ci_function = &run.weights.decomposed[&Layer::published(1, Role::MlpDown)].ci_function;
     assert_eq!((ci_function.input, ci_function.sigmoid), (CiInput::SharedVector, Sigmoid::Hard));
-    let shapes: Vec<&[usize]> = ci_function.layers.iter().map(|(weight, _)| &*weight.shape).collect();
+    let layers = ci_function.layers.read().unwrap();
+    let shapes: Vec<&[usize]> = layers.iter().map(|(weight, _)| &*weight.shape).collect();
     assert_eq!(shapes, [[256, 96], [96, 96]]);
     assert!(run.files.checkpoint.ends_with("model_1500.pth"));
 }
@@ -47,7 +48,7 @@ fn its_values_are_those_python_unpickles() {
     assert_eq!(ends(&linear.weight), (-0.016_361_274, 0.024_751_83));
     assert_eq!(ends(linear.bias.as_ref().unwrap()), (0.070_631_76, 0.047_156_64));
     assert_eq!(ends(&decomposed.components.v), (-0.059_746_17, 0.081_485_875));
-    assert_eq!(ends(&decomposed.ci_function.layers[1].1), (-0.018_932_4, -0.036_483_683));
+    assert_eq!(ends(&decomposed.ci_function.layers.read().unwrap()[1].1), (-0.018_932_4, -0.036_483_683));
 }
 
 #[test]

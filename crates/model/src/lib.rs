@@ -13,6 +13,7 @@
 mod alive;
 mod architecture;
 mod attribution;
+mod ci_function;
 mod ci_set;
 mod faithfulness;
 mod layer;
@@ -29,6 +30,7 @@ pub use attribution::{
     Borderline, DenseAttribution, LayerNodes, PairAttribution, Prediction, SetAttributions, TokenProb,
     alive_components, edge_count, source_rows,
 };
+pub use ci_function::{CiFunction, CiInput, CiLayers, StoredCiLayers, StoredError};
 pub use ci_set::{CausalImportances, CiSet, Prompt};
 pub use faithfulness::{Faithfulness, FarOutput, is_far};
 pub use layer::{Layer, Role};
@@ -37,6 +39,4 @@ pub use published::{Biases, UnknownLayer, published_blocks, published_layers};
 pub use remedy::Remedy;
 pub use sigmoid::Sigmoid;
 pub use thresholds::Thresholds;
-pub use weights::{
-    Array, BlockNorms, CiFunction, CiInput, Components, DecomposedLayer, LinearWeights, NormWeights, Weights,
-};
+pub use weights::{Array, BlockNorms, Components, DecomposedLayer, LinearWeights, NormWeights, Weights};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Architecture, Layer, Sigmoid};
+use crate::{Architecture, CiFunction, Layer};
 
 /// A dense array in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,30 +58,6 @@ impl Components {
     pub fn count(&self) -> usize {
         self.u.shape[0]
     }
-}
-
-/// What a causal-importance function reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CiInput {
-    /// `shared_mlp`: one network for all components, over the layer's input vector.
-    /// Linear weights `[in, out]`, biases `[out]`.
-    SharedVector,
-    /// `vector_mlp`: one network per component, over the layer's input vector. Weights `[C, in, out]`, biases `[C, out]`.
-    Vector,
-    /// `mlp`: one network per component, over the component's own activation. Weights `[C, in, out]` with `in` = 1 for
-    /// the first, biases `[C, out]`.
-    Activation,
-}
-
-/// A causal-importance function: linear layers with GELU (erf) between them, then a sigmoid.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CiFunction {
-    /// What it reads.
-    pub input: CiInput,
-    /// Weight and bias of each linear layer; shapes as [`CiInput`] says. At least one.
-    pub layers: Vec<(Array, Array)>,
-    /// What becomes of its last layer.
-    pub sigmoid: Sigmoid,
 }
 
 /// A decomposed layer: its components and their causal-importance function.

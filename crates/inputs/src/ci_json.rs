@@ -3,6 +3,9 @@
 //! These files reach hundreds of megabytes, nearly all of it numbers. Visitors put each number where it ends up, so that
 //! no tree of JSON values is built, and check it there, so that an error can say which set, layer, position and component
 //! it concerns.
+//!
+//! A file that is held in memory is read faster, row by row, as long as all is well; if it is not, it is read again by the
+//! visitors, which find what is wrong.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
@@ -13,7 +16,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use tributary_model::{CausalImportances, Layer};
+
+use crate::plain_row;
 
 /// Causal importances of all decomposed layers of one set.
 pub(crate) type Layers = BTreeMap<Layer, CausalImportances>;
@@ -49,7 +55,7 @@ pub(crate) fn read(
     components: &BTreeMap<Layer, usize>,
     max_positions: usize,
 ) -> Result<Document, Failure> {
-    let context = Context { components, max_positions, place: Place::default(), rows: Cell::new(0) };
+    let context = Context::new(components, max_positions, false);
     let mut json = serde_json::Deserializer::from_reader(reader);
     let document = Root(&context).deserialize(&mut json);
     document.and_then(|document| json.end().map(|()| document)).map_err(|error| {
@@ -68,13 +74,33 @@ pub(crate) fn read(
     })
 }
 
+/// Reads a document that is in memory, with the same result.
+pub(crate) fn read_slice(
+    bytes: &[u8],
+    components: &BTreeMap<Layer, usize>,
+    max_positions: usize,
+) -> Result<Document, Failure> {
+    let context = Context::new(components, max_positions, true);
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let document = Root(&context).deserialize(&mut json).and_then(|document| json.end().map(|()| document));
+    document.or_else(|_| read(bytes, components, max_positions))
+}
+
 /// What the numbers must fit, and where the reader is.
 struct Context<'a> {
+    /// Whether rows are read as [`plain_row`] does.
+    plain_rows: bool,
     components: &'a BTreeMap<Layer, usize>,
     max_positions: usize,
     place: Place,
     /// Rows of the matrix before, of which the next one has as many: so that its values are not moved as they grow.
     rows: Cell<usize>,
+}
+
+impl<'a> Context<'a> {
+    fn new(components: &'a BTreeMap<Layer, usize>, max_positions: usize, plain_rows: bool) -> Self {
+        Self { plain_rows, components, max_positions, place: Place::default(), rows: Cell::new(0) }
+    }
 }
 
 /// The innermost thing being read. Entered on the way in, left on success only, so that it stays for an error.
@@ -335,7 +361,12 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
+        if !self.context.plain_rows {
+            return deserializer.deserialize_seq(self);
+        }
+        let row = <&RawValue>::deserialize(deserializer)?;
+        let is_plain = plain_row::append(row.get(), self.components, self.values);
+        if is_plain { Ok(()) } else { Err(D::Error::custom("not a row of plain numbers")) }
     }
 }
 

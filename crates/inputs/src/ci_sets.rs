@@ -14,7 +14,10 @@ use crate::{InputError, TrainedRun};
 /// Name of the one set of [`CiSetFormat::Optimized`].
 const OPTIMIZED: &str = "optimized";
 
-/// Bytes read from a file at once.
+/// A file of at most so many bytes is read into memory as it is.
+const AT_ONCE: u64 = 1 << 26;
+
+/// Bytes of a larger file that are read at once.
 const BUFFER: usize = 1 << 20;
 
 /// The format a CI-set file was in.
@@ -53,12 +56,17 @@ impl TrainedRun {
 impl CiSetFile {
     fn read(file: &Path, run: &TrainedRun, prompts: &[String]) -> Result<Self, InputError> {
         let fail = |place: String, problem: String| InputError::CiSets { file: file.to_owned(), place, problem };
-        if fs::metadata(file).map_err(InputError::read(file))?.is_dir() {
+        let facts = fs::metadata(file).map_err(InputError::read(file))?;
+        if facts.is_dir() {
             return Err(fail(String::new(), "is a folder; expected a JSON file of CI sets".to_owned()));
         }
-        let reader = BufReader::with_capacity(BUFFER, File::open(file).map_err(InputError::read(file))?);
-        let components = run.weights.component_counts();
-        let document = ci_json::read(reader, &components, run.weights.architecture.max_positions);
+        let (components, max_positions) = (run.weights.component_counts(), run.weights.architecture.max_positions);
+        let document = if facts.len() <= AT_ONCE {
+            ci_json::read_slice(&fs::read(file).map_err(InputError::read(file))?, &components, max_positions)
+        } else {
+            let file = File::open(file).map_err(InputError::read(file))?;
+            ci_json::read(BufReader::with_capacity(BUFFER, file), &components, max_positions)
+        };
         let document = document.map_err(|failure| match failure {
             Failure::Io(source) => InputError::read(file)(source),
             Failure::Document { place, problem } => fail(place, problem),

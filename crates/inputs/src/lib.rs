@@ -39,6 +39,7 @@ mod config;
 mod error;
 mod fingerprint;
 mod guard;
+mod plain_row;
 mod run;
 mod target;
 #[cfg(feature = "test-support")]

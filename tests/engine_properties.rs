@@ -50,46 +50,86 @@ fn rounding(shape: &Shape, weights: &Weights, sets: &[CiSet], method: Method) ->
     Rounding::new(weights, Sets::Given(sets), THRESHOLDS, method, shape.seed)
 }
 
+/// The engine against one backward pass per target entry of a model written separately; also that no pair and no position
+/// outside the reported ones has a gradient, which is exactly zero where no path is. Both sides round as their arithmetic
+/// does, which is much the same.
+fn equals_direct(shape: &Shape, weights: &Weights, sets: &[CiSet], method: Method) -> Result<(), TestCaseError> {
+    let rounding = rounding(shape, weights, sets, method);
+    for (index, (set, graph)) in sets.iter().zip(&rounding.exact).enumerate() {
+        let direct = Direct { weights, set };
+        let all = edges(graph);
+        let bounds: BTreeMap<(Layer, Layer), f64> = graph
+            .pairs
+            .iter()
+            .enumerate()
+            .map(|(pair, of_pair)| {
+                ((of_pair.pair.source, of_pair.pair.target), 2.0 * rounding.bound(Dtype::F64, index, pair))
+            })
+            .collect();
+        let targets: Vec<(&Layer, _)> = graph.nodes.iter().filter(|(layer, _)| !layer.is_embedding()).collect();
+        for (&target, nodes) in targets {
+            for (s_out, c_out) in nodes.alive.iter() {
+                for (source, expected) in direct.attributions(target, s_out, c_out) {
+                    let components = expected.len() / shape.positions;
+                    let found = all.get(&(source, target));
+                    for (at, &expected) in expected.iter().enumerate() {
+                        let (s_in, c_in) = (at / components, at % components);
+                        let got = found.and_then(|edges| edges.get(&[s_in, c_in, s_out, c_out]));
+                        let alive = graph.nodes[&source].alive.row_of(s_in, c_in).is_some();
+                        match got {
+                            Some(&got) => prop_assert!(
+                                alive && (got - expected).abs() <= bounds[&(source, target)],
+                                "{source} ({s_in}, {c_in}) -> {target} ({s_out}, {c_out}): {got} against {expected}, {:e} apart, at most {:e}",
+                                (got - expected).abs(),
+                                bounds[&(source, target)]
+                            ),
+                            None => prop_assert!(
+                                !alive || expected == 0.0,
+                                "{source} ({s_in}, {c_in}) -> {target} ({s_out}, {c_out}) is missing: {expected}"
+                            ),
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config(48))]
 
-    /// The engine against one backward pass per target entry of a model written separately; also that no pair and no
-    /// position outside the reported ones has a gradient, which is exactly zero where no path is. Both sides round as their
-    /// arithmetic does, which is much the same.
     #[test]
     fn equals_one_backward_pass_per_entry(shape in shapes()) {
         let weights = shape.model_decomposed_at(&some_layers(&shape));
-        let sets = shape.ci_sets(&weights);
-        let rounding = rounding(&shape, &weights, &sets, Method::Autograd);
-        for (index, (set, graph)) in sets.iter().zip(&rounding.exact).enumerate() {
-            let direct = Direct { weights: &weights, set };
-            let all = edges(graph);
-            let bounds: BTreeMap<(Layer, Layer), f64> = graph.pairs.iter().enumerate().map(|(pair, of_pair)| {
-                ((of_pair.pair.source, of_pair.pair.target), 2.0 * rounding.bound(Dtype::F64, index, pair))
-            }).collect();
-            let targets: Vec<(&Layer, _)> = graph.nodes.iter().filter(|(layer, _)| !layer.is_embedding()).collect();
-            for (&target, nodes) in targets {
-                for (s_out, c_out) in nodes.alive.iter() {
-                    for (source, expected) in direct.attributions(target, s_out, c_out) {
-                        let components = expected.len() / shape.positions;
-                        let found = all.get(&(source, target));
-                        for (at, &expected) in expected.iter().enumerate() {
-                            let (s_in, c_in) = (at / components, at % components);
-                            let got = found.and_then(|edges| edges.get(&[s_in, c_in, s_out, c_out]));
-                            let alive = graph.nodes[&source].alive.row_of(s_in, c_in).is_some();
-                            match got {
-                                Some(&got) => prop_assert!(
-                                    alive && (got - expected).abs() <= bounds[&(source, target)],
-                                    "{source} ({s_in}, {c_in}) -> {target} ({s_out}, {c_out}): {got} against {expected}, {:e} apart, at most {:e}",
-                                    (got - expected).abs(), bounds[&(source, target)]
-                                ),
-                                None => prop_assert!(
-                                    !alive || expected == 0.0,
-                                    "{source} ({s_in}, {c_in}) -> {target} ({s_out}, {c_out}) is missing: {expected}"
-                                ),
-                            }
-                        }
-                    }
+        equals_direct(&shape, &weights, &shape.ci_sets(&weights), Method::Autograd)?;
+    }
+
+    /// Where few components act, the forward pass computes only what these do.
+    #[test]
+    fn equals_one_backward_pass_per_entry_where_few_components_act(shape in shapes()) {
+        let weights = shape.model_decomposed_at(&some_layers(&shape));
+        let sets = shape.sparse_ci_sets(&weights);
+        for method in [Method::Autograd, Method::Mixed] {
+            equals_direct(&shape, &weights, &sets, method)?;
+        }
+    }
+
+    /// With a threshold of 0 all components are alive, and have their activations, also where they do not act.
+    #[test]
+    fn activations_are_those_of_all_components(shape in shapes()) {
+        let weights = shape.model();
+        let sets = shape.sparse_ci_sets(&weights);
+        let thresholds = Thresholds { ci: 0.0, ..THRESHOLDS };
+        for (set, graph) in sets.iter().zip(&run(&weights, &sets, thresholds).sets) {
+            let post = Direct { weights: &weights, set }.run(&BTreeMap::new()).post;
+            for layer in weights.decomposed.keys() {
+                let expected = NaiveBackend.download(&post[layer]).unwrap();
+                let found = &graph.nodes[layer].activation;
+                prop_assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    // As for logits in passes.rs.
+                    prop_assert!((found - expected).abs() <= 1e-10 * expected.abs().max(1.0), "{} {}", found, expected);
                 }
             }
         }

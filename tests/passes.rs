@@ -49,6 +49,18 @@ proptest! {
         assert_close(&found, &expected)?;
     }
 
+    /// The same where few components act anywhere, which is computed another way.
+    #[test]
+    fn masks_of_hardly_anything_are_those_of_each_set(shape in shapes()) {
+        let weights = shape.model();
+        let sets = shape.sparse_ci_sets(&weights);
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
+        let (sets, prompts): (Vec<&CiSet>, Vec<&Prompt>) = sets.iter().map(|set| (set, &set.prompt)).unzip();
+        let found = logits(&model, &prompts, &Pass::masked(&sets)).unwrap();
+        let expected: Vec<f64> = sets.iter().flat_map(|set| direct(&weights, set, &BTreeMap::new())).collect();
+        assert_close(&found, &expected)?;
+    }
+
     /// Components kept whole, with the delta, are the target model.
     #[test]
     fn all_components_and_the_delta_are_the_target_model(shape in shapes()) {

@@ -147,6 +147,16 @@ impl Shape {
         };
         (0..self.sets).map(set).collect()
     }
+
+    /// The same sets with nearly all causal importances zero.
+    pub fn sparse_ci_sets(&self, model: &Weights) -> Vec<CiSet> {
+        let mut rng = Rng::with_seed(self.seed ^ 0x59a5e);
+        let mut sets = self.ci_sets(model);
+        for value in sets.iter_mut().flat_map(|set| set.layers.values_mut()).flat_map(|ci| &mut ci.values) {
+            *value = if rng.usize(0..16) == 0 { *value } else { 0.0 };
+        }
+        sets
+    }
 }
 
 /// A random causal-importance function for a layer of input width `d_in` and `count` components.

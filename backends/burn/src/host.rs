@@ -21,10 +21,16 @@ impl<B: Backend> Kernels<B> for HostKernels {
         }
         let Some(Ok(mut data)) = try_read_sync(B::float_into_data(x.clone())) else { return B::float_tanh(x) };
         let Ok(values) = data.as_mut_slice::<f32>() else { return B::float_tanh(x) };
-        for value in values {
-            *value = tanh(*value);
-        }
+        each_tanh(values);
         B::float_from_data(data, &device)
+    }
+}
+
+/// Puts `tanh(x)` in the place of each; compiled once more for machines with wider registers.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn each_tanh(values: &mut [f32]) {
+    for value in values {
+        *value = tanh(*value);
     }
 }
 
@@ -36,6 +42,8 @@ const ROUNDER: f32 = 12_582_912.0;
 /// Near zero a polynomial, elsewhere `1 - 2 / (exp(2 |x|) + 1)`; both polynomials are those of Moshier's Cephes library
 /// (`tanhf.c`, `expf.c`).
 #[expect(clippy::excessive_precision, reason = "the coefficients as they were published")]
+#[expect(clippy::inline_always, reason = "it has to become part of functions that are compiled for wider registers")]
+#[inline(always)]
 fn tanh(x: f32) -> f32 {
     let (size, square) = (x.abs(), x * x);
     let series = ((-5.704_988_7e-3 * square + 2.063_908_9e-2) * square - 5.373_971_6e-2) * square + 1.333_144_2e-1;

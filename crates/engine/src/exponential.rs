@@ -15,6 +15,8 @@ const UNDERFLOWS: f64 = -708.396;
 ///
 /// With `n` the integer next to `x / ln 2` and `r = x - n ln 2`, it is `2^n exp(r)`, where `|r| <= ln(2) / 2`: there the
 /// Taylor polynomial of degree 13 is off by less than 2^-57.
+#[expect(clippy::inline_always, reason = "it has to become part of functions that are compiled for wider registers")]
+#[inline(always)]
 pub(crate) fn exp(x: f64) -> f64 {
     let shifted = x * LOG2_E + ROUNDER;
     let n = shifted - ROUNDER;

@@ -1,13 +1,19 @@
 //! Sums and maxima of many numbers.
 //!
 //! They are taken in lanes that are brought together at the end, so that a compiler can make vectors of them and additions
-//! do not wait for one another; in a fixed number of lanes, so that every machine rounds alike.
+//! do not wait for one another; in a fixed number of lanes, so that every machine rounds alike. They are compiled once more
+//! for machines with wider registers.
 
+use multiversion::multiversion;
 use tributary_backend::Element;
+
+use crate::exponential::exp;
 
 const LANES: usize = 8;
 
 /// Folds pairs of elements, of which the i-th goes to lane i modulo [`LANES`].
+#[expect(clippy::inline_always, reason = "it has to become part of functions that are compiled for wider registers")]
+#[inline(always)]
 fn fold<A: Copy, L: Copy, R: Copy>(initial: A, lhs: &[L], rhs: &[R], step: impl Fn(A, L, R) -> A) -> [A; LANES] {
     let mut lanes = [initial; LANES];
     let ((lhs, lhs_rest), (rhs, rhs_rest)) = (lhs.as_chunks::<LANES>(), rhs.as_chunks::<LANES>());
@@ -21,19 +27,38 @@ fn fold<A: Copy, L: Copy, R: Copy>(initial: A, lhs: &[L], rhs: &[R], step: impl 
 }
 
 /// The sum of the products of two slices of one length.
+#[multiversion(targets("x86_64+avx2"))]
 pub(crate) fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {
     let lanes = fold(E::default(), lhs, rhs, |sum, l, r| sum + l * r);
     lanes.into_iter().fold(E::default(), |sum, lane| sum + lane)
 }
 
-/// The same in float64, whatever the elements, and with `shift` taken off each element of `rhs`.
+/// Adds a multiple of a slice to another of the same length.
+#[multiversion(targets("x86_64+avx2"))]
+pub(crate) fn add_scaled<E: Element>(sums: &mut [E], values: &[E], factor: E) {
+    for (sum, &value) in sums.iter_mut().zip(values) {
+        *sum = *sum + value * factor;
+    }
+}
+
+/// As [`dot`] in float64, whatever the elements, and with `shift` taken off each element of `rhs`.
+#[multiversion(targets("x86_64+avx2"))]
 pub(crate) fn dot_shifted<L: Element, R: Element>(lhs: &[L], rhs: &[R], shift: f64) -> f64 {
     fold(0.0, lhs, rhs, |sum, l, r| sum + l.to_f64() * (r.to_f64() - shift)).into_iter().sum()
 }
 
 /// The sum of a slice.
+#[multiversion(targets("x86_64+avx2"))]
 pub(crate) fn sum(values: &[f64]) -> f64 {
     fold(0.0, values, values, |sum, value, _| sum + value).into_iter().sum()
+}
+
+/// Sets each of `results` to the exponential of a value less `shift`.
+#[multiversion(targets("x86_64+avx2"))]
+pub(crate) fn exponentials<E: Element>(results: &mut [f64], values: &[E], shift: f64) {
+    for (result, value) in results.iter_mut().zip(values) {
+        *result = exp(value.to_f64() - shift);
+    }
 }
 
 /// The largest element that is a number; -inf when none is.

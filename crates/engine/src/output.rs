@@ -8,7 +8,7 @@ use tributary_model::{AliveEntries, reaching};
 
 use crate::Model;
 use crate::exponential::exp;
-use crate::lanes::{dot_shifted, largest, sum};
+use crate::lanes::{self, dot_shifted, largest, sum};
 
 /// Logits of some sets on the host.
 pub(crate) struct Logits<E> {
@@ -157,9 +157,7 @@ fn softmax<E: Element>(row: &mut [E], reference: Option<&[E]>, likely: f64, expo
     let largest_logit = largest(row);
     let largest = largest_logit.to_f64();
     exponentials.resize(row.len(), 0.0);
-    for (exponential, logit) in exponentials.iter_mut().zip(&*row) {
-        *exponential = exp(logit.to_f64() - largest);
-    }
+    lanes::exponentials(exponentials, row, largest);
     let sum = sum(exponentials);
     let expected = match reference {
         Some(reference) => dot_shifted(reference, row, largest),

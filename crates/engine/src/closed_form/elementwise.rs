@@ -36,9 +36,9 @@ pub(crate) fn attribute<B: AttributionBackend>(
         let (alive, wanted, weight) = (&from.alive[set], &to.alive[set], &from.weight[set]);
         let of_sources = Rows { matrix: rows, alive, places: &from.places[set] };
         let of_targets = Rows { matrix: &columns, alive: wanted, places: &to.places[set] };
-        let scaled = |at: &[usize], rows: B::Tensor| {
-            let slopes: Vec<usize> = at.iter().map(|position| set * positions + position).collect();
-            b.mul(&rows, &b.reshape(&b.select(&slope, 0, &slopes)?, &[at.len(), 1, d_mlp])?)
+        let scaled = |at: &[usize], slots: usize, rows: B::Tensor| {
+            let slopes = at.iter().flat_map(|&position| std::iter::repeat_n(set * positions + position, slots));
+            b.mul(&rows, &b.select(&slope, 0, &slopes.collect::<Vec<_>>())?)
         };
         for range in chunks(&pair, alive, wanted, CHUNK) {
             let products = products(b, range.clone(), &of_sources, &of_targets, scaled)?;

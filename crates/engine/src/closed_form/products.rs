@@ -46,8 +46,8 @@ impl<E> Products<E> {
     }
 }
 
-/// Multiplies what is alive at `positions`. `scale(positions, rows)` may change the sources' rows, which it is given as
-/// `[positions, slots, width]`.
+/// Multiplies what is alive at `positions`. `scale(positions, slots, rows)` may change the sources' rows, which it is given
+/// as `[positions * slots, width]`.
 ///
 /// The products go in batches of one size, padded with row 0. Positions are sorted by what is alive at them, and a batch
 /// ends where it would get more than half again as large by its padding.
@@ -56,7 +56,7 @@ pub(super) fn products<B: AttributionBackend>(
     positions: Range<usize>,
     sources: &Rows<'_, B::Tensor>,
     targets: &Rows<'_, B::Tensor>,
-    scale: impl Fn(&[usize], B::Tensor) -> Result<B::Tensor, BackendError>,
+    scale: impl Fn(&[usize], usize, B::Tensor) -> Result<B::Tensor, BackendError>,
 ) -> Result<Products<B::Element>, BackendError> {
     let width = b.shape(sources.matrix)[1];
     let at_once = products_at_once(b) / width;
@@ -92,11 +92,12 @@ pub(super) fn products<B: AttributionBackend>(
                 let alive = rows.places[rows.alive.rows_at(position)].iter().map(|&place| place as usize);
                 alive.chain(std::iter::repeat(0)).take(slots)
             };
-            let rows = b.select(rows.matrix, 0, &positions.iter().flat_map(of).collect::<Vec<_>>())?;
-            b.reshape(&rows, &[length, slots, width])
+            b.select(rows.matrix, 0, &positions.iter().flat_map(of).collect::<Vec<_>>())
         };
-        let of_sources = scale(positions, rows(sources, n_sources)?)?;
-        let product = b.matmul(&rows(targets, n_targets)?, &b.permute(&of_sources, &[0, 2, 1])?)?;
+        let of_sources = scale(positions, n_sources, rows(sources, n_sources)?)?;
+        let of_sources = b.reshape(&of_sources, &[length, n_sources, width])?;
+        let of_targets = b.reshape(&rows(targets, n_targets)?, &[length, n_targets, width])?;
+        let product = b.matmul(&of_targets, &b.permute(&of_sources, &[0, 2, 1])?)?;
         products.batches.push(Batch { n_targets, n_sources, values: b.download(&product)? });
     }
     Ok(products)

@@ -156,7 +156,7 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
                 let (alive, places) = (&*entries.alive[set], own(set));
                 let sources = Rows { matrix: &writer.rows, alive, places: &writer.places[set] };
                 let stream = Rows { matrix: x, alive: &every_position, places: &places };
-                let products = products(b, 0..positions, &sources, &stream, |_, rows| Ok(rows))?;
+                let products = products(b, 0..positions, &sources, &stream, |_, _, rows| Ok(rows))?;
                 let mut values = Vec::with_capacity(alive.len());
                 for position in (0..positions).filter(|&position| !alive.rows_at(position).is_empty()) {
                     let of_x = products.of_targets(position).next().unwrap_or_default();
@@ -213,7 +213,7 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
             let of_sources = Rows { matrix: rows, alive: from, places };
             let of_targets = Rows { matrix: &target.readers, alive: to, places: target_places };
             for range in chunks(&pair, from, to, CHUNK) {
-                let products = products(b, range.clone(), &of_sources, &of_targets, |_, rows| Ok(rows))?;
+                let products = products(b, range.clone(), &of_sources, &of_targets, |_, _, rows| Ok(rows))?;
                 edges.put_chunk(&pair, set, from, to, range, &|position: usize, values: &mut [B::Element]| {
                     let sources = from.rows_at(position);
                     let (weight, against_x) = (&weight[sources.clone()], &against_x[sources.clone()]);

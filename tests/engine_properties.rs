@@ -105,7 +105,7 @@ proptest! {
         equals_direct(&shape, &weights, &shape.ci_sets(&weights), Method::Autograd)?;
     }
 
-    /// Where few components act, the forward pass computes only what these do.
+    /// Where few components act, much of what is in the support of a batch does not act at a position.
     #[test]
     fn equals_one_backward_pass_per_entry_where_few_components_act(shape in shapes()) {
         let weights = shape.model_decomposed_at(&some_layers(&shape));

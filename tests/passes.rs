@@ -49,7 +49,7 @@ proptest! {
         assert_close(&found, &expected)?;
     }
 
-    /// The same where few components act anywhere, which is computed another way.
+    /// The same where few components act at all.
     #[test]
     fn masks_of_hardly_anything_are_those_of_each_set(shape in shapes()) {
         let weights = shape.model();

@@ -33,14 +33,6 @@ pub(crate) fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {
     lanes.into_iter().fold(E::default(), |sum, lane| sum + lane)
 }
 
-/// Adds a multiple of a slice to another of the same length.
-#[multiversion(targets("x86_64+avx2"))]
-pub(crate) fn add_scaled<E: Element>(sums: &mut [E], values: &[E], factor: E) {
-    for (sum, &value) in sums.iter_mut().zip(values) {
-        *sum = *sum + value * factor;
-    }
-}
-
 /// As [`dot`] in float64, whatever the elements, and with `shift` taken off each element of `rhs`.
 #[multiversion(targets("x86_64+avx2"))]
 pub(crate) fn dot_shifted<L: Element, R: Element>(lhs: &[L], rhs: &[R], shift: f64) -> f64 {

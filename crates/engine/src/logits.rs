@@ -59,5 +59,5 @@ fn supports<B: AttributionBackend>(model: &Model<B>, masks: &Masks<'_>) -> Suppo
         };
         (layer, (0..count).filter(is_kept).collect())
     };
-    Supports { layers: model.component_counts.iter().map(kept).collect(), zero_is_alive: false }
+    model.component_counts.iter().map(kept).collect()
 }

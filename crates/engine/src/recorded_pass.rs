@@ -7,7 +7,6 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::Layer;
 
 use crate::Model;
-use crate::acting::Acting;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::pass::{Delta, Edit, Pass};
 use crate::sequence::Sequence;
@@ -39,8 +38,7 @@ pub(crate) struct RecordedLayer<T> {
     pub(crate) u: T,
     /// What each component was multiplied by, `[sets, positions, support]`; `None` where that is 1 everywhere.
     pub(crate) mask: Option<T>,
-    /// Component activations, `[sets, positions, support]`: `pre` and, the detach being the identity on values, `post`. Where
-    /// the mask is 0 they may be missing, and 0.
+    /// Component activations, `[sets, positions, support]`: `pre` and, the detach being the identity on values, `post`.
     pub(crate) post: T,
     /// What is added whatever the activations: the bias, and the delta where there is one.
     constant: Option<T>,
@@ -83,14 +81,8 @@ impl<T: Clone> RecordedLayer<T> {
     /// What the layer gives when its component activations are `post`, `[sets, positions, support]`.
     pub(crate) fn write<B: AttributionBackend<Tensor = T>>(&self, b: &B, post: &T) -> Result<T, BackendError> {
         let kept = self.mask.as_ref().map_or(Ok(post.clone()), |mask| b.mul(post, mask))?;
-        self.add_constant(b, b.matmul(&kept, &self.u)?)
-    }
-
-    fn add_constant<B: AttributionBackend<Tensor = T>>(&self, b: &B, written: T) -> Result<T, BackendError> {
-        match &self.constant {
-            Some(constant) => b.add(&written, constant),
-            None => Ok(written),
-        }
+        let written = b.matmul(&kept, &self.u)?;
+        self.constant.as_ref().map_or(Ok(written.clone()), |constant| b.add(&written, constant))
     }
 }
 
@@ -114,6 +106,7 @@ impl<B: AttributionBackend> Recorder<'_, B> {
         let v = b.select(&weights.v, 1, &components)?;
         let u = b.select(&weights.u, 0, &components)?;
         let mask = self.pass.masks.upload(model, layer, &components)?;
+        let pre = b.detach(&b.matmul(x, &v)?);
         let constant = match self.pass.delta {
             Delta::None => model.linear[&layer].bias.clone(),
             // x W^T + b - (x V) U: all components are in the support where there is a delta.
@@ -122,16 +115,9 @@ impl<B: AttributionBackend> Recorder<'_, B> {
                 Some(b.detach(&b.sub(&model.apply_linear(layer, x)?, &all)?))
             }
         };
-        let acting = if self.supports.zero_is_alive { None } else { Acting::find(b, self.pass, layer, &components) };
-        let mut recorded = RecordedLayer { components, v, u, mask, post: x.clone(), constant, output: x.clone() };
-        if let Some(acting) = acting {
-            let (post, written) = acting.evaluate(b, &recorded, x)?;
-            (recorded.post, recorded.output) = (post, recorded.add_constant(b, written)?);
-        } else {
-            let pre = b.detach(&b.matmul(x, &recorded.v)?);
-            recorded.post = self.edited(layer, pre, &recorded.components)?;
-            recorded.output = recorded.write(b, &recorded.post)?;
-        }
+        let post = self.edited(layer, pre, &components)?;
+        let mut recorded = RecordedLayer { components, v, u, mask, post, constant, output: x.clone() };
+        recorded.output = recorded.write(b, &recorded.post)?;
         Ok(recorded)
     }
 
@@ -163,9 +149,7 @@ impl<B: AttributionBackend> Visitor<B> for Recorder<'_, B> {
         if layer.is_output() {
             return Err(Halt::Reached(x));
         }
-        let Some(components) = self.supports.layers.remove(&layer) else {
-            return Ok(self.model.apply_linear(layer, &x)?);
-        };
+        let Some(components) = self.supports.remove(&layer) else { return Ok(self.model.apply_linear(layer, &x)?) };
         let recorded = self.record(layer, &x, components)?;
         let output = recorded.output.clone();
         self.layers.insert(layer, recorded);

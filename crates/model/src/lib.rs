@@ -12,6 +12,7 @@
 
 mod alive;
 mod architecture;
+mod array;
 mod attribution;
 mod ci_function;
 mod ci_set;
@@ -26,6 +27,7 @@ mod weights;
 
 pub use alive::{AliveEntries, component_union, reaching};
 pub use architecture::{Architecture, LinearLayer, Norm, PositionEncoding};
+pub use array::Array;
 pub use attribution::{
     Borderline, DenseAttribution, LayerNodes, PairAttribution, Prediction, SetAttributions, TokenProb,
     alive_components, edge_count, source_rows,
@@ -39,4 +41,4 @@ pub use published::{Biases, UnknownLayer, published_blocks, published_layers};
 pub use remedy::Remedy;
 pub use sigmoid::Sigmoid;
 pub use thresholds::Thresholds;
-pub use weights::{Array, BlockNorms, Components, DecomposedLayer, LinearWeights, NormWeights, Weights};
+pub use weights::{BlockNorms, Components, DecomposedLayer, LinearWeights, NormWeights, Weights};

@@ -1,0 +1,144 @@
+//! What the engine says beforehand that it takes, against the bytes that its process holds at the worst moment.
+//!
+//! A suite of its own, with one test: it counts every allocation of its process.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use peak_alloc::PeakAlloc;
+use tributary_backend::Element;
+use tributary_engine::{Method, Model, Request, Sets, Sink, SinkError, stream};
+use tributary_inputs::test_support::RandomWeights;
+use tributary_model::{
+    Biases, CausalImportances, CiSet, Layer, Prompt, Role, SetAttributions, Thresholds, Weights, published_layers,
+};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// What the engine reserves for code, stacks and buffers of files, of which hardly anything is counted here.
+const OVERHEAD: u64 = 64 << 20;
+
+struct Size {
+    name: &'static str,
+    d_model: usize,
+    vocab: usize,
+    components: usize,
+    positions: usize,
+    sets: usize,
+    /// Alive at each position.
+    alive: usize,
+    method: Method,
+}
+
+impl Size {
+    fn weights(&self) -> Weights {
+        let mut random = RandomWeights::gpt2_simple(1);
+        let (n_blocks, d_model, d_mlp) = (2, self.d_model, 4 * self.d_model);
+        let architecture = &mut random.architecture;
+        (architecture.n_blocks, architecture.d_model, architecture.d_mlp) = (n_blocks, d_model, d_mlp);
+        (architecture.n_heads, architecture.n_kv_heads, architecture.d_head) = (4, 4, d_model / 4);
+        (architecture.vocab, architecture.max_positions) = (self.vocab, self.positions);
+        architecture.linear =
+            published_layers(n_blocks, d_model, d_model, d_mlp, Biases { attention: true, mlp: true });
+        let undecomposed = |layer: &Layer| self.method == Method::Mixed && layer.role() == Role::Query;
+        let layers = architecture.linear_layers().filter(|layer| !undecomposed(layer));
+        random.components = layers.map(|layer| (layer, self.components)).collect();
+        random.ci_hidden = vec![8];
+        let mut weights = random.weights();
+        // As in a trained model: otherwise every softmax has one winner.
+        for layer in weights.decomposed.values_mut() {
+            for matrix in [&mut layer.components.v, &mut layer.components.u] {
+                let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
+                matrix.values.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        weights
+    }
+
+    /// What is alive at a position is drawn from four times as many components of the layer.
+    fn ci_sets(&self, weights: &Weights) -> Vec<CiSet> {
+        let mut rng = Rng::with_seed(2);
+        let tokens: Vec<u32> = (0..self.positions).map(|position| (position % self.vocab) as u32).collect();
+        let prompt = Prompt { text: String::new(), token_strings: vec![String::new(); tokens.len()], tokens };
+        let mut importances = |components: usize| {
+            let mut values = vec![0.0; self.positions * components];
+            for row in values.chunks_exact_mut(components) {
+                for component in rng.choose_multiple(0..components.min(4 * self.alive), self.alive) {
+                    row[component] = 0.5;
+                }
+            }
+            CausalImportances { components, values }
+        };
+        let counts = weights.component_counts();
+        (0..self.sets)
+            .map(|set| {
+                let layers: BTreeMap<_, _> =
+                    counts.iter().map(|(&layer, &components)| (layer, importances(components))).collect();
+                CiSet { name: format!("set_{set}"), prompt: prompt.clone(), layers }
+            })
+            .collect()
+    }
+}
+
+/// Takes graphs and keeps nothing.
+struct Discard;
+
+impl<E: Element> Sink<E> for Discard {
+    fn begin(&mut self, _: usize, _: SetAttributions<E>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn values(&mut self, _: usize, _: usize, _: &[E]) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn end(&mut self, _: usize) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_held_is_what_was_said() {
+    let usual = Size {
+        name: "usual",
+        d_model: 128,
+        vocab: 4019,
+        components: 400,
+        positions: 64,
+        sets: 8,
+        alive: 12,
+        method: Method::ClosedForm,
+    };
+    let sizes = [
+        Size { name: "many sets", sets: 200, positions: 16, ..usual },
+        Size { name: "many positions", sets: 2, positions: 512, ..usual },
+        Size { name: "much alive", sets: 4, alive: 100, ..usual },
+        Size { name: "a large vocabulary", vocab: 50_000, d_model: 64, ..usual },
+        Size { name: "wide", d_model: 512, ..usual },
+        Size { name: "autograd", positions: 8, sets: 4, alive: 2, method: Method::Autograd, ..usual },
+        Size { name: "mixed", positions: 8, sets: 4, alive: 2, method: Method::Mixed, ..usual },
+        usual,
+    ];
+    for size in sizes {
+        let weights = size.weights();
+        let sets = size.ci_sets(&weights);
+        let inputs: usize = sets.iter().flat_map(|set| set.layers.values()).map(|ci| 4 * ci.values.len()).sum();
+        let model = Model::upload(tributary_flex::f32(), weights).unwrap();
+        let thresholds = Thresholds { output_prob: 0.1, ..Thresholds::default() };
+        let request = Request { sets: Sets::Given(&sets), thresholds, method: size.method, max_memory: None };
+        let before = ALLOCATOR.current_usage();
+        ALLOCATOR.reset_peak_usage();
+        let cost = stream(&model, &request, &mut Discard, &mut |_| {}).unwrap();
+        let held = (ALLOCATOR.peak_usage() - before) as u64;
+        let said = cost.memory - inputs as u64 - OVERHEAD;
+        // What a tape holds is only guessed; the reserve has to do for what the guess is short of.
+        let (least, most) = match size.method {
+            Method::ClosedForm => (held, held * 5 / 2),
+            Method::Autograd | Method::Mixed => (held.saturating_sub(OVERHEAD), held * 8),
+        };
+        assert!((least..=most).contains(&said), "{}: {held} bytes were held, {said} foretold", size.name);
+    }
+}

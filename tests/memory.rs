@@ -47,15 +47,7 @@ impl Size {
         let layers = architecture.linear_layers().filter(|layer| !undecomposed(layer));
         random.components = layers.map(|layer| (layer, self.components)).collect();
         random.ci_hidden = vec![8];
-        let mut weights = random.weights();
-        // As in a trained model: otherwise every softmax has one winner.
-        for layer in weights.decomposed.values_mut() {
-            for matrix in [&mut layer.components.v, &mut layer.components.u] {
-                let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
-                matrix.values.iter_mut().for_each(|value| *value *= scale);
-            }
-        }
-        weights
+        random.scaled_weights()
     }
 
     /// What is alive at a position is drawn from four times as many components of the layer.

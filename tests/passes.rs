@@ -34,6 +34,15 @@ fn assert_close(found: &[f64], expected: &[f64]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Masked by causal importances, every set gets the logits that it has alone.
+fn masked_as_alone(weights: &Weights, sets: &[CiSet]) -> Result<(), TestCaseError> {
+    let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
+    let (sets, prompts): (Vec<&CiSet>, Vec<&Prompt>) = sets.iter().map(|set| (set, &set.prompt)).unzip();
+    let found = logits(&model, &prompts, &Pass::masked(&sets)).unwrap();
+    let expected: Vec<f64> = sets.iter().flat_map(|set| direct(weights, set, &BTreeMap::new())).collect();
+    assert_close(&found, &expected)
+}
+
 proptest! {
     #![proptest_config(config(48))]
 
@@ -41,24 +50,14 @@ proptest! {
     #[test]
     fn masks_are_those_of_each_set(shape in shapes()) {
         let weights = shape.model();
-        let sets = shape.ci_sets(&weights);
-        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
-        let (sets, prompts): (Vec<&CiSet>, Vec<&Prompt>) = sets.iter().map(|set| (set, &set.prompt)).unzip();
-        let found = logits(&model, &prompts, &Pass::masked(&sets)).unwrap();
-        let expected: Vec<f64> = sets.iter().flat_map(|set| direct(&weights, set, &BTreeMap::new())).collect();
-        assert_close(&found, &expected)?;
+        masked_as_alone(&weights, &shape.ci_sets(&weights))?;
     }
 
     /// The same where few components act at all.
     #[test]
     fn masks_of_hardly_anything_are_those_of_each_set(shape in shapes()) {
         let weights = shape.model();
-        let sets = shape.sparse_ci_sets(&weights);
-        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
-        let (sets, prompts): (Vec<&CiSet>, Vec<&Prompt>) = sets.iter().map(|set| (set, &set.prompt)).unzip();
-        let found = logits(&model, &prompts, &Pass::masked(&sets)).unwrap();
-        let expected: Vec<f64> = sets.iter().flat_map(|set| direct(&weights, set, &BTreeMap::new())).collect();
-        assert_close(&found, &expected)?;
+        masked_as_alone(&weights, &shape.sparse_ci_sets(&weights))?;
     }
 
     /// Components kept whole, with the delta, are the target model.

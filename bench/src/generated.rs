@@ -52,7 +52,7 @@ impl Size {
         };
         random.components = random.architecture.linear_layers().map(|layer| (layer, self.components)).collect();
         random.ci_hidden = vec![self.d_model];
-        scaled_weights(&random)
+        random.scaled_weights()
     }
 
     /// CI sets of every layer.
@@ -70,19 +70,6 @@ impl Size {
             .collect();
         ci_sets(self.sets, &prompt(self.positions, self.vocab), &layers)
     }
-}
-
-/// Random weights with rows of V and U of size 1 rather than sqrt(d), as in a trained model: otherwise every softmax has
-/// one winner.
-pub(crate) fn scaled_weights(random: &RandomWeights) -> Weights {
-    let mut weights = random.weights();
-    for layer in weights.decomposed.values_mut() {
-        for matrix in [&mut layer.components.v, &mut layer.components.u] {
-            let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
-            matrix.values.iter_mut().for_each(|value| *value *= scale);
-        }
-    }
-    weights
 }
 
 /// A prompt, whose words the tokenizer of a written run knows.

@@ -15,7 +15,7 @@ use tributary_model::{
 };
 
 use crate::Failure;
-use crate::generated::{Aliveness, ci_sets, prompt, scaled_weights, write_ci_sets};
+use crate::generated::{Aliveness, ci_sets, prompt, write_ci_sets};
 use crate::median::median;
 use crate::process::{Finished, built_command, file_size, tributary};
 
@@ -117,7 +117,7 @@ impl Inputs {
         random.ci_hidden = vec![870];
         if !self.run.join("final_config.yaml").exists() {
             fs::create_dir_all(&self.run)?;
-            let mut weights = scaled_weights(&random);
+            let mut weights = random.scaled_weights();
             weights.decomposed.values_mut().for_each(|layer| make_sparse(&mut layer.ci_function));
             write_run(&self.run, &weights, Style::Current);
         }

@@ -462,6 +462,19 @@ impl RandomWeights {
         }
     }
 
+    /// The weights with rows of V and U of size 1 rather than sqrt(d), as in a trained model: otherwise every softmax has one
+    /// winner.
+    pub fn scaled_weights(&self) -> Weights {
+        let mut weights = self.weights();
+        for layer in weights.decomposed.values_mut() {
+            for matrix in [&mut layer.components.v, &mut layer.components.u] {
+                let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
+                matrix.values.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        weights
+    }
+
     fn ci_function(&self, d_in: usize, count: usize, random: &mut Random) -> CiFunction {
         let (first, last, networks) = match self.ci_input {
             CiInput::SharedVector => (d_in, count, vec![]),

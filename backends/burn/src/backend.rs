@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use burn_autodiff::Autodiff;
 use burn_backend::backend::{AutodiffBackend, Backend};
 use burn_backend::ops::FloatTensorOps;
-use burn_backend::{Shape, Slice, TensorData, try_read_sync};
+use burn_backend::{Shape, Slice, TensorData};
 use tributary_backend::{
     AttributionBackend, BackendError, Binary, Capabilities, DeviceInfo, Element, Reduce, Unary, shape,
 };
@@ -144,14 +144,14 @@ impl<B: Backend, E: Element + burn_backend::Element, K: Kernels<B>> AttributionB
     }
 
     fn download(&self, tensor: &BurnTensor<B>) -> Result<Vec<E>, BackendError> {
+        self.download_vec(tensor.clone())
+    }
+
+    fn download_vec(&self, tensor: BurnTensor<B>) -> Result<Vec<E>, BackendError> {
         if shape::elements(&tensor.shape()) == 0 {
             return Ok(Vec::new());
         }
-        let read = self.kernels.guard(|| try_read_sync(B::float_into_data(tensor.primitive())));
-        let data = read
-            .map_err(|message| self.fail("download", &message))?
-            .ok_or_else(|| self.fail("download", &"the device cannot be read synchronously"))?
-            .map_err(|error| self.fail("download", &error))?;
+        let data = self.kernels.read(tensor.into_primitive()).map_err(|message| self.fail("download", &message))?;
         if let Some(message) = self.kernels.take_failure() {
             return Err(self.fail("download", &message));
         }

@@ -1,7 +1,7 @@
 //! Kernels for backends whose tensors lie in the host's memory.
 
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{Backend, TensorMetadata, try_read_sync};
+use burn_backend::{Backend, TensorMetadata};
 
 use crate::kernels::Kernels;
 
@@ -15,15 +15,20 @@ impl<B: Backend> Kernels<B> for HostKernels {
     }
 
     fn tanh(&self, x: FloatTensor<B>) -> FloatTensor<B> {
-        let device = B::float_device(&x);
-        if x.dtype() != burn_backend::DType::F32 {
-            return B::float_tanh(x);
-        }
-        let Some(Ok(mut data)) = try_read_sync(B::float_into_data(x.clone())) else { return B::float_tanh(x) };
-        let Ok(values) = data.as_mut_slice::<f32>() else { return B::float_tanh(x) };
-        each_tanh(values);
-        B::float_from_data(data, &device)
+        tanh_on_host::<B>(self, x)
     }
+}
+
+/// Hyperbolic tangent of every element, where `kernels` can read them.
+pub fn tanh_on_host<B: Backend>(kernels: &impl Kernels<B>, x: FloatTensor<B>) -> FloatTensor<B> {
+    let device = B::float_device(&x);
+    if x.dtype() != burn_backend::DType::F32 {
+        return B::float_tanh(x);
+    }
+    let Ok(mut data) = kernels.read(x.clone()) else { return B::float_tanh(x) };
+    let Ok(values) = data.as_mut_slice::<f32>() else { return B::float_tanh(x) };
+    each_tanh(values);
+    B::float_from_data(data, &device)
 }
 
 /// Puts `tanh(x)` in the place of each; compiled once more for machines with wider registers.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use burn_backend::Backend;
 use burn_backend::tensor::FloatTensor;
+use burn_backend::{Backend, TensorData, try_read_sync};
 
 /// How a burn backend does what burn leaves open.
 pub trait Kernels<B: Backend>: Clone + fmt::Debug + Send + 'static {
@@ -19,6 +19,12 @@ pub trait Kernels<B: Backend>: Clone + fmt::Debug + Send + 'static {
     /// Hyperbolic tangent of every element of a tensor that is not empty.
     fn tanh(&self, x: FloatTensor<B>) -> FloatTensor<B> {
         B::float_tanh(x)
+    }
+
+    /// The elements of a tensor that is not empty, in row-major order. `Err` says why they cannot be had.
+    fn read(&self, x: FloatTensor<B>) -> Result<TensorData, String> {
+        let read = self.guard(|| try_read_sync(B::float_into_data(x)))?;
+        read.ok_or("the device cannot be read synchronously")?.map_err(|error| error.to_string())
     }
 
     /// Calls what panics where the device has failed; `Err` says how.

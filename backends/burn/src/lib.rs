@@ -14,6 +14,6 @@ mod matmul;
 mod tensor;
 
 pub use backend::BurnBackend;
-pub use host::HostKernels;
+pub use host::{HostKernels, tanh_on_host};
 pub use kernels::{BurnKernels, Kernels};
 pub use tensor::BurnTensor;

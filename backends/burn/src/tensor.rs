@@ -31,9 +31,14 @@ impl<B: Backend> BurnTensor<B> {
 
     /// The values without their history.
     pub(crate) fn primitive(&self) -> FloatTensor<B> {
+        self.clone().into_primitive()
+    }
+
+    /// The same, of a tensor that is not needed with its history.
+    pub(crate) fn into_primitive(self) -> FloatTensor<B> {
         match self {
-            Self::Plain(tensor) => tensor.clone(),
-            Self::Tracked(tensor) => Autodiff::<B>::inner(tensor.clone()),
+            Self::Plain(tensor) => tensor,
+            Self::Tracked(tensor) => Autodiff::<B>::inner(tensor),
         }
     }
 

@@ -89,6 +89,12 @@ pub trait AttributionBackend {
         self.upload(&values, shape)
     }
 
+    /// A tensor's values, in row-major order: [`download`](Self::download) of one that nobody else needs, which a backend
+    /// that computes where they lie may hand over without copying them.
+    fn download_vec(&self, tensor: Self::Tensor) -> Result<Vec<Self::Element>, BackendError> {
+        self.download(&tensor)
+    }
+
     /// A tensor of zeros.
     fn zeros(&self, shape: &[usize]) -> Result<Self::Tensor, BackendError> {
         self.upload_vec(vec![Self::Element::default(); shape::elements(shape)], shape)

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{Add, Mul, Sub};
 
+use crate::row_products;
+
 /// A floating-point type by name, as flags and manifests write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
@@ -61,6 +63,14 @@ pub trait Element:
 
     /// The same values of this type; exact for both types, and no copy where they are of this type already.
     fn vec_from_f32(values: Vec<f32>) -> Vec<Self>;
+
+    /// Dot products of every row of `targets` with every row of `sources`, all of one width, `[targets, sources]` in
+    /// row-major order, on the host.
+    ///
+    /// # Panics
+    ///
+    /// When a row of `sources` is shorter than the first of `targets`.
+    fn row_products(products: &mut [Self], targets: &[&[Self]], sources: &[&[Self]]);
 }
 
 impl Element for f32 {
@@ -85,6 +95,10 @@ impl Element for f32 {
     fn vec_from_f32(values: Vec<f32>) -> Vec<Self> {
         values
     }
+
+    fn row_products(products: &mut [Self], targets: &[&[Self]], sources: &[&[Self]]) {
+        row_products::f32(products, targets, sources);
+    }
 }
 
 impl Element for f64 {
@@ -108,5 +122,9 @@ impl Element for f64 {
 
     fn vec_from_f32(values: Vec<f32>) -> Vec<Self> {
         values.into_iter().map(Self::from).collect()
+    }
+
+    fn row_products(products: &mut [Self], targets: &[&[Self]], sources: &[&[Self]]) {
+        row_products::f64(products, targets, sources);
     }
 }

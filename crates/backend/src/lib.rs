@@ -34,6 +34,7 @@ mod error;
 mod operation;
 mod provider;
 mod providers;
+mod row_products;
 pub mod shape;
 mod work;
 

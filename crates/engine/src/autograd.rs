@@ -105,7 +105,7 @@ impl<'a> Target<'a> {
                         if self.pairs[index].source.is_embedding() {
                             weighted = b.sum(&weighted, 2)?;
                         }
-                        let gathered = b.download(&b.gather(&weighted, &gather.entries)?)?;
+                        let gathered = b.download_vec(b.gather(&weighted, &gather.entries)?)?;
                         self.scatter(group, slot, index, gather, &gathered, &mut values[index]);
                     }
                     pass_done();

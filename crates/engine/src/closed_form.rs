@@ -11,6 +11,7 @@ mod edges;
 pub(crate) mod elementwise;
 mod products;
 mod residual;
+mod row_matrix;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,7 +20,7 @@ use tributary_backend::AttributionBackend;
 use tributary_model::Layer;
 
 pub(crate) use self::edges::{CHUNK, Edges, LayerEntries};
-pub(crate) use self::products::products_at_once;
+pub(crate) use self::products::GATHERED_AT_ONCE;
 pub(crate) use self::residual::ResidualReads;
 use crate::Model;
 use crate::recorded_pass::RecordedPass;

@@ -242,33 +242,30 @@ impl<B: AttributionBackend> Run<'_, B> {
         let vocab = model.architecture.vocab;
         // The target model's predictions on the prompt of the set before: sets of a prompt come one after the other.
         let mut target: Option<(&[u32], TargetOutput<B::Element>)> = None;
-        for group in forward.output_groups(vocab) {
-            let logits = time(&mut timings.forward, || Logits::compute(model, &forward.last, group.clone()))?;
-            for (at, logits) in group.zip(logits.by_set()) {
-                let set = batch.sets()[at];
-                let tokens = set.prompt.tokens.as_slice();
-                let own = &facts[tokens];
-                let same = target.take().filter(|(of, _)| *of == tokens).map(|(_, output)| output);
-                let output = same
-                    .map_or_else(|| time(&mut timings.target_output, || TargetOutput::compute(model, &own.last)), Ok)?;
-                let (_, target) = target.insert((tokens, output));
-                let probs = Some(target.probs());
-                let output = time(&mut timings.output, || logits.normalise(model, thresholds.output_prob, probs))?;
-                check_probs(&set.name, &output.probs)?;
-                let prediction = target.compare(&output, vocab);
-                check_prediction(&set.name, &prediction)?;
-                let of_output = values.entry(Layer::output()).or_insert_with(|| EntryValues::none(0));
-                of_output.pre.push(output.logits);
-                of_output.mask.push(Vec::new());
-                alive.push_output(output.alive, wanted.as_ref().map(|wanted| wanted[at]));
-                for (&layer, of_layer) in &values {
-                    check_activations(&set.name, layer, &of_layer.pre[at])?;
-                }
-                let entries = RecordedEntries { alive: &alive, values: &values };
-                let graph = self.begin(set, at, entries, own.original.as_ref(), output.probs);
-                let graph = SetAttributions { prediction: Some(prediction), ..graph };
-                time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
+        for (at, set) in batch.sets().iter().enumerate() {
+            let logits = time(&mut timings.forward, || Logits::compute(model, &forward.last, at))?;
+            let tokens = set.prompt.tokens.as_slice();
+            let own = &facts[tokens];
+            let same = target.take().filter(|(of, _)| *of == tokens).map(|(_, output)| output);
+            let output =
+                same.map_or_else(|| time(&mut timings.target_output, || TargetOutput::compute(model, &own.last)), Ok)?;
+            let (_, target) = target.insert((tokens, output));
+            let probs = Some(target.probs());
+            let output = time(&mut timings.output, || logits.normalise(model, thresholds.output_prob, probs))?;
+            check_probs(&set.name, &output.probs)?;
+            let prediction = target.compare(&output, vocab);
+            check_prediction(&set.name, &prediction)?;
+            let of_output = values.entry(Layer::output()).or_insert_with(|| EntryValues::none(0));
+            of_output.pre.push(output.logits);
+            of_output.mask.push(Vec::new());
+            alive.push_output(output.alive, wanted.as_ref().map(|wanted| wanted[at]));
+            for (&layer, of_layer) in &values {
+                check_activations(&set.name, layer, &of_layer.pre[at])?;
             }
+            let entries = RecordedEntries { alive: &alive, values: &values };
+            let graph = self.begin(set, at, entries, own.original.as_ref(), output.probs);
+            let graph = SetAttributions { prediction: Some(prediction), ..graph };
+            time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
         }
         if self.values {
             let Timings { sink: sink_seconds, stages, .. } = timings;

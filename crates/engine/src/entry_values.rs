@@ -52,9 +52,9 @@ impl<E: Element> EntryValues<E> {
                 let split = |entries: &Arc<AliveEntries>| rest.split_off(..entries.len()).unwrap_or_default().to_vec();
                 alive.of(layer).iter().map(split).collect()
             };
-            let pre = by_set(&b.download(&b.gather(&recorded.post, &indices)?)?);
+            let pre = by_set(&b.download_vec(b.gather(&recorded.post, &indices)?)?);
             let mask = match &recorded.mask {
-                Some(mask) => by_set(&b.download(&b.gather(mask, &indices)?)?),
+                Some(mask) => by_set(&b.download_vec(b.gather(mask, &indices)?)?),
                 None => by_set(&vec![E::from_f64(1.0); indices.len()]),
             };
             values.insert(layer, Self { pre, mask });

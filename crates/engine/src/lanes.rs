@@ -9,7 +9,7 @@ use tributary_backend::Element;
 
 use crate::exponential::exp;
 
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// Folds pairs of elements, of which the i-th goes to lane i modulo [`LANES`].
 #[expect(clippy::inline_always, reason = "it has to become part of functions that are compiled for wider registers")]
@@ -29,8 +29,48 @@ fn fold<A: Copy, L: Copy, R: Copy>(initial: A, lhs: &[L], rhs: &[R], step: impl 
 /// The sum of the products of two slices of one length.
 #[multiversion(targets("x86_64+avx2"))]
 pub(crate) fn dot<E: Element>(lhs: &[E], rhs: &[E]) -> E {
+    dot_inlined(lhs, rhs)
+}
+
+#[expect(clippy::inline_always, reason = "it has to become part of functions that are compiled for wider registers")]
+#[inline(always)]
+fn dot_inlined<E: Element>(lhs: &[E], rhs: &[E]) -> E {
     let lanes = fold(E::default(), lhs, rhs, |sum, l, r| sum + l * r);
     lanes.into_iter().fold(E::default(), |sum, lane| sum + lane)
+}
+
+/// A masked layer of rank-one components at one position: for each (place, factor) of `factors`,
+///
+/// ```text
+/// post[place] = <x, readers[place]>        written += post[place] * factor * writers[place]
+/// ```
+#[multiversion(targets("x86_64+avx2"))]
+pub(crate) fn act<E: Element>(
+    factors: &[(u32, E)],
+    x: &[E],
+    readers: &[E],
+    writers: &[E],
+    post: &mut [E],
+    written: &mut [E],
+) {
+    for &(place, factor) in factors {
+        let place = place as usize;
+        let value = dot_inlined(x, &readers[place * x.len()..][..x.len()]);
+        post[place] = value;
+        let value = value * factor;
+        let writer = &writers[place * written.len()..][..written.len()];
+        for (written, &weight) in written.iter_mut().zip(writer) {
+            *written = *written + value * weight;
+        }
+    }
+}
+
+/// `scaled[i] = values[i] * factors[i]`
+#[multiversion(targets("x86_64+avx2"))]
+pub(crate) fn scale<E: Element>(scaled: &mut [E], values: &[E], factors: &[E]) {
+    for (scaled, (&value, &factor)) in scaled.iter_mut().zip(values.iter().zip(factors)) {
+        *scaled = value * factor;
+    }
 }
 
 /// As [`dot`] in float64, whatever the elements, and with `shift` taken off each element of `rhs`.

@@ -27,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod acting;
 mod autograd;
 mod batch;
 mod batch_alive;
@@ -57,6 +58,7 @@ mod sink;
 mod support;
 mod target_output;
 mod timings;
+mod transpose;
 mod upload;
 
 pub use engine::{Attributions, Cost, attribute, attribute_to, outline, stream};

@@ -45,7 +45,11 @@ pub fn logits<B: AttributionBackend>(
     }
     let tokens: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.tokens.as_slice()).collect();
     let forward = RecordedPass::run(model, &tokens, pass, supports(model, &pass.masks))?;
-    Ok(Logits::compute(model, &forward.last, 0..prompts.len())?.into_values())
+    let mut logits = Vec::with_capacity(prompts.len() * positions * model.architecture.vocab);
+    for item in 0..prompts.len() {
+        logits.extend(Logits::compute(model, &forward.last, item)?.into_values());
+    }
+    Ok(logits)
 }
 
 /// The components that any mask keeps.
@@ -59,5 +63,5 @@ fn supports<B: AttributionBackend>(model: &Model<B>, masks: &Masks<'_>) -> Suppo
         };
         (layer, (0..count).filter(is_kept).collect())
     };
-    model.component_counts.iter().map(kept).collect()
+    Supports { layers: model.component_counts.iter().map(kept).collect(), zero_is_alive: false }
 }

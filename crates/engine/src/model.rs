@@ -10,6 +10,7 @@ use tributary_model::{
 
 use crate::ci_function::OwnCi;
 use crate::route::{Route, fastest};
+use crate::transpose::transpose;
 use crate::upload::upload;
 use crate::{EngineError, Method};
 
@@ -71,7 +72,9 @@ impl<B: AttributionBackend> Model<B> {
         let norms = norms.collect::<Result<_, BackendError>>()?;
         let ln_f = norm(ln_f)?;
         let linear = linear.into_iter().map(|(layer, linear)| {
-            let weight = up(transpose(&linear.weight))?;
+            // Made on the host, so that the device multiplies contiguous rows.
+            let [d_out, d_in] = linear.weight.shape[..] else { panic!("a matrix has two axes") };
+            let weight = up(Array::new([d_in, d_out], transpose(&linear.weight.values, [d_out, d_in])))?;
             Ok((layer, LinearTensors { weight, bias: linear.bias.map(up).transpose()? }))
         });
         let linear = linear.collect::<Result<_, BackendError>>()?;
@@ -197,7 +200,7 @@ impl<B: AttributionBackend> Model<B> {
 
     /// The rows of the unembedding of some tokens, `[tokens, d_model]`, on the host.
     pub(crate) fn unembedding(&self, tokens: &[usize]) -> Result<Vec<B::Element>, BackendError> {
-        self.backend.download(&self.backend.select(&self.lm_head, 0, tokens)?)
+        self.backend.download_vec(self.backend.select(&self.lm_head, 0, tokens)?)
     }
 
     /// What turns the input of a target layer into the activations of some of its components (`V`), or into the logits
@@ -212,42 +215,5 @@ impl<B: AttributionBackend> Model<B> {
 
     fn add_bias(&self, x: &B::Tensor, linear: &LinearTensors<B::Tensor>) -> Result<B::Tensor, BackendError> {
         linear.bias.as_ref().map_or(Ok(x.clone()), |bias| self.backend.add(x, bias))
-    }
-}
-
-/// The transpose of a matrix, made on the host so that the device multiplies contiguous rows.
-fn transpose(matrix: &Array) -> Array {
-    /// Numbers of a cache line.
-    const TILE: usize = 16;
-    let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes, not {:?}", matrix.shape) };
-    let mut values = vec![0.0; rows * columns];
-    for top in (0..rows).step_by(TILE) {
-        let tile_rows = &matrix.values[top * columns..rows.min(top + TILE) * columns];
-        for left in (0..columns).step_by(TILE) {
-            for column in left..columns.min(left + TILE) {
-                let into = &mut values[column * rows + top..];
-                for (value, row) in into.iter_mut().zip(tile_rows.chunks_exact(columns)) {
-                    *value = row[column];
-                }
-            }
-        }
-    }
-    Array::new([columns, rows], values)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn transposes_of_matrices_around_the_width_of_a_tile() {
-        for rows in [0, 1, 2, 15, 16, 17, 33] {
-            for columns in [1, 3, 16, 31, 32] {
-                let matrix = Array::new([rows, columns], (0..rows * columns).map(|at| at as f32).collect());
-                let expected =
-                    (0..columns).flat_map(|column| (0..rows).map(move |row| (row * columns + column) as f32));
-                assert_eq!(transpose(&matrix), Array::new([columns, rows], expected.collect()));
-            }
-        }
     }
 }

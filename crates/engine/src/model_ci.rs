@@ -61,15 +61,12 @@ pub(crate) fn original_alive<B: AttributionBackend>(
     check_ci(own)?;
     let supports = SetSupports::new(own, thresholds).components();
     let forward = RecordedPass::run(model, &[&own.prompt.tokens], &Pass::masked(&[own]), supports)?;
-    let logits = Logits::compute(model, &forward.last, 0..1)?;
+    let output = Logits::compute(model, &forward.last, 0)?.normalise(model, thresholds.output_prob, None)?;
+    check_probs(&own.name, &output.probs)?;
     let mut alive: OriginalAlive =
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds.ci)))).collect();
     alive.insert(Layer::wte(), Arc::new(AliveEntries::every_position(own.prompt.tokens.len())));
-    for set in logits.by_set() {
-        let output = set.normalise(model, thresholds.output_prob, None)?;
-        check_probs(&own.name, &output.probs)?;
-        alive.insert(Layer::output(), Arc::new(output.alive));
-    }
+    alive.insert(Layer::output(), Arc::new(output.alive));
     Ok(alive)
 }
 

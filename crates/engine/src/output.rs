@@ -1,7 +1,5 @@
 //! Output probabilities, set by set.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{AliveEntries, reaching};
@@ -10,20 +8,11 @@ use crate::Model;
 use crate::exponential::exp;
 use crate::lanes::{self, dot_shifted, largest, sum};
 
-/// Logits of some sets on the host.
+/// Logits of one set on the host.
 pub(crate) struct Logits<E> {
-    /// `[sets, positions, vocab]`
-    values: Vec<E>,
-    /// What was unembedded, `[sets, positions, d_model]`.
-    unembedded: Vec<E>,
-    sets: usize,
-}
-
-/// Logits of one set.
-pub(crate) struct SetLogits<E> {
     /// `[positions, vocab]`
     values: Vec<E>,
-    /// `[positions, d_model]`
+    /// What was unembedded, `[positions, d_model]`.
     unembedded: Vec<E>,
 }
 
@@ -42,39 +31,30 @@ pub(crate) struct SetOutput<E> {
 }
 
 impl<E: Element> Logits<E> {
-    /// The logits of some sets, of which `last` is what is unembedded, `[sets, positions, d_model]`.
+    /// The logits of one set; `last` is what is unembedded of all, `[sets, positions, d_model]`.
     pub(crate) fn compute<B: AttributionBackend<Element = E>>(
         model: &Model<B>,
         last: &B::Tensor,
-        sets: Range<usize>,
+        set: usize,
     ) -> Result<Self, BackendError> {
         let (b, architecture) = (&model.backend, &model.architecture);
-        let last = b.narrow(last, 0, sets.start, sets.len())?;
-        let rows = b.reshape(&last, &[sets.len() * b.shape(&last)[1], architecture.d_model])?;
-        let values = b.download(&model.unembed(&rows, 0..architecture.vocab)?)?;
-        Ok(Self { values, unembedded: b.download(&rows)?, sets: sets.len() })
+        let last = b.narrow(last, 0, set, 1)?;
+        let rows = b.reshape(&last, &[b.shape(&last)[1], architecture.d_model])?;
+        let values = b.download_vec(model.unembed(&rows, 0..architecture.vocab)?)?;
+        Ok(Self { values, unembedded: b.download(&rows)? })
     }
 
-    pub(crate) fn by_set(self) -> Vec<SetLogits<E>> {
-        let Self { values, unembedded, sets } = self;
-        if sets == 1 {
-            return vec![SetLogits { values, unembedded }];
-        }
-        let of_sets = values.chunks_exact(values.len() / sets).zip(unembedded.chunks_exact(unembedded.len() / sets));
-        of_sets.map(|(values, rows)| SetLogits { values: values.to_vec(), unembedded: rows.to_vec() }).collect()
-    }
-
-    /// All of them, `[sets, positions, vocab]` in row-major order.
+    /// `[positions, vocab]` in row-major order.
     pub(crate) fn into_values(self) -> Vec<E> {
         self.values
     }
 }
 
 /// Tokens of at least this probability have their logits computed again, as those that are alive: see
-/// [`SetLogits::normalise`].
+/// [`Logits::normalise`].
 const LIKELY: f64 = 1.0 / 128.0;
 
-impl<E: Element> SetLogits<E> {
+impl<E: Element> Logits<E> {
     /// Tokens are alive where their probability is at least `threshold`, rounded to the element type. The cross-entropy is
     /// that of `reference`, probabilities `[positions, vocab]`; without one that of the probabilities themselves, which is
     /// their entropy.

@@ -12,10 +12,8 @@
 
 use std::collections::BTreeMap;
 
-use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_backend::Element;
 use tributary_model::{CausalImportances, CiSet, Layer};
-
-use crate::Model;
 
 /// One forward pass of some prompts, the items, of equal length.
 #[derive(Clone, Debug)]
@@ -70,21 +68,16 @@ impl<'a> Pass<'a> {
 }
 
 impl Masks<'_> {
-    /// The factors of some components of a layer, `[items, positions, components]`; `None` where all are 1.
-    pub(crate) fn upload<B: AttributionBackend>(
-        &self,
-        model: &Model<B>,
-        layer: Layer,
-        components: &[usize],
-    ) -> Result<Option<B::Tensor>, BackendError> {
-        let Self::Given(items) = self else { return Ok(None) };
-        let positions = items[0][&layer].positions();
-        let mut values = Vec::with_capacity(items.len() * positions * components.len());
+    /// The factors of some components of a layer, `[items, positions, components]` in row-major order; `None` where all
+    /// are 1.
+    pub(crate) fn values<E: Element>(&self, layer: Layer, components: &[usize]) -> Option<Vec<E>> {
+        let Self::Given(items) = self else { return None };
+        let mut values = Vec::with_capacity(items.len() * items[0][&layer].positions() * components.len());
         for mask in items.iter().map(|layers| &layers[&layer]) {
             for row in mask.values.chunks_exact(mask.components.max(1)) {
-                values.extend(components.iter().map(|&component| B::Element::from_f32(row[component])));
+                values.extend(components.iter().map(|&component| E::from_f32(row[component])));
             }
         }
-        model.backend.upload(&values, &[items.len(), positions, components.len()]).map(Some)
+        Some(values)
     }
 }

@@ -1,16 +1,17 @@
 //! A forward pass of the decomposed model, and what it records.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::Layer;
 
 use crate::Model;
+use crate::acting::{Acting, ActingWeights};
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::pass::{Delta, Edit, Pass};
 use crate::sequence::Sequence;
 use crate::support::Supports;
+use crate::transpose::transpose;
 
 /// Everything a forward pass computed that attributions need. All tensors are detached.
 pub(crate) struct RecordedPass<T> {
@@ -25,20 +26,18 @@ pub(crate) struct RecordedPass<T> {
     pub(crate) shape: [usize; 2],
 }
 
-/// Logits that are held at once, unless one set has more.
-const LOGITS_AT_ONCE: usize = 1 << 22;
-
 /// A decomposed layer, cut to the [support](crate::support) of the batch.
 pub(crate) struct RecordedLayer<T> {
     /// The support, ascending: what the axis of components numbers.
     pub(crate) components: Vec<usize>,
-    /// `[d_in, support]`
-    pub(crate) v: T,
+    /// `V`, transposed, `[support, d_in]`.
+    pub(crate) readers: T,
     /// `[support, d_out]`
     pub(crate) u: T,
     /// What each component was multiplied by, `[sets, positions, support]`; `None` where that is 1 everywhere.
     pub(crate) mask: Option<T>,
-    /// Component activations, `[sets, positions, support]`: `pre` and, the detach being the identity on values, `post`.
+    /// Component activations, `[sets, positions, support]`: `pre` and, the detach being the identity on values, `post`. Where
+    /// the mask is 0 they may be missing, and 0.
     pub(crate) post: T,
     /// What is added whatever the activations: the bias, and the delta where there is one.
     constant: Option<T>,
@@ -47,13 +46,6 @@ pub(crate) struct RecordedLayer<T> {
 }
 
 impl<T: Clone> RecordedPass<T> {
-    /// The sets in groups whose logits are held at the same time.
-    pub(crate) fn output_groups(&self, vocab: usize) -> impl Iterator<Item = Range<usize>> + use<T> {
-        let [sets, positions] = self.shape;
-        let at_once = (LOGITS_AT_ONCE / (positions * vocab)).max(1);
-        (0..sets).step_by(at_once).map(move |start| start..(start + at_once).min(sets))
-    }
-
     /// Runs the prompts, token ids of equal number, through the decomposed model up to the unembedding, as `pass` says.
     /// Components outside the `supports` must have no part in it: a mask of 0 and no edit.
     pub(crate) fn run<B: AttributionBackend<Tensor = T>>(
@@ -81,8 +73,18 @@ impl<T: Clone> RecordedLayer<T> {
     /// What the layer gives when its component activations are `post`, `[sets, positions, support]`.
     pub(crate) fn write<B: AttributionBackend<Tensor = T>>(&self, b: &B, post: &T) -> Result<T, BackendError> {
         let kept = self.mask.as_ref().map_or(Ok(post.clone()), |mask| b.mul(post, mask))?;
-        let written = b.matmul(&kept, &self.u)?;
-        self.constant.as_ref().map_or(Ok(written.clone()), |constant| b.add(&written, constant))
+        add_constant(b, b.matmul(&kept, &self.u)?, self.constant.as_ref())
+    }
+}
+
+fn add_constant<B: AttributionBackend>(
+    b: &B,
+    written: B::Tensor,
+    constant: Option<&B::Tensor>,
+) -> Result<B::Tensor, BackendError> {
+    match constant {
+        Some(constant) => b.add(&written, constant),
+        None => Ok(written),
     }
 }
 
@@ -103,10 +105,7 @@ impl<B: AttributionBackend> Recorder<'_, B> {
     ) -> Result<RecordedLayer<B::Tensor>, BackendError> {
         let (model, b) = (self.model, &self.model.backend);
         let weights = &model.components[&layer];
-        let v = b.select(&weights.v, 1, &components)?;
-        let u = b.select(&weights.u, 0, &components)?;
-        let mask = self.pass.masks.upload(model, layer, &components)?;
-        let pre = b.detach(&b.matmul(x, &v)?);
+        let (v, u) = (b.select(&weights.v, 1, &components)?, b.select(&weights.u, 0, &components)?);
         let constant = match self.pass.delta {
             Delta::None => model.linear[&layer].bias.clone(),
             // x W^T + b - (x V) U: all components are in the support where there is a delta.
@@ -115,10 +114,31 @@ impl<B: AttributionBackend> Recorder<'_, B> {
                 Some(b.detach(&b.sub(&model.apply_linear(layer, x)?, &all)?))
             }
         };
-        let post = self.edited(layer, pre, &components)?;
-        let mut recorded = RecordedLayer { components, v, u, mask, post, constant, output: x.clone() };
+        let [items, positions, d_in] = b.shape(x)[..] else { panic!("a layer's input has three axes") };
+        let factors = self.pass.masks.values(layer, &components);
+        let acting = factors.as_ref().filter(|_| self.only_what_acts()).and_then(|m| Acting::find(m, components.len()));
+        let mask = factors.map(|mask| b.upload_vec(mask, &[items, positions, components.len()])).transpose()?;
+        if let Some(acting) = acting {
+            let [support, d_out] = b.shape(&u)[..] else { panic!("a matrix has two axes") };
+            let readers = transpose(&b.download_vec(v)?, [d_in, support]);
+            let weights = ActingWeights { readers: &readers, writers: &b.download(&u)?, d_in, d_out };
+            let (post, written) = acting.evaluate(&b.download(x)?, &weights);
+            let readers = b.upload_vec(readers, &[support, d_in])?;
+            let post = b.upload_vec(post, &[items, positions, support])?;
+            let output = add_constant(b, b.upload_vec(written, &[items, positions, d_out])?, constant.as_ref())?;
+            return Ok(RecordedLayer { components, readers, u, mask, post, constant, output });
+        }
+        let post = self.edited(layer, b.detach(&b.matmul(x, &v)?), &components)?;
+        let readers = b.permute(&v, &[1, 0])?;
+        let mut recorded = RecordedLayer { components, readers, u, mask, post, constant, output: x.clone() };
         recorded.output = recorded.write(b, &recorded.post)?;
         Ok(recorded)
+    }
+
+    /// Whether nothing but what acts is of interest, and a CPU may compute that alone.
+    fn only_what_acts(&self) -> bool {
+        let Self { model, pass, supports, .. } = self;
+        model.backend.device().is_cpu() && !supports.zero_is_alive && pass.delta == Delta::None && pass.edits.is_empty()
     }
 
     /// Activations `[items, positions, support]` with the edits of a layer made.
@@ -149,7 +169,9 @@ impl<B: AttributionBackend> Visitor<B> for Recorder<'_, B> {
         if layer.is_output() {
             return Err(Halt::Reached(x));
         }
-        let Some(components) = self.supports.remove(&layer) else { return Ok(self.model.apply_linear(layer, &x)?) };
+        let Some(components) = self.supports.layers.remove(&layer) else {
+            return Ok(self.model.apply_linear(layer, &x)?);
+        };
         let recorded = self.record(layer, &x, components)?;
         let output = recorded.output.clone();
         self.layers.insert(layer, recorded);

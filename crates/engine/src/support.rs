@@ -8,38 +8,49 @@ use std::collections::BTreeMap;
 
 use tributary_model::{CausalImportances, CiSet, Layer, Thresholds};
 
-/// The supports of every decomposed layer: components, ascending.
-pub(crate) type Supports = BTreeMap<Layer, Vec<usize>>;
+/// The supports of a batch.
+pub(crate) struct Supports {
+    /// Of every decomposed layer: components, ascending.
+    pub(crate) layers: BTreeMap<Layer, Vec<usize>>,
+    /// Whether the activations are also of interest where a component's causal importance is 0.
+    pub(crate) zero_is_alive: bool,
+}
 
-/// The supports of one set, by layer: whether each component is in it.
-pub(crate) struct SetSupports(BTreeMap<Layer, Vec<bool>>);
+/// The supports of one set.
+pub(crate) struct SetSupports {
+    /// By layer: whether each component is in it.
+    layers: BTreeMap<Layer, Vec<bool>>,
+    zero_is_alive: bool,
+}
 
 impl SetSupports {
+    /// With a threshold of 0, components of importance 0 are alive too.
     pub(crate) fn new(set: &CiSet, thresholds: Thresholds) -> Self {
-        Self(set.layers.iter().map(|(&layer, ci)| (layer, of_layer(ci, thresholds))).collect())
+        let zero_is_alive = thresholds.ci as f32 <= 0.0;
+        let layers = set.layers.iter().map(|(&layer, ci)| (layer, of_layer(ci, zero_is_alive)));
+        Self { layers: layers.collect(), zero_is_alive }
     }
 
     /// What either of two sets supports.
     pub(crate) fn union(&self, other: &Self) -> Self {
         let either = |(ours, theirs): (&Vec<bool>, &Vec<bool>)| ours.iter().zip(theirs).map(|(a, b)| a | b).collect();
-        let layers = self.0.keys().copied().zip(self.0.values().zip(other.0.values()).map(either));
-        Self(layers.collect())
+        let layers = self.layers.keys().copied().zip(self.layers.values().zip(other.layers.values()).map(either));
+        Self { layers: layers.collect(), zero_is_alive: self.zero_is_alive }
     }
 
     /// Number of components in the support of every layer.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = (Layer, usize)> + '_ {
-        self.0.iter().map(|(&layer, is_in)| (layer, is_in.iter().filter(|&&is_in| is_in).count()))
+        self.layers.iter().map(|(&layer, is_in)| (layer, is_in.iter().filter(|&&is_in| is_in).count()))
     }
 
     pub(crate) fn components(&self) -> Supports {
         let places = |is_in: &Vec<bool>| (0..is_in.len()).filter(|&component| is_in[component]).collect();
-        self.0.iter().map(|(&layer, is_in)| (layer, places(is_in))).collect()
+        let layers = self.layers.iter().map(|(&layer, is_in)| (layer, places(is_in))).collect();
+        Supports { layers, zero_is_alive: self.zero_is_alive }
     }
 }
 
-/// With a threshold of 0, components of importance 0 are alive too.
-fn of_layer(ci: &CausalImportances, thresholds: Thresholds) -> Vec<bool> {
-    let zero_is_alive = thresholds.ci as f32 <= 0.0;
+fn of_layer(ci: &CausalImportances, zero_is_alive: bool) -> Vec<bool> {
     let mut is_in = vec![zero_is_alive; ci.components];
     if !zero_is_alive && ci.components > 0 {
         for row in ci.values.chunks_exact(ci.components) {

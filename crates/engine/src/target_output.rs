@@ -28,7 +28,7 @@ impl<E: Element> TargetOutput<E> {
         last: &B::Tensor,
     ) -> Result<Self, BackendError> {
         // No entry is alive here.
-        let output = Logits::compute(model, last, 0..1)?.by_set().remove(0).normalise(model, f64::INFINITY, None)?;
+        let output = Logits::compute(model, last, 0)?.normalise(model, f64::INFINITY, None)?;
         let likeliest = output.probs.par_chunks_exact(model.architecture.vocab).map(likeliest).collect();
         Ok(Self { probs: output.probs, entropy: output.cross_entropy, likeliest: Arc::new(likeliest) })
     }

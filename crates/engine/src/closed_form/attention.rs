@@ -110,8 +110,8 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let heads = Heads::new(model, &forward.sequence, q, k, v)?;
         let target = architecture.layer(block, Role::AttentionOutput);
         let support = targets[&target].components.len();
-        let readers = b.reshape(&forward.layers[&target].v, &[kv_heads, group, d_head, support])?;
-        let readers = b.permute(&readers, &[0, 1, 3, 2])?;
+        let readers = b.reshape(&forward.layers[&target].readers, &[support, kv_heads, group, d_head])?;
+        let readers = b.permute(&readers, &[1, 2, 0, 3])?;
         // [sets, kv heads, heads per kv head, support, positions]
         let read = b.matmul(&readers, &b.permute(&heads.v, &[0, 1, 2, 4, 3])?)?;
         let mean_read = b.matmul(&read, &b.permute(&heads.probs, &[0, 1, 2, 4, 3])?)?;
@@ -120,9 +120,9 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             n_heads,
             positions,
             support,
-            probs: b.download(&heads.probs)?,
-            read: b.download(&read)?,
-            mean_read: b.download(&mean_read)?,
+            probs: b.download_vec(heads.probs)?,
+            read: b.download_vec(read)?,
+            mean_read: b.download_vec(mean_read)?,
         };
         let queries = b.permute(&heads.q, &[0, 3, 1, 2, 4])?;
         let queries = b.reshape(&queries, &[sets * positions, n_heads * d_head])?;
@@ -188,7 +188,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             let rows = units
                 .iter()
                 .flat_map(|unit| sources(unit).map(|row| (from.places[unit.set][row], from.positions[unit.set][row])));
-            let rows = b.download(&self.rows(Role::Query, rows)?)?;
+            let rows = b.download_vec(self.rows(Role::Query, rows)?)?;
             // delta of every target entry over its past: [units, n_heads, targets, s_in].
             let mut delta = vec![B::Element::default(); units.len() * n_heads * n_targets * past];
             delta.par_chunks_exact_mut(n_targets * past).enumerate().for_each(|(at, delta)| {
@@ -202,7 +202,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             let delta = b.upload(&delta, &[units.len(), kv_heads, group, n_targets, past])?;
             let keys = b.select(&self.keys, 0, &units.iter().map(|unit| unit.set).collect::<Vec<_>>())?;
             // sum over s_in of delta k[s_in]: [units, n_heads, targets, d_head].
-            let pulled = b.download(&b.matmul(&delta, &b.narrow(&keys, 3, 0, past)?)?)?;
+            let pulled = b.download_vec(b.matmul(&delta, &b.narrow(&keys, 3, 0, past)?)?)?;
             let mut rest = rows.as_slice();
             for (unit, pulled) in units.iter().zip(pulled.chunks_exact(n_targets * d_model)) {
                 let (alive, wanted, weight) = (&from.alive[unit.set], &to.alive[unit.set], &from.weight[unit.set]);
@@ -266,7 +266,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             let queries = b.reshape(&queries, &[units.len(), n_positions, kv_heads, group, d_head])?;
             // <R_(s_in) U_k, q[s_out]>: [units, n_heads, s_out, sources].
             let scores = b.matmul(&b.permute(&queries, &[0, 2, 3, 1, 4])?, &b.permute(&rows, &[0, 2, 3, 4, 1])?)?;
-            let scores = b.download(&scores)?;
+            let scores = b.download_vec(scores)?;
             for (unit, scores) in units.iter().zip(scores.chunks_exact(n_heads * n_positions * n_sources)) {
                 let (alive, wanted, weight) = (&from.alive[unit.set], &to.alive[unit.set], &from.weight[unit.set]);
                 let fill = |s_out: usize, values: &mut [B::Element]| {
@@ -304,7 +304,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let n_sources = from.components.len();
         // <U_v, V_o>, of weights alone: [n_heads, target's support, source's support].
         let rows = b.permute(&b.reshape(u, &[n_sources, kv_heads, 1, d_head])?, &[1, 2, 3, 0])?;
-        let virtual_weights = b.download(&b.matmul(&self.readers, &rows)?)?;
+        let virtual_weights = b.download_vec(b.matmul(&self.readers, &rows)?)?;
         for set in 0..to.alive.len() {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
             let (positions, places, weight) = (&from.positions[set], &from.places[set], &from.weight[set]);

@@ -11,7 +11,8 @@ use tributary_model::{Layer, Pair, Role};
 
 use super::Context;
 use super::edges::{CHUNK, Edges, chunks};
-use super::products::{Rows, products};
+use super::products::{Rows, Slopes, products};
+use super::row_matrix::RowMatrix;
 use crate::EngineError;
 
 /// Attributions to `target`, the output of an MLP, from its hidden layer.
@@ -27,21 +28,17 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let (d_mlp, positions) = (model.architecture.d_mlp, from.alive[0].positions());
     let slope = gelu_tanh_slope(b, &forward.layers[&source].output)?;
     let slope = b.reshape(&slope, &[from.alive.len() * positions, d_mlp])?;
-    let rows = &forward.layers[&source].u;
-    // Selected once, so that the rows that are selected from it lie together.
-    let all: Vec<usize> = (0..forward.layers[&target].components.len()).collect();
-    let columns = b.select(&b.permute(&forward.layers[&target].v, &[1, 0])?, 0, &all)?;
+    let slope = RowMatrix::new(slope);
+    let rows = RowMatrix::new(forward.layers[&source].u.clone());
+    let columns = RowMatrix::new(forward.layers[&target].readers.clone());
     let pair = Pair { source, target, crosses_positions: false };
     for set in 0..from.alive.len() {
         let (alive, wanted, weight) = (&from.alive[set], &to.alive[set], &from.weight[set]);
-        let of_sources = Rows { matrix: rows, alive, places: &from.places[set] };
+        let of_sources = Rows { matrix: &rows, alive, places: &from.places[set] };
         let of_targets = Rows { matrix: &columns, alive: wanted, places: &to.places[set] };
-        let scaled = |at: &[usize], slots: usize, rows: B::Tensor| {
-            let slopes = at.iter().flat_map(|&position| std::iter::repeat_n(set * positions + position, slots));
-            b.mul(&rows, &b.select(&slope, 0, &slopes.collect::<Vec<_>>())?)
-        };
+        let slopes = Slopes { matrix: &slope, first: set * positions };
         for range in chunks(&pair, alive, wanted, CHUNK) {
-            let products = products(b, range.clone(), &of_sources, &of_targets, scaled)?;
+            let products = products(b, range.clone(), &of_sources, &of_targets, Some(&slopes))?;
             edges.put_chunk(&pair, set, alive, wanted, range, &|position: usize, values: &mut [B::Element]| {
                 let weight = &weight[alive.rows_at(position)];
                 for (values, products) in values.chunks_exact_mut(weight.len()).zip(products.of_targets(position)) {

@@ -1,66 +1,140 @@
 //! Small products, one for each position: of the rows of everything alive there in a source with the rows of everything
 //! alive there in a target.
+//!
+//! A CPU multiplies the rows where they lie. Another device gathers them first and multiplies many positions at once.
 
 use std::ops::Range;
 
-use tributary_backend::{AttributionBackend, BackendError};
+use rayon::prelude::*;
+use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::AliveEntries;
 
-/// Elements of the operands that are multiplied at once: on a CPU as many as its caches hold, elsewhere the more the
-/// better.
-pub(crate) fn products_at_once<B: AttributionBackend>(b: &B) -> usize {
-    if b.device().is_cpu() { 1 << 16 } else { 1 << 22 }
-}
+use super::row_matrix::RowMatrix;
+use crate::lanes::scale;
+
+/// Elements of the operands that a device multiplies at once: the more the better.
+pub(crate) const GATHERED_AT_ONCE: usize = 1 << 22;
 
 /// One operand: a row for every alive entry of one set.
-pub(super) struct Rows<'a, T> {
-    /// `[rows, width]`, the elements of a row next to each other.
-    pub(super) matrix: &'a T,
+pub(super) struct Rows<'a, B: AttributionBackend> {
+    pub(super) matrix: &'a RowMatrix<B>,
     pub(super) alive: &'a AliveEntries,
     /// Row of the matrix that each alive entry has.
     pub(super) places: &'a [u32],
 }
 
-/// Products of everything alive at some positions.
-pub(super) struct Products<E> {
-    batches: Vec<Batch<E>>,
-    first_position: usize,
-    /// Of each position, its batch and its place in it.
-    at: Vec<(usize, usize)>,
+/// What every row of a source is multiplied by, element by element, before its products are taken.
+pub(super) struct Slopes<'a, B: AttributionBackend> {
+    pub(super) matrix: &'a RowMatrix<B>,
+    /// The row of position 0; those of the others follow.
+    pub(super) first: usize,
 }
 
-struct Batch<E> {
-    n_targets: usize,
-    n_sources: usize,
-    /// `[positions, n_targets, n_sources]`
-    values: Vec<E>,
+impl<'a, B: AttributionBackend> Rows<'a, B> {
+    fn at(&self, position: usize) -> &'a [u32] {
+        &self.places[self.alive.rows_at(position)]
+    }
+}
+
+/// Products of everything alive at some positions.
+pub(super) struct Products<E> {
+    batches: Vec<Vec<E>>,
+    first_position: usize,
+    /// Of each position, where its products are.
+    at: Vec<Place>,
+}
+
+/// The products of a position follow each other, target by target.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    batch: usize,
+    start: usize,
+    /// From one target to the next.
+    stride: usize,
 }
 
 impl<E> Products<E> {
     /// Products at a position that has sources and targets: for each target those with the sources, and then some that
     /// mean nothing.
     pub(super) fn of_targets(&self, position: usize) -> impl Iterator<Item = &[E]> {
-        let (batch, at) = self.at[position - self.first_position];
-        let batch = &self.batches[batch];
-        batch.values[at * batch.n_targets * batch.n_sources..].chunks_exact(batch.n_sources)
+        let Place { batch, start, stride } = self.at[position - self.first_position];
+        self.batches[batch][start..].chunks_exact(stride)
     }
 }
 
-/// Multiplies what is alive at `positions`. `scale(positions, slots, rows)` may change the sources' rows, which it is given
-/// as `[positions * slots, width]`.
-///
-/// The products go in batches of one size, padded with row 0. Positions are sorted by what is alive at them, and a batch
-/// ends where it would get more than half again as large by its padding.
+/// Multiplies what is alive at `positions`.
 pub(super) fn products<B: AttributionBackend>(
     b: &B,
     positions: Range<usize>,
-    sources: &Rows<'_, B::Tensor>,
-    targets: &Rows<'_, B::Tensor>,
-    scale: impl Fn(&[usize], usize, B::Tensor) -> Result<B::Tensor, BackendError>,
+    sources: &Rows<'_, B>,
+    targets: &Rows<'_, B>,
+    slopes: Option<&Slopes<'_, B>>,
 ) -> Result<Products<B::Element>, BackendError> {
-    let width = b.shape(sources.matrix)[1];
-    let at_once = products_at_once(b) / width;
-    let counts = |position: usize| (sources.alive.rows_at(position).len(), targets.alive.rows_at(position).len());
+    if b.device().is_cpu() {
+        on_host(b, positions, sources, targets, slopes)
+    } else {
+        on_device(b, positions, sources, targets, slopes)
+    }
+}
+
+fn on_host<B: AttributionBackend>(
+    b: &B,
+    positions: Range<usize>,
+    sources: &Rows<'_, B>,
+    targets: &Rows<'_, B>,
+    slopes: Option<&Slopes<'_, B>>,
+) -> Result<Products<B::Element>, BackendError> {
+    let [_, width] = sources.matrix.shape(b);
+    let (source_rows, target_rows) = (sources.matrix.host(b)?, targets.matrix.host(b)?);
+    let slope_rows = slopes.map(|slopes| Ok((slopes.matrix.host(b)?, slopes.first))).transpose()?;
+    let (mut at, mut total) = (Vec::with_capacity(positions.len()), 0);
+    for position in positions.clone() {
+        let stride = sources.at(position).len();
+        at.push(Place { batch: 0, start: total, stride });
+        total += stride * targets.at(position).len();
+    }
+    let mut values = vec![B::Element::default(); total];
+    let mut rest = values.as_mut_slice();
+    let mut pieces = Vec::with_capacity(positions.len());
+    for position in positions.clone() {
+        let of_position = rest.split_off_mut(..sources.at(position).len() * targets.at(position).len());
+        pieces.push((position, sources.at(position), targets.at(position), of_position.unwrap_or_default()));
+    }
+    pieces.into_par_iter().filter(|(.., values)| !values.is_empty()).for_each_init(
+        Vec::new,
+        |scaled, (position, sources, targets, values)| {
+            let targets: Vec<_> = targets.iter().map(|&place| row(target_rows, width, place)).collect();
+            let sources = sources.iter().map(|&place| row(source_rows, width, place));
+            if let Some((slopes, first)) = slope_rows {
+                let slopes = &slopes[(first + position) * width..][..width];
+                scaled.resize(sources.len() * width, B::Element::default());
+                for (scaled, source) in scaled.chunks_exact_mut(width).zip(sources) {
+                    scale(scaled, source, slopes);
+                }
+                B::Element::row_products(values, &targets, &scaled.chunks_exact(width).collect::<Vec<_>>());
+            } else {
+                B::Element::row_products(values, &targets, &sources.collect::<Vec<_>>());
+            }
+        },
+    );
+    Ok(Products { batches: vec![values], first_position: positions.start, at })
+}
+
+fn row<E>(rows: &[E], width: usize, place: u32) -> &[E] {
+    &rows[place as usize * width..][..width]
+}
+
+/// The products go in batches of one size, padded with row 0. Positions are sorted by what is alive at them, and a batch
+/// ends where it would get more than half again as large by its padding.
+fn on_device<B: AttributionBackend>(
+    b: &B,
+    positions: Range<usize>,
+    sources: &Rows<'_, B>,
+    targets: &Rows<'_, B>,
+    slopes: Option<&Slopes<'_, B>>,
+) -> Result<Products<B::Element>, BackendError> {
+    let [_, width] = sources.matrix.shape(b);
+    let counts = |position: usize| (sources.at(position).len(), targets.at(position).len());
     let is_wanted = |position: &usize| {
         let (n_sources, n_targets) = counts(*position);
         n_sources > 0 && n_targets > 0
@@ -68,7 +142,7 @@ pub(super) fn products<B: AttributionBackend>(
     let mut order: Vec<usize> = positions.clone().filter(is_wanted).collect();
     order.sort_by_key(|&position| counts(position));
     let mut products =
-        Products { batches: Vec::new(), first_position: positions.start, at: vec![(0, 0); positions.len()] };
+        Products { batches: Vec::new(), first_position: positions.start, at: vec![Place::default(); positions.len()] };
     let mut rest = order.as_slice();
     while let Some(&first) = rest.first() {
         let (mut n_sources, mut n_targets) = counts(first);
@@ -77,7 +151,7 @@ pub(super) fn products<B: AttributionBackend>(
             let (more_sources, more_targets) = counts(position);
             let (wider, taller) = (n_sources.max(more_sources), n_targets.max(more_targets));
             let (padded, together) = ((length + 1) * (wider + taller), needed + more_sources + more_targets);
-            if padded > at_once || 2 * padded > 3 * together {
+            if padded > GATHERED_AT_ONCE / width || 2 * padded > 3 * together {
                 break;
             }
             (n_sources, n_targets, length, needed) = (wider, taller, length + 1, together);
@@ -85,20 +159,26 @@ pub(super) fn products<B: AttributionBackend>(
         let (positions, later) = rest.split_at(length);
         rest = later;
         for (at, &position) in positions.iter().enumerate() {
-            products.at[position - products.first_position] = (products.batches.len(), at);
+            let start = at * n_targets * n_sources;
+            products.at[position - products.first_position] =
+                Place { batch: products.batches.len(), start, stride: n_sources };
         }
-        let rows = |rows: &Rows<'_, B::Tensor>, slots: usize| {
+        let rows = |rows: &Rows<'_, B>, slots: usize| {
             let of = |&position: &usize| {
-                let alive = rows.places[rows.alive.rows_at(position)].iter().map(|&place| place as usize);
+                let alive = rows.at(position).iter().map(|&place| place as usize);
                 alive.chain(std::iter::repeat(0)).take(slots)
             };
-            b.select(rows.matrix, 0, &positions.iter().flat_map(of).collect::<Vec<_>>())
+            let rows = b.select(rows.matrix.tensor(), 0, &positions.iter().flat_map(of).collect::<Vec<_>>())?;
+            b.reshape(&rows, &[length, slots, width])
         };
-        let of_sources = scale(positions, n_sources, rows(sources, n_sources)?)?;
-        let of_sources = b.reshape(&of_sources, &[length, n_sources, width])?;
-        let of_targets = b.reshape(&rows(targets, n_targets)?, &[length, n_targets, width])?;
-        let product = b.matmul(&of_targets, &b.permute(&of_sources, &[0, 2, 1])?)?;
-        products.batches.push(Batch { n_targets, n_sources, values: b.download(&product)? });
+        let mut of_sources = rows(sources, n_sources)?;
+        if let Some(Slopes { matrix, first }) = slopes {
+            let slopes: Vec<usize> = positions.iter().map(|position| first + position).collect();
+            let slopes = b.select(matrix.tensor(), 0, &slopes)?;
+            of_sources = b.mul(&of_sources, &b.reshape(&slopes, &[length, 1, width])?)?;
+        }
+        let product = b.matmul(&rows(targets, n_targets)?, &b.permute(&of_sources, &[0, 2, 1])?)?;
+        products.batches.push(b.download_vec(product)?);
     }
     Ok(products)
 }

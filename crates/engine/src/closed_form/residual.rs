@@ -18,6 +18,7 @@ use tributary_model::{AliveEntries, Layer, Pair};
 use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries, chunks};
 use super::products::{Rows, products};
+use super::row_matrix::RowMatrix;
 use crate::EngineError;
 use crate::model::NormTensors;
 
@@ -36,7 +37,7 @@ struct Writer<'a, B: AttributionBackend> {
     entries: &'a LayerEntries<'a, B::Element>,
     /// What its entries write, centred where the norms do that: of a decomposed layer `U` of the support,
     /// `[support, d_model]`; of `wte` the embeddings, `[sets * positions, d_model]`.
-    rows: B::Tensor,
+    rows: RowMatrix<B>,
     /// `[set][row]`: row of each entry.
     places: Vec<Vec<u32>>,
 }
@@ -51,7 +52,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
             None => embedding.clone(),
         };
         let [sets, positions] = forward.shape;
-        let rows = b.reshape(&model.centre(embedding)?, &[sets * positions, d])?;
+        let rows = RowMatrix::new(b.reshape(&model.centre(embedding)?, &[sets * positions, d])?);
         let places = (0..sets).map(|set| (0..positions).map(|s| (set * positions + s) as u32).collect()).collect();
         let wte = Writer { layer: Layer::wte(), entries: &*context.sources[&Layer::wte()], rows, places };
         Ok(Self { context, stream, written: vec![wte] })
@@ -62,7 +63,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
         let Context { model, forward, sources, .. } = self.context;
         let (recorded, entries) = (&forward.layers[&layer], &*sources[&layer]);
         self.stream = model.backend.add(&self.stream, &recorded.output)?;
-        let (rows, places) = (model.centre(&recorded.u)?, entries.places.clone());
+        let (rows, places) = (RowMatrix::new(model.centre(&recorded.u)?), entries.places.clone());
         self.written.push(Writer { layer, entries, rows, places });
         Ok(())
     }
@@ -77,7 +78,7 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
         let Context { model, forward, .. } = self.context;
         let (b, d) = (&model.backend, model.architecture.d_model);
         let (x, deviation) = model.standardise(&self.stream)?;
-        let x = b.reshape(&x, &[forward.shape.iter().product(), d])?;
+        let x = RowMatrix::new(b.reshape(&x, &[forward.shape.iter().product(), d])?);
         let inverse: Vec<f64> = b.download(&deviation)?.iter().map(|deviation| 1.0 / deviation.to_f64()).collect();
         let sources = self.written.iter().filter(|writer| writer.entries.alive.iter().any(|set| !set.is_empty()));
         let sources = sources.map(|writer| Source::new(b, writer, &x, &inverse)).collect::<Result<Vec<_>, _>>()?;
@@ -96,7 +97,7 @@ struct Target<'a, B: AttributionBackend> {
     layer: Layer,
     entries: &'a LayerEntries<'a, B::Element>,
     /// `gamma * V`, transposed, `[components, d_model]`.
-    readers: B::Tensor,
+    readers: RowMatrix<B>,
     /// `[set][row]`: `<g, x> / d`.
     against_x: Vec<Vec<B::Element>>,
 }
@@ -107,13 +108,13 @@ impl<'a, B: AttributionBackend> Target<'a, B> {
         let (b, d) = (&model.backend, model.architecture.d_model);
         let entries = &*targets[&layer];
         let selected = match forward.layers.get(&layer) {
-            Some(recorded) => recorded.v.clone(),
-            None => model.reader(layer, &entries.components)?,
+            Some(recorded) => recorded.readers.clone(),
+            None => b.permute(&model.reader(layer, &entries.components)?, &[1, 0])?,
         };
-        let readers = b.mul(&b.permute(&selected, &[1, 0])?, &norm.weight)?;
+        let readers = RowMatrix::new(b.mul(&selected, &norm.weight)?);
         // `pre` is `<g, x>` and what the norm's bias adds to it.
         let constant = match &norm.bias {
-            Some(bias) => b.download(&b.matmul(&b.reshape(bias, &[1, d])?, &selected)?)?,
+            Some(bias) => b.download_vec(b.matmul(&b.reshape(bias, &[1, d])?, &b.permute(&selected, &[1, 0])?)?)?,
             None => vec![B::Element::default(); entries.components.len()],
         };
         let scale = B::Element::from_f64(1.0 / d as f64);
@@ -140,23 +141,23 @@ struct Source<'a, B: AttributionBackend> {
 
 impl<'a, B: AttributionBackend> Source<'a, B> {
     /// `x` is the normalised stream, `[sets * positions, d_model]`, and `inverse` is `1 / sigma` at each of its rows.
-    fn new(b: &B, writer: &'a Writer<'a, B>, x: &B::Tensor, inverse: &[f64]) -> Result<Self, BackendError> {
+    fn new(b: &B, writer: &'a Writer<'a, B>, x: &RowMatrix<B>, inverse: &[f64]) -> Result<Self, BackendError> {
         let entries = writer.entries;
         let (sets, positions) = (entries.alive.len(), entries.alive[0].positions());
         let every_position = AliveEntries::every_position(positions);
         let own = |set: usize| (set * positions..(set + 1) * positions).map(|row| row as u32).collect::<Vec<_>>();
         let everywhere = vec![&every_position; sets];
         let of_entries = |set: usize| entries.positions[set].iter().map(move |&s| set * positions + s as usize);
-        let (width, d) = (b.shape(&writer.rows)[0], b.shape(&writer.rows)[1]);
+        let [width, d] = writer.rows.shape(b);
         let against_x = if writer.layer == Layer::wte() {
-            let products = b.download(&b.sum(&b.mul(&writer.rows, x)?, 1)?)?;
+            let products = b.download_vec(b.sum(&b.mul(writer.rows.tensor(), x.tensor())?, 1)?)?;
             products.chunks_exact(positions).map(<[_]>::to_vec).collect()
         } else if at_positions(b, entries.alive, everywhere.iter().copied(), [width, sets * positions, d]) {
             let of_set = |set: usize| {
                 let (alive, places) = (&*entries.alive[set], own(set));
                 let sources = Rows { matrix: &writer.rows, alive, places: &writer.places[set] };
                 let stream = Rows { matrix: x, alive: &every_position, places: &places };
-                let products = products(b, 0..positions, &sources, &stream, |_, _, rows| Ok(rows))?;
+                let products = products(b, 0..positions, &sources, &stream, None)?;
                 let mut values = Vec::with_capacity(alive.len());
                 for position in (0..positions).filter(|&position| !alive.rows_at(position).is_empty()) {
                     let of_x = products.of_targets(position).next().unwrap_or_default();
@@ -166,7 +167,7 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
             };
             (0..sets).map(of_set).collect::<Result<_, BackendError>>()?
         } else {
-            let products = b.download(&b.matmul(x, &b.permute(&writer.rows, &[1, 0])?)?)?;
+            let products = b.download_vec(b.matmul(x.tensor(), &b.permute(writer.rows.tensor(), &[1, 0])?)?)?;
             let of_set = |set: usize| {
                 let placed = of_entries(set).zip(&writer.places[set]);
                 placed.map(|(row, &place)| products[row * width + place as usize]).collect()
@@ -186,12 +187,12 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
     fn put(&self, b: &B, target: &Target<'_, B>, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
         let Writer { layer, entries, rows, places } = self.writer;
         let pair = Pair { source: *layer, target: target.layer, crosses_positions: false };
-        let sizes = [b.shape(rows)[0], b.shape(&target.readers)[0], b.shape(rows)[1]];
+        let ([n_sources, d], [n_targets, _]) = (rows.shape(b), target.readers.shape(b));
         let wanted = target.entries.alive.iter().map(AsRef::as_ref);
-        let virtual_weights = if at_positions(b, entries.alive, wanted, sizes) {
+        let virtual_weights = if at_positions(b, entries.alive, wanted, [n_sources, n_targets, d]) {
             None
         } else {
-            Some(b.download(&b.matmul(&target.readers, &b.permute(rows, &[1, 0])?)?)?)
+            Some(b.download_vec(b.matmul(target.readers.tensor(), &b.permute(rows.tensor(), &[1, 0])?)?)?)
         };
         for (set, from) in entries.alive.iter().enumerate() {
             let to = &target.entries.alive[set];
@@ -203,7 +204,7 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
                     let (places, weight) = (&places[sources.clone()], &weight[sources.clone()]);
                     let against_x = &against_x[sources.clone()];
                     for (row, values) in to.rows_at(position).zip(values.chunks_exact_mut(sources.len())) {
-                        let direct = &virtual_weights[target_places[row] as usize * sizes[0]..][..sizes[0]];
+                        let direct = &virtual_weights[target_places[row] as usize * n_sources..][..n_sources];
                         let direct = places.iter().map(|&place| direct[place as usize]);
                         corrected(values, direct, weight, against_x, through[row]);
                     }
@@ -213,7 +214,7 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
             let of_sources = Rows { matrix: rows, alive: from, places };
             let of_targets = Rows { matrix: &target.readers, alive: to, places: target_places };
             for range in chunks(&pair, from, to, CHUNK) {
-                let products = products(b, range.clone(), &of_sources, &of_targets, |_, _, rows| Ok(rows))?;
+                let products = products(b, range.clone(), &of_sources, &of_targets, None)?;
                 edges.put_chunk(&pair, set, from, to, range, &|position: usize, values: &mut [B::Element]| {
                     let sources = from.rows_at(position);
                     let (weight, against_x) = (&weight[sources.clone()], &against_x[sources.clone()]);

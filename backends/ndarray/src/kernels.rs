@@ -26,7 +26,7 @@ impl<B: Backend<FloatTensorPrimitive = NdArrayTensor>> Kernels<B> for NdArrayKer
                 let values = match view.as_slice() {
                     Some(values) => values.to_vec(),
                     // Folded, elements go row by row; asked for the next one, an iterator starts anew at each.
-                    None => view.fold(Vec::with_capacity(view.len()), |mut values, &value| {
+                    None => view.iter().fold(Vec::with_capacity(view.len()), |mut values, &value| {
                         values.push(value);
                         values
                     }),

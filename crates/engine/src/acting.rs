@@ -9,9 +9,10 @@ use tributary_backend::Element;
 
 use crate::lanes::act;
 
-/// Of so many entries of a support, one may act: measured with `cargo xtask bench`, at 1/6 and 1/16 the masked forward passes
-/// of bench and of published sizes take longer.
-const SPARSE: usize = 8;
+/// Of so many entries of a support, one may act.
+///
+/// A product of rows runs at about a third of the rate of a large one: so measured with `cargo xtask bench stages`.
+const SPARSE: usize = 3;
 
 /// What acts in one layer at each row, a position of an item.
 pub(crate) struct Acting<E> {

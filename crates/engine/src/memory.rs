@@ -46,10 +46,15 @@ pub(crate) fn working_set<B: AttributionBackend>(
     let attention = rows * a.n_heads * (4 * positions + 4 * largest(Role::AttentionOutput))
         + 3 * a.n_heads * largest(Role::Value) * largest(Role::AttentionOutput)
         + 4 * positions * turned * a.n_heads * a.d_head;
-    // A target's readers, virtual weights on device and host, and what it is normalised against.
-    let reads = 2 * widest * widest + rows * (2 * widest + 6 * a.d_model) + 2 * widest * a.d_model;
-    // The hidden layer of the MLP in the steps of its nonlinearity.
-    let hidden = 6 * rows * a.d_mlp;
+    // A target's readers, virtual weights on device and host, what it is normalised against, and the rows of everything
+    // that wrote to the stream, centred and once more on the host.
+    let written = largest(Role::AttentionOutput) + largest(Role::MlpDown);
+    let reads = 2 * widest * widest
+        + rows * (2 * widest + 6 * a.d_model)
+        + 3 * widest * a.d_model
+        + 2 * a.n_blocks * written * a.d_model;
+    // The hidden layer of the MLP in the steps of its nonlinearity, and the rows of its two layers on the host.
+    let hidden = 6 * rows * a.d_mlp + (largest(Role::MlpUp) + largest(Role::MlpDown)) * a.d_mlp;
     let output = positions * a.vocab * 5;
     let gathered = if model.backend.device().is_cpu() { CHUNK } else { 4 * GATHERED_AT_ONCE };
     let closed_form = 3 * CHUNK + gathered + attention.max(reads).max(hidden);

@@ -11,6 +11,13 @@ pub(crate) fn append(row: &str, components: usize, values: &mut Vec<f32>) -> boo
     let mut rest = row.as_bytes();
     loop {
         rest = rest.trim_ascii_start();
+        // Most causal importances, as Python writes them, many at a time.
+        let zeros = rest.as_chunks().0.iter().take_while(|chunk| *chunk == b"0.0, ").count();
+        if zeros > wanted - values.len() {
+            return false;
+        }
+        values.resize(values.len() + zeros, 0.0);
+        rest = &rest[zeros * b"0.0, ".len()..];
         let end = rest.iter().position(|byte| matches!(byte, b',' | b' ' | b'\n' | b'\t' | b'\r'));
         let (token, after) = rest.split_at(end.unwrap_or(rest.len()));
         let Some(value) = number(token).filter(|_| values.len() < wanted) else { return false };
@@ -25,7 +32,6 @@ pub(crate) fn append(row: &str, components: usize, values: &mut Vec<f32>) -> boo
 }
 
 fn number(token: &[u8]) -> Option<f32> {
-    // Most causal importances.
     if token == b"0.0" {
         return Some(0.0);
     }
@@ -44,6 +50,9 @@ mod tests {
         let mut values = vec![7.0];
         assert!(append("[0.0, 1,-0.5,\n 1e-3 ,0.1]", 5, &mut values));
         assert_eq!(values, [7.0, 0.0, 1.0, -0.5, 1e-3, 0.1]);
+        assert!(append("[0.0, 0.0, 0.0]", 3, &mut values));
+        assert!(append("[0.0, 0.0, 0.5, 0.0, 0.0, 0.0,0.0 , 0.0]", 8, &mut values));
+        assert_eq!(values[6..], [0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -51,6 +60,9 @@ mod tests {
         let cases = [
             ("[]", 0),
             ("[]", 1),
+            ("[0.0, ]", 1),
+            ("[0.0, 0.0, 0.0]", 1),
+            ("[0.0, 0.0, 0.0]", 4),
             ("[0.0]", 2),
             ("[0.0, 1.0]", 1),
             ("[1e39]", 1),

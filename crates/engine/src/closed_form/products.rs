@@ -182,3 +182,52 @@ fn on_device<B: AttributionBackend>(
     }
     Ok(products)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Rows of small whole numbers, whose products are exact in any order.
+    fn rows(count: usize, width: usize, seed: usize) -> Vec<f32> {
+        (0..count * width).map(|at| ((at * 31 + seed * 17) % 13) as f32 - 6.0).collect()
+    }
+
+    proptest! {
+        /// Where a CPU multiplies rows as they lie, another device gathers them: the same products.
+        #[test]
+        fn a_device_finds_what_the_host_finds(
+            width in 1..20_usize,
+            counts in proptest::collection::vec((0..6_usize, 0..6_usize), 1..12),
+            with_slopes: bool,
+        ) {
+            let b = tributary_flex::f32();
+            let positions = counts.len();
+            let matrix = |count: usize, seed: usize| {
+                RowMatrix::new(b.upload_vec(rows(count, width, seed), &[count, width]).unwrap())
+            };
+            let (sources, targets, slopes) = (matrix(9, 1), matrix(7, 2), matrix(positions + 3, 3));
+            let alive = |of: &dyn Fn(usize) -> usize| AliveEntries::from_positions((0..positions).map(|s| 0..of(s)));
+            let (from, to) = (alive(&|s| counts[s].0), alive(&|s| counts[s].1));
+            let places = |entries: &AliveEntries, rows: usize| -> Vec<u32> {
+                (0..entries.len()).map(|row| ((row * 5 + 1) % rows) as u32).collect()
+            };
+            let (source_places, target_places) = (places(&from, 9), places(&to, 7));
+            let sources = Rows { matrix: &sources, alive: &from, places: &source_places };
+            let targets = Rows { matrix: &targets, alive: &to, places: &target_places };
+            let slopes = with_slopes.then_some(Slopes { matrix: &slopes, first: 3 });
+            for range in [0..positions, positions / 2..positions] {
+                let on_host = on_host(&b, range.clone(), &sources, &targets, slopes.as_ref()).unwrap();
+                let on_device = on_device(&b, range.clone(), &sources, &targets, slopes.as_ref()).unwrap();
+                for position in range.filter(|&s| counts[s].0 > 0 && counts[s].1 > 0) {
+                    let (n_sources, n_targets) = counts[position];
+                    let found: Vec<&[f32]> = on_host.of_targets(position).take(n_targets).collect();
+                    let expected = on_device.of_targets(position).map(|products| &products[..n_sources]);
+                    prop_assert_eq!(found, expected.take(n_targets).collect::<Vec<_>>());
+                }
+            }
+        }
+    }
+}

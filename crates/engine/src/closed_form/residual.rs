@@ -239,7 +239,7 @@ fn corrected<E: Element>(values: &mut [E], direct: impl Iterator<Item = E>, weig
 /// Whether products of rows, `width` long, cost less position by position, for what is alive there, than for all of
 /// `n_sources` with all of `n_targets`.
 ///
-/// Counted in multiplications of a large product. In small ones they take longer, and every row is copied first.
+/// Counted in multiplications of a large product. In small ones they take longer, and every row is read anew.
 fn at_positions<'a, B: AttributionBackend>(
     b: &B,
     sources: &[std::sync::Arc<AliveEntries>],
@@ -247,9 +247,9 @@ fn at_positions<'a, B: AttributionBackend>(
     [n_sources, n_targets, width]: [usize; 3],
 ) -> bool {
     /// Of a multiplication in a small product.
-    const SMALL: usize = 3;
-    /// Of an element that is copied.
-    const COPY: usize = 16;
+    const SMALL: usize = 2;
+    /// Of an element that is read.
+    const READ: usize = 4;
     if !b.device().is_cpu() {
         // Many small products wait for one another there, and large ones cost next to nothing.
         return false;
@@ -259,7 +259,7 @@ fn at_positions<'a, B: AttributionBackend>(
         if n_sources == 0 || n_targets == 0 {
             0
         } else {
-            SMALL * n_sources * n_targets + COPY * (n_sources + n_targets)
+            SMALL * n_sources * n_targets + READ * (n_sources + n_targets)
         }
     };
     let of_set = |(source, target): (&std::sync::Arc<AliveEntries>, &'a AliveEntries)| {

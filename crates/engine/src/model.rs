@@ -10,7 +10,6 @@ use tributary_model::{
 
 use crate::ci_function::OwnCi;
 use crate::route::{Route, fastest};
-use crate::transpose::transpose;
 use crate::upload::upload;
 use crate::{EngineError, Method};
 
@@ -72,9 +71,7 @@ impl<B: AttributionBackend> Model<B> {
         let norms = norms.collect::<Result<_, BackendError>>()?;
         let ln_f = norm(ln_f)?;
         let linear = linear.into_iter().map(|(layer, linear)| {
-            // Made on the host, so that the device multiplies contiguous rows.
-            let [d_out, d_in] = linear.weight.shape[..] else { panic!("a matrix has two axes") };
-            let weight = up(Array::new([d_in, d_out], transpose(&linear.weight.values, [d_out, d_in])))?;
+            let weight = backend.permute(&up(linear.weight)?, &[1, 0])?;
             Ok((layer, LinearTensors { weight, bias: linear.bias.map(up).transpose()? }))
         });
         let linear = linear.collect::<Result<_, BackendError>>()?;

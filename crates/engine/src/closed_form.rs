@@ -20,7 +20,7 @@ use tributary_backend::AttributionBackend;
 use tributary_model::Layer;
 
 pub(crate) use self::edges::{CHUNK, Edges, LayerEntries};
-pub(crate) use self::products::GATHERED_AT_ONCE;
+pub(crate) use self::products::gathered_at_once;
 pub(crate) use self::residual::ResidualReads;
 use crate::Model;
 use crate::recorded_pass::RecordedPass;

@@ -7,7 +7,7 @@
 use tributary_backend::{AttributionBackend, Dtype, Element};
 use tributary_model::{CiSet, Layer, Role};
 
-use crate::closed_form::{CHUNK, GATHERED_AT_ONCE};
+use crate::closed_form::{CHUNK, gathered_at_once};
 use crate::support::SetSupports;
 use crate::{Method, Model};
 
@@ -56,7 +56,7 @@ pub(crate) fn working_set<B: AttributionBackend>(
     // The hidden layer of the MLP in the steps of its nonlinearity, and the rows of its two layers on the host.
     let hidden = 6 * rows * a.d_mlp + (largest(Role::MlpUp) + largest(Role::MlpDown)) * a.d_mlp;
     let output = positions * a.vocab * 5;
-    let gathered = if model.backend.device().is_cpu() { CHUNK } else { 4 * GATHERED_AT_ONCE };
+    let gathered = CHUNK.max(4 * gathered_at_once(&model.backend));
     let closed_form = 3 * CHUNK + gathered + attention.max(reads).max(hidden);
     // The tape holds every intermediate of a segment, and gradients as large.
     let autograd = 4 * attention + 4 * hidden + 6 * rows * (widest + 8 * a.d_model);

@@ -77,6 +77,15 @@ impl<T: Clone> RecordedLayer<T> {
     }
 }
 
+/// The transpose of `v`, `[d_in, support]`, its rows together.
+fn readers<B: AttributionBackend>(b: &B, v: B::Tensor) -> Result<B::Tensor, BackendError> {
+    let [d_in, support] = b.shape(&v)[..] else { panic!("a matrix has two axes") };
+    if b.device().is_cpu() {
+        return b.upload_vec(transpose(&b.download_vec(v)?, [d_in, support]), &[support, d_in]);
+    }
+    b.select(&b.permute(&v, &[1, 0])?, 0, &(0..support).collect::<Vec<_>>())
+}
+
 fn add_constant<B: AttributionBackend>(
     b: &B,
     written: B::Tensor,
@@ -105,7 +114,8 @@ impl<B: AttributionBackend> Recorder<'_, B> {
     ) -> Result<RecordedLayer<B::Tensor>, BackendError> {
         let (model, b) = (self.model, &self.model.backend);
         let weights = &model.components[&layer];
-        let (v, u) = (b.select(&weights.v, 1, &components)?, b.select(&weights.u, 0, &components)?);
+        let u = b.select(&weights.u, 0, &components)?;
+        let readers = readers(b, b.select(&weights.v, 1, &components)?)?;
         let constant = match self.pass.delta {
             Delta::None => model.linear[&layer].bias.clone(),
             // x W^T + b - (x V) U: all components are in the support where there is a delta.
@@ -120,16 +130,15 @@ impl<B: AttributionBackend> Recorder<'_, B> {
         let mask = factors.map(|mask| b.upload_vec(mask, &[items, positions, components.len()])).transpose()?;
         if let Some(acting) = acting {
             let [support, d_out] = b.shape(&u)[..] else { panic!("a matrix has two axes") };
-            let readers = transpose(&b.download_vec(v)?, [d_in, support]);
-            let weights = ActingWeights { readers: &readers, writers: &b.download(&u)?, d_in, d_out };
+            let (reader_rows, writers) = (b.download(&readers)?, b.download(&u)?);
+            let weights = ActingWeights { readers: &reader_rows, writers: &writers, d_in, d_out };
             let (post, written) = acting.evaluate(&b.download(x)?, &weights);
-            let readers = b.upload_vec(readers, &[support, d_in])?;
             let post = b.upload_vec(post, &[items, positions, support])?;
             let output = add_constant(b, b.upload_vec(written, &[items, positions, d_out])?, constant.as_ref())?;
             return Ok(RecordedLayer { components, readers, u, mask, post, constant, output });
         }
-        let post = self.edited(layer, b.detach(&b.matmul(x, &v)?), &components)?;
-        let readers = b.permute(&v, &[1, 0])?;
+        let pre = b.detach(&b.matmul(x, &b.permute(&readers, &[1, 0])?)?);
+        let post = self.edited(layer, pre, &components)?;
         let mut recorded = RecordedLayer { components, readers, u, mask, post, constant, output: x.clone() };
         recorded.output = recorded.write(b, &recorded.post)?;
         Ok(recorded)

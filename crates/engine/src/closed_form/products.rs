@@ -1,7 +1,8 @@
 //! Small products, one for each position: of the rows of everything alive there in a source with the rows of everything
 //! alive there in a target.
 //!
-//! A CPU multiplies the rows where they lie. Another device gathers them first and multiplies many positions at once.
+//! Where a CPU has few rows to multiply, it multiplies them where they lie: gathering them would take longer than that.
+//! Many rows, and all of another device, are gathered and multiplied by the backend.
 
 use std::ops::Range;
 
@@ -12,8 +13,11 @@ use tributary_model::AliveEntries;
 use super::row_matrix::RowMatrix;
 use crate::lanes::scale;
 
-/// Elements of the operands that a device multiplies at once: the more the better.
-pub(crate) const GATHERED_AT_ONCE: usize = 1 << 22;
+/// Elements of the gathered operands that are multiplied at once: on a CPU as many as its caches hold, elsewhere the more
+/// the better.
+pub(crate) fn gathered_at_once<B: AttributionBackend>(b: &B) -> usize {
+    if b.device().is_cpu() { 1 << 16 } else { 1 << 22 }
+}
 
 /// One operand: a row for every alive entry of one set.
 pub(super) struct Rows<'a, B: AttributionBackend> {
@@ -62,6 +66,16 @@ impl<E> Products<E> {
     }
 }
 
+/// What it costs a CPU to multiply rows at one position, in multiplications of a large product for each column: where they
+/// lie, and gathered.
+///
+/// Rows that lie elsewhere are multiplied at half the rate, and those that are gathered are copied first: measured with
+/// `cargo xtask bench stages` and `growth`.
+pub(super) fn costs(n_sources: usize, n_targets: usize) -> (usize, usize) {
+    let (products, rows) = (n_sources * n_targets, n_sources + n_targets);
+    if products == 0 { (0, 0) } else { (2 * products + 4 * rows, products + 32 * rows) }
+}
+
 /// Multiplies what is alive at `positions`.
 pub(super) fn products<B: AttributionBackend>(
     b: &B,
@@ -70,117 +84,123 @@ pub(super) fn products<B: AttributionBackend>(
     targets: &Rows<'_, B>,
     slopes: Option<&Slopes<'_, B>>,
 ) -> Result<Products<B::Element>, BackendError> {
-    if b.device().is_cpu() {
-        on_host(b, positions, sources, targets, slopes)
-    } else {
-        on_device(b, positions, sources, targets, slopes)
-    }
+    let mut products =
+        Products { batches: Vec::new(), first_position: positions.start, at: vec![Place::default(); positions.len()] };
+    let counts = |position: usize| (sources.at(position).len(), targets.at(position).len());
+    let wanted = positions.filter(|&position| counts(position).0 > 0 && counts(position).1 > 0);
+    let (few, many): (Vec<usize>, Vec<usize>) = wanted.partition(|&position| {
+        let (in_place, gathered) = costs(counts(position).0, counts(position).1);
+        b.device().is_cpu() && in_place <= gathered
+    });
+    products.in_place(b, &few, sources, targets, slopes)?;
+    products.gathered(b, many, sources, targets, slopes)?;
+    Ok(products)
 }
 
-fn on_host<B: AttributionBackend>(
-    b: &B,
-    positions: Range<usize>,
-    sources: &Rows<'_, B>,
-    targets: &Rows<'_, B>,
-    slopes: Option<&Slopes<'_, B>>,
-) -> Result<Products<B::Element>, BackendError> {
-    let [_, width] = sources.matrix.shape(b);
-    let (source_rows, target_rows) = (sources.matrix.host(b)?, targets.matrix.host(b)?);
-    let slope_rows = slopes.map(|slopes| Ok((slopes.matrix.host(b)?, slopes.first))).transpose()?;
-    let (mut at, mut total) = (Vec::with_capacity(positions.len()), 0);
-    for position in positions.clone() {
-        let stride = sources.at(position).len();
-        at.push(Place { batch: 0, start: total, stride });
-        total += stride * targets.at(position).len();
-    }
-    let mut values = vec![B::Element::default(); total];
-    let mut rest = values.as_mut_slice();
-    let mut pieces = Vec::with_capacity(positions.len());
-    for position in positions.clone() {
-        let of_position = rest.split_off_mut(..sources.at(position).len() * targets.at(position).len());
-        pieces.push((position, sources.at(position), targets.at(position), of_position.unwrap_or_default()));
-    }
-    pieces.into_par_iter().filter(|(.., values)| !values.is_empty()).for_each_init(
-        Vec::new,
-        |scaled, (position, sources, targets, values)| {
-            let targets: Vec<_> = targets.iter().map(|&place| row(target_rows, width, place)).collect();
-            let sources = sources.iter().map(|&place| row(source_rows, width, place));
+impl<E: Element> Products<E> {
+    /// Multiplies the rows at some positions where they lie.
+    fn in_place<B: AttributionBackend<Element = E>>(
+        &mut self,
+        b: &B,
+        positions: &[usize],
+        sources: &Rows<'_, B>,
+        targets: &Rows<'_, B>,
+        slopes: Option<&Slopes<'_, B>>,
+    ) -> Result<(), BackendError> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let [_, width] = sources.matrix.shape(b);
+        let (source_rows, target_rows) = (sources.matrix.host(b)?, targets.matrix.host(b)?);
+        let slope_rows = slopes.map(|slopes| Ok((slopes.matrix.host(b)?, slopes.first))).transpose()?;
+        let size = |position| sources.at(position).len() * targets.at(position).len();
+        let mut values = vec![E::default(); positions.iter().map(|&position| size(position)).sum()];
+        let (mut rest, mut start) = (values.as_mut_slice(), 0);
+        let mut pieces = Vec::with_capacity(positions.len());
+        for &position in positions {
+            let stride = sources.at(position).len();
+            self.at[position - self.first_position] = Place { batch: self.batches.len(), start, stride };
+            start += size(position);
+            let values = rest.split_off_mut(..size(position)).unwrap_or_default();
+            pieces.push((position, sources.at(position), targets.at(position), values));
+        }
+        pieces.into_par_iter().for_each_init(Vec::new, |scaled, (position, sources, targets, values)| {
+            let of_targets: Vec<_> = targets.iter().map(|&place| row(target_rows, width, place)).collect();
+            let of_sources = sources.iter().map(|&place| row(source_rows, width, place));
             if let Some((slopes, first)) = slope_rows {
                 let slopes = &slopes[(first + position) * width..][..width];
-                scaled.resize(sources.len() * width, B::Element::default());
-                for (scaled, source) in scaled.chunks_exact_mut(width).zip(sources) {
+                scaled.resize(of_sources.len() * width, E::default());
+                for (scaled, source) in scaled.chunks_exact_mut(width).zip(of_sources) {
                     scale(scaled, source, slopes);
                 }
-                B::Element::row_products(values, &targets, &scaled.chunks_exact(width).collect::<Vec<_>>());
+                E::row_products(values, &of_targets, &scaled.chunks_exact(width).collect::<Vec<_>>());
             } else {
-                B::Element::row_products(values, &targets, &sources.collect::<Vec<_>>());
+                E::row_products(values, &of_targets, &of_sources.collect::<Vec<_>>());
             }
-        },
-    );
-    Ok(Products { batches: vec![values], first_position: positions.start, at })
+        });
+        self.batches.push(values);
+        Ok(())
+    }
+
+    /// Gathers the rows at some positions, and has the backend multiply them.
+    ///
+    /// The products go in batches of one size, padded with row 0. Positions are sorted by what is alive at them, and a batch
+    /// ends where it would get more than half again as large by its padding.
+    fn gathered<B: AttributionBackend<Element = E>>(
+        &mut self,
+        b: &B,
+        mut positions: Vec<usize>,
+        sources: &Rows<'_, B>,
+        targets: &Rows<'_, B>,
+        slopes: Option<&Slopes<'_, B>>,
+    ) -> Result<(), BackendError> {
+        let [_, width] = sources.matrix.shape(b);
+        let at_once = gathered_at_once(b) / width;
+        let counts = |position: usize| (sources.at(position).len(), targets.at(position).len());
+        positions.sort_by_key(|&position| counts(position));
+        let mut rest = positions.as_slice();
+        while let Some(&first) = rest.first() {
+            let (mut n_sources, mut n_targets) = counts(first);
+            let (mut length, mut needed) = (1, n_sources + n_targets);
+            for &position in &rest[1..] {
+                let (more_sources, more_targets) = counts(position);
+                let (wider, taller) = (n_sources.max(more_sources), n_targets.max(more_targets));
+                let (padded, together) = ((length + 1) * (wider + taller), needed + more_sources + more_targets);
+                if padded > at_once || 2 * padded > 3 * together {
+                    break;
+                }
+                (n_sources, n_targets, length, needed) = (wider, taller, length + 1, together);
+            }
+            let (positions, later) = rest.split_at(length);
+            rest = later;
+            for (at, &position) in positions.iter().enumerate() {
+                let start = at * n_targets * n_sources;
+                self.at[position - self.first_position] = Place { batch: self.batches.len(), start, stride: n_sources };
+            }
+            let rows = |rows: &Rows<'_, B>, slots: usize| {
+                let of = |&position: &usize| {
+                    let alive = rows.at(position).iter().map(|&place| place as usize);
+                    alive.chain(std::iter::repeat(0)).take(slots)
+                };
+                b.select(rows.matrix.tensor(), 0, &positions.iter().flat_map(of).collect::<Vec<_>>())
+            };
+            let mut of_sources = rows(sources, n_sources)?;
+            if let Some(Slopes { matrix, first }) = slopes {
+                // Repeated for every source: products of equal shapes are faster than those that broadcast.
+                let slopes = positions.iter().flat_map(|position| std::iter::repeat_n(first + position, n_sources));
+                of_sources = b.mul(&of_sources, &b.select(matrix.tensor(), 0, &slopes.collect::<Vec<_>>())?)?;
+            }
+            let of_sources = b.reshape(&of_sources, &[length, n_sources, width])?;
+            let of_targets = b.reshape(&rows(targets, n_targets)?, &[length, n_targets, width])?;
+            let product = b.matmul(&of_targets, &b.permute(&of_sources, &[0, 2, 1])?)?;
+            self.batches.push(b.download_vec(product)?);
+        }
+        Ok(())
+    }
 }
 
 fn row<E>(rows: &[E], width: usize, place: u32) -> &[E] {
     &rows[place as usize * width..][..width]
-}
-
-/// The products go in batches of one size, padded with row 0. Positions are sorted by what is alive at them, and a batch
-/// ends where it would get more than half again as large by its padding.
-fn on_device<B: AttributionBackend>(
-    b: &B,
-    positions: Range<usize>,
-    sources: &Rows<'_, B>,
-    targets: &Rows<'_, B>,
-    slopes: Option<&Slopes<'_, B>>,
-) -> Result<Products<B::Element>, BackendError> {
-    let [_, width] = sources.matrix.shape(b);
-    let counts = |position: usize| (sources.at(position).len(), targets.at(position).len());
-    let is_wanted = |position: &usize| {
-        let (n_sources, n_targets) = counts(*position);
-        n_sources > 0 && n_targets > 0
-    };
-    let mut order: Vec<usize> = positions.clone().filter(is_wanted).collect();
-    order.sort_by_key(|&position| counts(position));
-    let mut products =
-        Products { batches: Vec::new(), first_position: positions.start, at: vec![Place::default(); positions.len()] };
-    let mut rest = order.as_slice();
-    while let Some(&first) = rest.first() {
-        let (mut n_sources, mut n_targets) = counts(first);
-        let (mut length, mut needed) = (1, n_sources + n_targets);
-        for &position in &rest[1..] {
-            let (more_sources, more_targets) = counts(position);
-            let (wider, taller) = (n_sources.max(more_sources), n_targets.max(more_targets));
-            let (padded, together) = ((length + 1) * (wider + taller), needed + more_sources + more_targets);
-            if padded > GATHERED_AT_ONCE / width || 2 * padded > 3 * together {
-                break;
-            }
-            (n_sources, n_targets, length, needed) = (wider, taller, length + 1, together);
-        }
-        let (positions, later) = rest.split_at(length);
-        rest = later;
-        for (at, &position) in positions.iter().enumerate() {
-            let start = at * n_targets * n_sources;
-            products.at[position - products.first_position] =
-                Place { batch: products.batches.len(), start, stride: n_sources };
-        }
-        let rows = |rows: &Rows<'_, B>, slots: usize| {
-            let of = |&position: &usize| {
-                let alive = rows.at(position).iter().map(|&place| place as usize);
-                alive.chain(std::iter::repeat(0)).take(slots)
-            };
-            let rows = b.select(rows.matrix.tensor(), 0, &positions.iter().flat_map(of).collect::<Vec<_>>())?;
-            b.reshape(&rows, &[length, slots, width])
-        };
-        let mut of_sources = rows(sources, n_sources)?;
-        if let Some(Slopes { matrix, first }) = slopes {
-            let slopes: Vec<usize> = positions.iter().map(|position| first + position).collect();
-            let slopes = b.select(matrix.tensor(), 0, &slopes)?;
-            of_sources = b.mul(&of_sources, &b.reshape(&slopes, &[length, 1, width])?)?;
-        }
-        let product = b.matmul(&rows(targets, n_targets)?, &b.permute(&of_sources, &[0, 2, 1])?)?;
-        products.batches.push(b.download_vec(product)?);
-    }
-    Ok(products)
 }
 
 #[cfg(test)]
@@ -196,9 +216,9 @@ mod tests {
     }
 
     proptest! {
-        /// Where a CPU multiplies rows as they lie, another device gathers them: the same products.
+        /// Rows that are multiplied where they lie, and rows that are gathered: the same products.
         #[test]
-        fn a_device_finds_what_the_host_finds(
+        fn both_ways_give_the_same_products(
             width in 1..20_usize,
             counts in proptest::collection::vec((0..6_usize, 0..6_usize), 1..12),
             with_slopes: bool,
@@ -218,13 +238,21 @@ mod tests {
             let sources = Rows { matrix: &sources, alive: &from, places: &source_places };
             let targets = Rows { matrix: &targets, alive: &to, places: &target_places };
             let slopes = with_slopes.then_some(Slopes { matrix: &slopes, first: 3 });
-            for range in [0..positions, positions / 2..positions] {
-                let on_host = on_host(&b, range.clone(), &sources, &targets, slopes.as_ref()).unwrap();
-                let on_device = on_device(&b, range.clone(), &sources, &targets, slopes.as_ref()).unwrap();
-                for position in range.filter(|&s| counts[s].0 > 0 && counts[s].1 > 0) {
+            for first_position in [0, positions / 2] {
+                let wanted: Vec<usize> =
+                    (first_position..positions).filter(|&s| counts[s].0 > 0 && counts[s].1 > 0).collect();
+                let none = || Products::<f32> {
+                    batches: Vec::new(),
+                    first_position,
+                    at: vec![Place::default(); positions - first_position],
+                };
+                let (mut in_place, mut gathered) = (none(), none());
+                in_place.in_place(&b, &wanted, &sources, &targets, slopes.as_ref()).unwrap();
+                gathered.gathered(&b, wanted.clone(), &sources, &targets, slopes.as_ref()).unwrap();
+                for position in wanted {
                     let (n_sources, n_targets) = counts[position];
-                    let found: Vec<&[f32]> = on_host.of_targets(position).take(n_targets).collect();
-                    let expected = on_device.of_targets(position).map(|products| &products[..n_sources]);
+                    let found: Vec<&[f32]> = in_place.of_targets(position).take(n_targets).collect();
+                    let expected = gathered.of_targets(position).map(|products| &products[..n_sources]);
                     prop_assert_eq!(found, expected.take(n_targets).collect::<Vec<_>>());
                 }
             }

@@ -17,7 +17,7 @@ use tributary_model::{AliveEntries, Layer, Pair};
 
 use super::Context;
 use super::edges::{CHUNK, Edges, LayerEntries, chunks};
-use super::products::{Rows, products};
+use super::products::{Rows, costs, products};
 use super::row_matrix::RowMatrix;
 use crate::EngineError;
 use crate::model::NormTensors;
@@ -148,11 +148,11 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
         let own = |set: usize| (set * positions..(set + 1) * positions).map(|row| row as u32).collect::<Vec<_>>();
         let everywhere = vec![&every_position; sets];
         let of_entries = |set: usize| entries.positions[set].iter().map(move |&s| set * positions + s as usize);
-        let [width, d] = writer.rows.shape(b);
+        let [width, _] = writer.rows.shape(b);
         let against_x = if writer.layer == Layer::wte() {
             let products = b.download_vec(b.sum(&b.mul(writer.rows.tensor(), x.tensor())?, 1)?)?;
             products.chunks_exact(positions).map(<[_]>::to_vec).collect()
-        } else if at_positions(b, entries.alive, everywhere.iter().copied(), [width, sets * positions, d]) {
+        } else if at_positions(b, entries.alive, everywhere.iter().copied(), [width, sets * positions]) {
             let of_set = |set: usize| {
                 let (alive, places) = (&*entries.alive[set], own(set));
                 let sources = Rows { matrix: &writer.rows, alive, places: &writer.places[set] };
@@ -187,9 +187,9 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
     fn put(&self, b: &B, target: &Target<'_, B>, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
         let Writer { layer, entries, rows, places } = self.writer;
         let pair = Pair { source: *layer, target: target.layer, crosses_positions: false };
-        let ([n_sources, d], [n_targets, _]) = (rows.shape(b), target.readers.shape(b));
+        let ([n_sources, _], [n_targets, _]) = (rows.shape(b), target.readers.shape(b));
         let wanted = target.entries.alive.iter().map(AsRef::as_ref);
-        let virtual_weights = if at_positions(b, entries.alive, wanted, [n_sources, n_targets, d]) {
+        let virtual_weights = if at_positions(b, entries.alive, wanted, [n_sources, n_targets]) {
             None
         } else {
             Some(b.download_vec(b.matmul(target.readers.tensor(), &b.permute(rows.tensor(), &[1, 0])?)?)?)
@@ -236,34 +236,26 @@ fn corrected<E: Element>(values: &mut [E], direct: impl Iterator<Item = E>, weig
     }
 }
 
-/// Whether products of rows, `width` long, cost less position by position, for what is alive there, than for all of
+/// Whether products of rows cost less position by position, for what is alive there, than for all of
 /// `n_sources` with all of `n_targets`.
 ///
-/// Counted in multiplications of a large product. In small ones they take longer, and every row is read anew.
+/// Counted in multiplications of a large product for each column.
 fn at_positions<'a, B: AttributionBackend>(
     b: &B,
     sources: &[std::sync::Arc<AliveEntries>],
     targets: impl Iterator<Item = &'a AliveEntries>,
-    [n_sources, n_targets, width]: [usize; 3],
+    [n_sources, n_targets]: [usize; 2],
 ) -> bool {
-    /// Of a multiplication in a small product.
-    const SMALL: usize = 2;
-    /// Of an element that is read.
-    const READ: usize = 4;
     if !b.device().is_cpu() {
         // Many small products wait for one another there, and large ones cost next to nothing.
         return false;
     }
     let at = |source: &AliveEntries, target: &AliveEntries, position| {
-        let (n_sources, n_targets) = (source.rows_at(position).len(), target.rows_at(position).len());
-        if n_sources == 0 || n_targets == 0 {
-            0
-        } else {
-            SMALL * n_sources * n_targets + READ * (n_sources + n_targets)
-        }
+        let (in_place, gathered) = costs(source.rows_at(position).len(), target.rows_at(position).len());
+        in_place.min(gathered)
     };
     let of_set = |(source, target): (&std::sync::Arc<AliveEntries>, &'a AliveEntries)| {
         (0..source.positions()).map(|position| at(source, target, position)).sum::<usize>()
     };
-    sources.iter().zip(targets).map(of_set).sum::<usize>() * width < n_sources * n_targets * width
+    sources.iter().zip(targets).map(of_set).sum::<usize>() < n_sources * n_targets
 }

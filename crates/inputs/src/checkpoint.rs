@@ -134,11 +134,12 @@ impl StoredTensor {
         let Self { name, tensor, decode } = self;
         let (fail, shape) = (|problem: String| InputError::tensor(file, &**name, problem), tensor.shape());
         let bytes = no_panic(|| tensor.read()).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
-        let values = decode(&bytes);
+        let (values, are_finite) = decode(&bytes);
         if values.len() != shape.iter().product::<usize>() {
             return Err(fail(format!("has {} values, but its shape is {shape:?}", values.len())));
         }
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        let suspects = if are_finite { &[] } else { values.as_slice() };
+        if let Some(index) = suspects.iter().position(|value| !value.is_finite()) {
             let problem = format!("is {} at {:?}; every value must be finite", values[index], place(index, shape));
             return Err(fail(problem));
         }
@@ -170,16 +171,29 @@ fn current_name(name: &str) -> String {
     name
 }
 
-/// Turns the bytes of a tensor, in native byte order, into the same numbers as `f32`.
-type Decoder = fn(&[u8]) -> Vec<f32>;
+/// Turns the bytes of a tensor, in native byte order, into the same numbers as `f32`; and tells whether all are finite.
+type Decoder = fn(&[u8]) -> (Vec<f32>, bool);
 
 /// How tensors of an element type are decoded; `None` where that would not be exact.
 fn decoder(dtype: DType) -> Option<Decoder> {
-    fn pairs(bytes: &[u8], decode: impl Fn(u16) -> f32) -> Vec<f32> {
-        bytes.as_chunks::<2>().0.iter().map(|&pair| decode(u16::from_ne_bytes(pair))).collect()
+    fn each<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> (Vec<f32>, bool) {
+        /// Numbers that are looked at while a cache still has them.
+        const BLOCK: usize = 1 << 12;
+        let encoded = bytes.as_chunks::<N>().0;
+        let (mut values, mut are_finite) = (Vec::with_capacity(encoded.len()), true);
+        for encoded in encoded.chunks(BLOCK) {
+            let start = values.len();
+            values.extend(encoded.iter().map(|&bytes| decode(bytes)));
+            // No early end, so that several are compared at once.
+            are_finite &= values[start..].iter().fold(true, |all, value: &f32| all & value.is_finite());
+        }
+        (values, are_finite)
+    }
+    fn pairs(bytes: &[u8], decode: impl Fn(u16) -> f32) -> (Vec<f32>, bool) {
+        each(bytes, |pair| decode(u16::from_ne_bytes(pair)))
     }
     match dtype {
-        DType::F32 => Some(|bytes| bytes.as_chunks::<4>().0.iter().map(|&word| f32::from_ne_bytes(word)).collect()),
+        DType::F32 => Some(|bytes| each(bytes, f32::from_ne_bytes)),
         DType::BF16 => Some(|bytes| pairs(bytes, |bits| f32::from_bits(u32::from(bits) << 16))),
         DType::F16 => Some(|bytes| pairs(bytes, f16_value)),
         _ => None,

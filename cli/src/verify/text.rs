@@ -29,6 +29,10 @@ pub(super) fn text(verification: &Verification) -> String {
         (count, _) => writeln!(text, "nodes: {count} differ\n  {}", other_nodes(verification, 10).join("\n  ")),
     };
     let _ = writeln!(text, "their importances and activations: {:.2e} apart at most", comparison.node_values);
+    if comparison.predictions > 0 {
+        let (positions, largest) = (comparison.predictions, comparison.prediction_values);
+        let _ = writeln!(text, "predictions at {positions} positions: {largest:.2e} apart at most");
+    }
     if comparison.skipped > 0 {
         let _ = writeln!(text, "{} more edges belong to nodes that differ", comparison.skipped);
     }
@@ -101,6 +105,8 @@ pub(super) fn json(verification: &Verification) -> String {
         "pairs": comparison.pairs.0,
         "pairs_with_edges": comparison.pairs.1,
         "largest_node_difference": comparison.node_values,
+        "predictions": comparison.predictions,
+        "largest_prediction_difference": comparison.prediction_values,
         "largest_difference": largest,
         "largest_pair_difference": largest_pair,
         "relative_l2_error": comparison.relative_l2(),

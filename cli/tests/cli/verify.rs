@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 use tributary_inputs::test_support::RandomWeights;
-use tributary_model::SetAttributions;
+use tributary_model::{Prediction, SetAttributions};
 use tributary_results::{ResultFolder, ResultWriter};
 
 use crate::attribute::succeed;
@@ -112,6 +112,27 @@ fn a_wrong_activation_is_found() {
     });
     let report = verify(&workshop, &[]);
     assert_eq!(report["failures"], serde_json::json!(["an importance or activation differs"]), "{report}");
+}
+
+/// What the models predict is compared too.
+#[test]
+fn a_wrong_prediction_is_found() {
+    let workshop = Workshop::small();
+    succeed(&workshop.attribute(&[]));
+    let report = verify(&workshop, &[]);
+    let positions: usize = ResultFolder::open(&workshop.path("out"))
+        .map(|folder| folder.manifest().sets.iter().map(|set| folder.manifest().prompts[set.prompt].tokens.len()).sum())
+        .unwrap();
+    assert_eq!((&report["passed"], &report["predictions"]), (&true.into(), &positions.into()), "{report}");
+    for edit in [
+        |prediction: &mut Prediction<f32>| prediction.kl[1] += 0.01,
+        |prediction: &mut Prediction<f32>| prediction.target_prob[0] += 0.01,
+    ] {
+        succeed(&workshop.attribute(&["--force"]));
+        rewrite(&workshop, |set| edit(set.prediction.as_mut().unwrap()));
+        let report = verify(&workshop, &[]);
+        assert_eq!(report["failures"], serde_json::json!(["a prediction differs"]), "{report}");
+    }
 }
 
 /// Another order of the pairs, counts that are not the file's, nothing to compare: none may pass or panic.

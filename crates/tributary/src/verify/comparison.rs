@@ -28,6 +28,10 @@ pub struct Comparison {
     pub nodes: usize,
     /// The largest difference of an importance or activation.
     pub node_values: f64,
+    /// Positions of all sets whose predictions were compared; none of a result that has none.
+    pub predictions: usize,
+    /// The largest difference of a divergence, or of the target model's probability of an output node.
+    pub prediction_values: f64,
     /// Nodes that only one side has, though no threshold is near.
     pub other_nodes: Vec<OtherNode>,
     /// Nodes that only one side has, by rounding.
@@ -160,12 +164,15 @@ impl Comparison {
             squared_norm: 0.0,
             nodes: 0,
             node_values: 0.0,
+            predictions: 0,
+            prediction_values: 0.0,
             other_nodes: Vec::new(),
             borderline: 0,
         };
         for (at, (stored, recomputed)) in stored.iter().zip(recomputed).enumerate() {
             comparison.compare_nodes(manifest, at, stored, recomputed);
             comparison.compare_values(stored, recomputed);
+            comparison.compare_predictions(stored, recomputed);
             comparison.compare_edges(manifest, at, stored, recomputed);
         }
         comparison
@@ -227,6 +234,27 @@ impl Comparison {
         }
     }
 
+    /// The divergence at each position, and the target model's probability of each output node that both sides have.
+    ///
+    /// A divergence is made of differences of logits, and rounded as they are: it is measured by the largest of these.
+    fn compare_predictions<E: Element>(&mut self, stored: &StoredSet, recomputed: &SetAttributions<E>) {
+        let (Some(ours), Some(theirs)) = (&stored.prediction, &recomputed.prediction) else { return };
+        let (nodes, other) = (&stored.nodes[&Layer::output()].alive, &recomputed.nodes[&Layer::output()]);
+        let largest = other.activation.iter().map(|logit| logit.to_f64().abs()).fold(1.0, f64::max);
+        let kl = ours.kl.iter().zip(&theirs.kl).map(|(&ours, theirs)| (ours, theirs.to_f64(), largest));
+        let probs = nodes.iter().zip(&ours.target_prob).filter_map(|((position, token), &ours)| {
+            let row = other.alive.row_of(position, token)?;
+            Some((ours, theirs.target_prob[row].to_f64(), 1.0))
+        });
+        for (stored, recomputed, scale) in kl.chain(probs) {
+            let relative = part_of((f64::from(stored) - recomputed).abs(), scale);
+            if relative > self.prediction_values || relative.is_nan() {
+                self.prediction_values = relative;
+            }
+        }
+        self.predictions += ours.kl.len();
+    }
+
     fn compare_edges<E: Element>(
         &mut self,
         manifest: &Manifest,
@@ -281,6 +309,9 @@ impl Comparison {
         }
         if exceeds(self.node_values) {
             failures.push("an importance or activation differs");
+        }
+        if exceeds(self.prediction_values) {
+            failures.push("a prediction differs");
         }
         if self.largest.is_some_and(|largest| exceeds(largest.relative)) {
             failures.push("an edge differs");

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use tributary_engine::Targets;
-use tributary_model::{AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Thresholds, alive_components};
+use tributary_model::{
+    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prediction, Thresholds, alive_components,
+};
 use tributary_results::ResultFolder;
 
 use crate::Error;
@@ -13,6 +15,8 @@ use crate::Error;
 pub(crate) struct StoredSet {
     pub(crate) name: String,
     pub(crate) nodes: BTreeMap<Layer, LayerNodes<f32>>,
+    /// `None` in results of format version 1.
+    pub(crate) prediction: Option<Prediction<f32>>,
     pub(crate) edges: Vec<SampledEdge>,
 }
 
@@ -46,7 +50,7 @@ pub(crate) fn draw(folder: &ResultFolder, samples: Option<u64>, seed: u64) -> Re
             let places = places(sizes[pair], quotas[pair], &mut rng);
             edges.extend(edges_at(pair, attribution, &places));
         }
-        stored.push(StoredSet { name: read.name, nodes: read.nodes, edges });
+        stored.push(StoredSet { name: read.name, nodes: read.nodes, prediction: read.prediction, edges });
     }
     Ok(stored)
 }

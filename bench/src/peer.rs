@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
+use tributary_model::Thresholds;
 
 use crate::Failure;
 use crate::median::median;
@@ -15,15 +16,15 @@ const TURNS: usize = 7;
 #[derive(Debug, clap::Args)]
 pub(crate) struct PeerArgs {
     /// Folder of the trained run
-    #[arg(long)]
+    #[arg(long, default_value = "data/gpt2s-2L")]
     model: PathBuf,
     /// CI sets of one prompt
-    #[arg(long)]
+    #[arg(long, default_value = "data/story.ci_sets.json")]
     ci_sets: PathBuf,
-    #[arg(long)]
+    #[arg(long, default_value_t = Thresholds::default().output_prob)]
     output_prob_threshold: f64,
     /// The peer
-    #[arg(long, default_value = "../shared/peer/torch_attributions.py")]
+    #[arg(long, default_value = "bench/peer/local_attributions.py")]
     script: PathBuf,
     /// A Python with torch, tokenizers, safetensors, numpy and pyyaml
     #[arg(long, env = "PYTHON", default_value = "python3")]

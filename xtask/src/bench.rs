@@ -21,6 +21,7 @@ pub(crate) fn all_or_one(args: &[&str]) -> Result<(), String> {
         for threads in ["1", "2"] {
             bench(&["stages", "--threads", threads])?;
         }
+        bench(&["peer"])?;
     }
     for (model, case, prob) in cases {
         let files = files(&shared, model, case);

@@ -75,7 +75,7 @@ fn the_schema_refuses_what_is_not_said() {
         ("/edges/pairwise/jaccard/0/1", json!(1.5)),
         ("/edges/pairwise/rank_correlation/0/1", json!("NaN")),
         ("/edges/sign_disagreement/0/1/extra", json!(1)),
-        ("/nodes/layers/0/layer", json!("h.0.mlp")),
+        ("/nodes/layers/0/layer", json!("h..mlp")),
         ("/consensus/strongest_edges/0/std", json!(null)),
         ("/sweep/steps/0/sets", json!([])),
         ("/sweep/nodes/extra", json!(1)),

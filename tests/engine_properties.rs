@@ -115,13 +115,17 @@ proptest! {
         }
     }
 
-    /// With a threshold of 0 all components are alive, and have their activations, also where they do not act.
+    /// With a threshold of 0 all components are alive, and have their activations, also where they do not act: on a CPU,
+    /// too, which otherwise computes only those that act.
     #[test]
     fn activations_are_those_of_all_components(shape in shapes()) {
         let weights = shape.model();
         let sets = shape.sparse_ci_sets(&weights);
         let thresholds = Thresholds { ci: 0.0, ..THRESHOLDS };
-        for (set, graph) in sets.iter().zip(&run(&weights, &sets, thresholds).sets) {
+        let on_cpu = Model::upload(tributary_flex::f64(), weights.clone()).unwrap();
+        let on_cpu = attribute(&on_cpu, Sets::Given(&sets), thresholds, Method::ClosedForm, &mut |_| {}).unwrap().sets;
+        let graphs = run(&weights, &sets, thresholds).sets;
+        for (set, graph) in sets.iter().chain(&sets).zip(graphs.iter().chain(&on_cpu)) {
             let post = Direct { weights: &weights, set }.run(&BTreeMap::new()).post;
             for layer in weights.decomposed.keys() {
                 let expected = NaiveBackend.download(&post[layer]).unwrap();

@@ -69,7 +69,8 @@ impl AttributionBackend for NaiveBackend {
     fn device(&self) -> DeviceInfo {
         DeviceInfo {
             backend: "naive",
-            device: "cpu".to_owned(),
+            // Not a CPU: so the engine leaves all products to it, also those that it takes on the host where it can.
+            device: "naive".to_owned(),
             dtype: Dtype::F64,
             capabilities: Capabilities { deterministic: true },
         }

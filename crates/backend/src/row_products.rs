@@ -108,7 +108,6 @@ row_products!(f32, f32s, splat_f32s, mul_add_f32s, reduce_sum_f32s, as_simd_f32s
 row_products!(f64, f64s, splat_f64s, mul_add_f64s, reduce_sum_f64s, as_simd_f64s);
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "sums of small whole numbers are exact in any order")]
 mod tests {
     use super::*;
 

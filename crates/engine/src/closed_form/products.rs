@@ -204,7 +204,6 @@ fn row<E>(rows: &[E], width: usize, place: u32) -> &[E] {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use proptest::prelude::*;
 

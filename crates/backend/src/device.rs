@@ -16,7 +16,8 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    /// Whether the device is the machine's own processor, and its memory the host's.
+    /// Whether the device is the machine's own processor, called `cpu`, and its memory the host's: there the engine computes
+    /// itself what is too small for a library's products.
     pub fn is_cpu(&self) -> bool {
         self.device == "cpu"
     }

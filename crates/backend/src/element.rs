@@ -64,12 +64,13 @@ pub trait Element:
     /// The same values of this type; exact for both types, and no copy where they are of this type already.
     fn vec_from_f32(values: Vec<f32>) -> Vec<Self>;
 
-    /// Dot products of every row of `targets` with every row of `sources`, all of one width, `[targets, sources]` in
-    /// row-major order, on the host.
+    /// Dot products of every row of `targets` with every row of `sources`, `[targets, sources]` in row-major order: what the
+    /// engine computes itself where a backend's memory is the host's. Rows must have one width, and `products` a place for
+    /// each.
     ///
     /// # Panics
     ///
-    /// When a row of `sources` is shorter than the first of `targets`.
+    /// When rows or `products` are too short.
     fn row_products(products: &mut [Self], targets: &[&[Self]], sources: &[&[Self]]);
 }
 

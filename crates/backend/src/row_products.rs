@@ -2,13 +2,15 @@
 //!
 //! A library's matrix product is faster on large matrices, but wants its operands gathered first. What is alive at a
 //! position is a dozen rows, and gathering them takes longer than multiplying them.
+//!
+//! As in a library's product, machines with other registers round otherwise.
 
 use pulp::{Arch, Simd, WithSimd};
 
 /// Targets and sources whose products are taken at once: as many as sixteen registers hold.
 const BLOCK: (usize, usize) = (3, 4);
 
-/// The module of one floating-point type, with the names that pulp gives its operations.
+/// The function of one floating-point type, with the names that pulp gives its operations.
 macro_rules! row_products {
     ($element:ident, $vector:ident, $splat:ident, $mul_add:ident, $sum:ident, $split:ident) => {
         pub(crate) fn $element(products: &mut [$element], targets: &[&[$element]], sources: &[&[$element]]) {
@@ -104,8 +106,8 @@ macro_rules! row_products {
     };
 }
 
-row_products!(f32, f32s, splat_f32s, mul_add_f32s, reduce_sum_f32s, as_simd_f32s);
-row_products!(f64, f64s, splat_f64s, mul_add_f64s, reduce_sum_f64s, as_simd_f64s);
+row_products!(f32, f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s, as_simd_f32s);
+row_products!(f64, f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s, as_simd_f64s);
 
 #[cfg(test)]
 mod tests {

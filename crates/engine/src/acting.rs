@@ -37,17 +37,17 @@ pub(crate) struct ActingWeights<'a, E> {
 impl<E: Element> Acting<E> {
     /// What acts under `mask`, `[rows, support]`, if that is little enough.
     pub(crate) fn find(mask: &[E], support: usize) -> Option<Self> {
-        if support == 0 {
+        let acting = mask.iter().fold(0, |acting, &factor| acting + usize::from(factor != E::default()));
+        if support == 0 || acting * SPARSE > mask.len() {
             return None;
         }
-        let (mut starts, mut factors) = (vec![0], Vec::new());
+        let (mut starts, mut factors) = (vec![0], Vec::with_capacity(acting));
         for row in mask.chunks_exact(support) {
-            factors.extend(
-                (0..).zip(row).filter(|(_, factor)| **factor != E::default()).map(|(at, &factor)| (at, factor)),
-            );
+            let of_row = (0..).zip(row.iter().copied());
+            factors.extend(of_row.filter(|&(_, factor)| factor != E::default()));
             starts.push(factors.len());
         }
-        (factors.len() * SPARSE <= mask.len()).then_some(Self { support, starts, factors })
+        Some(Self { support, starts, factors })
     }
 
     /// The activations of what acts in a layer that reads `x`, `[rows, d_in]`, and zero elsewhere, `[rows, support]`; and

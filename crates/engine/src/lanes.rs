@@ -1,4 +1,4 @@
-//! Sums and maxima of many numbers.
+//! Sums and maxima of many numbers, and what is made of them row by row.
 //!
 //! They are taken in lanes that are brought together at the end, so that a compiler can make vectors of them and additions
 //! do not wait for one another; in a fixed number of lanes, so that every machine rounds alike. They are compiled once more

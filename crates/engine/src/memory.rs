@@ -1,7 +1,7 @@
 //! How many sets are computed at once: as many as the memory allowed for it holds.
 //!
 //! Counted is what is alive at the same time at the worst moment of a batch, on the host and on the device together, the
-//! model itself left out. The counts follow the code of [`masked`](crate::masked), [`output`](crate::output) and
+//! model itself left out. The counts follow the code of [`recorded_pass`](crate::recorded_pass), [`output`](crate::output) and
 //! [`closed_form`](crate::closed_form).
 
 use tributary_backend::{AttributionBackend, Dtype, Element};
@@ -46,20 +46,18 @@ pub(crate) fn working_set<B: AttributionBackend>(
     let attention = rows * a.n_heads * (4 * positions + 4 * largest(Role::AttentionOutput))
         + 3 * a.n_heads * largest(Role::Value) * largest(Role::AttentionOutput)
         + 4 * positions * turned * a.n_heads * a.d_head;
-    // A target's readers, virtual weights on device and host, what it is normalised against, and the rows of everything
-    // that wrote to the stream, centred and once more on the host.
+    // A target's readers, virtual weights on device and host, and what it is normalised against.
+    let reads = 2 * widest * widest + rows * (2 * widest + 6 * a.d_model) + 3 * widest * a.d_model;
+    // The stream, and the rows of everything that wrote to it, centred and once more on the host: kept to the end.
     let written = largest(Role::AttentionOutput) + largest(Role::MlpDown);
-    let reads = 2 * widest * widest
-        + rows * (2 * widest + 6 * a.d_model)
-        + 3 * widest * a.d_model
-        + 2 * a.n_blocks * written * a.d_model;
+    let stream = 2 * a.n_blocks * written * a.d_model + 3 * rows * a.d_model;
     // The hidden layer of the MLP in the steps of its nonlinearity, and the rows of its two layers on the host.
     let hidden = 6 * rows * a.d_mlp + (largest(Role::MlpUp) + largest(Role::MlpDown)) * a.d_mlp;
     let output = positions * a.vocab * 5;
     let gathered = CHUNK.max(4 * gathered_at_once(&model.backend));
-    let closed_form = 3 * CHUNK + gathered + attention.max(reads).max(hidden);
+    let closed_form = 3 * CHUNK + gathered + stream + attention.max(reads).max(hidden);
     // The tape holds every intermediate of a segment, and gradients as large.
-    let autograd = 4 * attention + 4 * hidden + 6 * rows * (widest + 8 * a.d_model);
+    let autograd = stream + 4 * attention + 4 * hidden + 6 * rows * (widest + 8 * a.d_model);
     let passes = match method {
         Method::ClosedForm => closed_form,
         Method::Autograd => autograd,

@@ -39,7 +39,7 @@ pub(crate) struct NormTensors<T> {
 }
 
 pub(crate) struct LinearTensors<T> {
-    /// `[d_in, d_out]`
+    /// `[d_in, d_out]`, a view of what the checkpoint has: transposing would hold a copy while it loads.
     weight: T,
     pub(crate) bias: Option<T>,
 }

@@ -77,7 +77,8 @@ impl<T: Clone> RecordedLayer<T> {
     }
 }
 
-/// The transpose of `v`, `[d_in, support]`, its rows together.
+/// The transpose of `v`, `[d_in, support]`, its rows together: they are selected, and multiplied one by one. A CPU's library
+/// would copy it element by element.
 fn readers<B: AttributionBackend>(b: &B, v: B::Tensor) -> Result<B::Tensor, BackendError> {
     let [d_in, support] = b.shape(&v)[..] else { panic!("a matrix has two axes") };
     if b.device().is_cpu() {

@@ -3,7 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a check fails by panicking")]
 
 use super::array::Array;
-use super::check::{LENGTHS, compare_exact, download, layouts, succeed, upload};
+use super::check::{LENGTHS, compare_exact, layouts, succeed, upload};
 use super::generator::Generator;
 use crate::{AttributionBackend, Binary, Dtype, Element, Reduce, Unary};
 
@@ -24,13 +24,17 @@ pub fn round_trip_keeps_every_bit<B: AttributionBackend>(backend: &B) {
         let values = array.values.iter().map(|&value| B::Element::from_f64(value)).collect();
         let given = succeed(format_args!("upload_vec of [{length}]"), backend.upload_vec(values, &[length]));
         for (upload, tensor) in [("upload", upload(backend, &array)), ("upload_vec", given)] {
-            let got = download(backend, format_args!("download of [{length}]"), &tensor);
-            assert_eq!(got.len(), length, "download after {upload} of [{length}]: number of elements");
-            for (index, (got, expected)) in got.iter().zip(&array.values).enumerate() {
-                assert!(
-                    got.to_bits() == expected.to_bits(),
-                    "{upload} and download of [{length}]: at [{index}] got {got:e}, expected {expected:e}, to the bit"
-                );
+            let shared = succeed(format_args!("download_vec of [{length}]"), backend.download_vec(tensor.clone()));
+            let copied = succeed(format_args!("download of [{length}]"), backend.download(&tensor));
+            let taken = succeed(format_args!("download_vec of [{length}]"), backend.download_vec(tensor));
+            for (way, got) in [("download_vec of a clone", shared), ("download", copied), ("download_vec", taken)] {
+                assert_eq!(got.len(), length, "{way} after {upload} of [{length}]: number of elements");
+                for (index, (got, expected)) in got.iter().map(|got| got.to_f64()).zip(&array.values).enumerate() {
+                    assert!(
+                        got.to_bits() == expected.to_bits(),
+                        "{upload} and {way} of [{length}]: at [{index}] got {got:e}, expected {expected:e}, to the bit"
+                    );
+                }
             }
         }
     }
@@ -52,7 +56,10 @@ pub fn permuted_download_is_row_major<B: AttributionBackend>(backend: &B) {
     for shape in [&[2, 3][..], &[17, 33], &[3, 5, 7], &[2, 3, 4, 5], &[2, 1, 3, 2, 5]] {
         let array = Generator::new(2).array::<B::Element>(shape, -1.0..1.0);
         for (layout, tensor) in layouts(backend, &array) {
-            compare_exact(backend, format_args!("download of {layout} {shape:?}"), Ok(tensor), &array);
+            compare_exact(backend, format_args!("download of {layout} {shape:?}"), Ok(tensor.clone()), &array);
+            let taken = succeed(format_args!("download_vec of {layout} {shape:?}"), backend.download_vec(tensor));
+            let taken: Vec<f64> = taken.into_iter().map(Element::to_f64).collect();
+            assert_eq!(taken, array.values, "download_vec of {layout} {shape:?}");
         }
     }
 }

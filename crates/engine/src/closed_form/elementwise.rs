@@ -30,12 +30,12 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let slope = b.reshape(&slope, &[from.alive.len() * positions, d_mlp])?;
     let slope = RowMatrix::new(slope);
     let rows = RowMatrix::new(forward.layers[&source].u.clone());
-    let columns = RowMatrix::new(forward.layers[&target].readers.clone());
+    let readers = RowMatrix::new(forward.layers[&target].readers.clone());
     let pair = Pair { source, target, crosses_positions: false };
     for set in 0..from.alive.len() {
         let (alive, wanted, weight) = (&from.alive[set], &to.alive[set], &from.weight[set]);
         let of_sources = Rows { matrix: &rows, alive, places: &from.places[set] };
-        let of_targets = Rows { matrix: &columns, alive: wanted, places: &to.places[set] };
+        let of_targets = Rows { matrix: &readers, alive: wanted, places: &to.places[set] };
         let slopes = Slopes { matrix: &slope, first: set * positions };
         for range in chunks(&pair, alive, wanted, CHUNK) {
             let products = products(b, range.clone(), &of_sources, &of_targets, Some(&slopes))?;

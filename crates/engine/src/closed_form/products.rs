@@ -27,7 +27,7 @@ pub(super) struct Rows<'a, B: AttributionBackend> {
     pub(super) places: &'a [u32],
 }
 
-/// What every row of a source is multiplied by, element by element, before its products are taken.
+/// What the rows of one operand are multiplied by, element by element, before products are taken: a row for each position.
 pub(super) struct Slopes<'a, B: AttributionBackend> {
     pub(super) matrix: &'a RowMatrix<B>,
     /// The row of position 0; those of the others follow.
@@ -88,9 +88,10 @@ pub(super) fn products<B: AttributionBackend>(
         Products { batches: Vec::new(), first_position: positions.start, at: vec![Place::default(); positions.len()] };
     let counts = |position: usize| (sources.at(position).len(), targets.at(position).len());
     let wanted = positions.filter(|&position| counts(position).0 > 0 && counts(position).1 > 0);
+    let on_host = b.device().is_cpu();
     let (few, many): (Vec<usize>, Vec<usize>) = wanted.partition(|&position| {
         let (in_place, gathered) = costs(counts(position).0, counts(position).1);
-        b.device().is_cpu() && in_place <= gathered
+        on_host && in_place <= gathered
     });
     products.in_place(b, &few, sources, targets, slopes)?;
     products.gathered(b, many, sources, targets, slopes)?;
@@ -125,18 +126,18 @@ impl<E: Element> Products<E> {
             pieces.push((position, sources.at(position), targets.at(position), values));
         }
         pieces.into_par_iter().for_each_init(Vec::new, |scaled, (position, sources, targets, values)| {
-            let of_targets: Vec<_> = targets.iter().map(|&place| row(target_rows, width, place)).collect();
-            let of_sources = sources.iter().map(|&place| row(source_rows, width, place));
+            let mut of_targets: Vec<_> = targets.iter().map(|&place| row(target_rows, width, place)).collect();
+            let mut of_sources: Vec<_> = sources.iter().map(|&place| row(source_rows, width, place)).collect();
             if let Some((slopes, first)) = slope_rows {
-                let slopes = &slopes[(first + position) * width..][..width];
-                scaled.resize(of_sources.len() * width, E::default());
-                for (scaled, source) in scaled.chunks_exact_mut(width).zip(of_sources) {
-                    scale(scaled, source, slopes);
+                // It does not matter which operand: the one with fewer rows.
+                let fewer = if of_sources.len() <= of_targets.len() { &mut of_sources } else { &mut of_targets };
+                scaled.resize(fewer.len() * width, E::default());
+                for (scaled, row) in scaled.chunks_exact_mut(width).zip(&*fewer) {
+                    scale(scaled, row, &slopes[(first + position) * width..][..width]);
                 }
-                E::row_products(values, &of_targets, &scaled.chunks_exact(width).collect::<Vec<_>>());
-            } else {
-                E::row_products(values, &of_targets, &of_sources.collect::<Vec<_>>());
+                *fewer = scaled.chunks_exact(width).collect();
             }
+            E::row_products(values, &of_targets, &of_sources);
         });
         self.batches.push(values);
         Ok(())

@@ -236,7 +236,8 @@ impl Comparison {
 
     /// The divergence at each position, and the target model's probability of each output node that both sides have.
     ///
-    /// A divergence is made of differences of logits, and rounded as they are: it is measured by the largest of these.
+    /// A divergence is made of differences of logits, and rounded as they are: it is measured by the largest of the output
+    /// nodes', at least by 1. The likeliest tokens are not compared: a tie is broken by rounding.
     fn compare_predictions<E: Element>(&mut self, stored: &StoredSet, recomputed: &SetAttributions<E>) {
         let (Some(ours), Some(theirs)) = (&stored.prediction, &recomputed.prediction) else { return };
         let (nodes, other) = (&stored.nodes[&Layer::output()].alive, &recomputed.nodes[&Layer::output()]);

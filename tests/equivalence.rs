@@ -208,19 +208,10 @@ proptest! {
     }
 
     /// Where few components act, a CPU computes the masked forward pass from these alone.
-    ///
-    /// Whole pairs vanish there, and noise moves what vanishes less than rounding does: a pair is held to what rounding
-    /// may do to all pairs of its set.
     #[test]
     fn all_backends_agree_where_few_components_act(shape in shapes()) {
         let weights = shape.model();
-        let sets = shape.sparse_ci_sets(&weights);
-        let outcomes = run_all(On::Cpu, &weights, Sets::Given(&sets), THRESHOLDS);
-        let rounding = BothMethods::new(&weights, &sets, THRESHOLDS, shape.seed);
-        compare_all(&outcomes, |set, _, _, by| {
-            let pairs = by[0].sets[set].pairs.iter().enumerate();
-            pairs.map(|(pair, found)| rounding.bound(set, pair, found, by)).sum()
-        })?;
+        backends_agree(On::Cpu, &shape, &weights, &shape.sparse_ci_sets(&weights))?;
     }
 
     #[test]
@@ -234,23 +225,43 @@ proptest! {
     }
 }
 
-/// Found when noise did not reach what a CPU computes on the host: the bound was a twentieth too small.
+/// Of shapes of which the bound was too small once.
+const KEPT: Shape = Shape {
+    llama: true,
+    adjacent_pairs: false,
+    biases: true,
+    n_blocks: 1,
+    n_kv_heads: 1,
+    group: 1,
+    half_head: 1,
+    positions: 1,
+    sets: 1,
+    seed: 9_568_512_713_861_639_883,
+};
+
+/// Found when noise did not reach what a CPU computes on the host.
 #[test]
 fn all_backends_agree_where_the_forward_pass_rounds() -> Result<(), TestCaseError> {
-    let shape = Shape {
-        llama: true,
-        adjacent_pairs: false,
-        biases: true,
-        n_blocks: 2,
-        n_kv_heads: 1,
-        group: 1,
-        half_head: 1,
-        positions: 3,
-        sets: 2,
-        seed: 17_774_363_355_876_901_158,
-    };
+    let shape = Shape { n_blocks: 2, positions: 3, sets: 2, seed: 17_774_363_355_876_901_158, ..KEPT };
     let weights = shape.model();
     backends_agree(On::Cpu, &shape, &weights, &shape.ci_sets(&weights))
+}
+
+/// Found when gradients were disturbed as values were: the gradient of a norm along its argument, which is what reaches the
+/// embedding, vanished as exactly as without noise.
+#[test]
+fn all_backends_agree_where_a_gradient_vanishes() -> Result<(), TestCaseError> {
+    let weights = KEPT.model();
+    backends_agree(On::Cpu, &KEPT, &weights, &KEPT.ci_sets(&weights))
+}
+
+/// Found for the same reason.
+#[test]
+fn all_backends_agree_where_few_components_act_and_a_gradient_vanishes() -> Result<(), TestCaseError> {
+    let seed = 14_571_789_477_557_472_050;
+    let shape = Shape { biases: false, group: 2, half_head: 2, positions: 3, sets: 3, seed, ..KEPT };
+    let weights = shape.model();
+    backends_agree(On::Cpu, &shape, &weights, &shape.sparse_ci_sets(&weights))
 }
 
 /// The same, with the backends on a GPU among them.

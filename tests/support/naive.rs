@@ -47,6 +47,15 @@ impl NaiveTensor {
         Self { entry: tape::record(entries, pullback), ..Self::constant(shape, values) }
     }
 
+    /// The elements times `factors`; backwards, gradients times `of_gradient`.
+    pub(crate) fn scaled(&self, factors: &[f64], of_gradient: Vec<f64>) -> Self {
+        let product = |values: &[f64], factors: &[f64]| -> Vec<f64> {
+            values.iter().zip(factors).map(|(value, factor)| value * factor).collect()
+        };
+        let values = product(&self.values, factors);
+        Self::computed(&self.shape, values, &[self], move |gradient| vec![product(gradient, &of_gradient)])
+    }
+
     /// Moves elements: element `i` of the result is element `from[i]` of this tensor. Backwards, every element adds
     /// its gradient to where it came from.
     fn moved(&self, shape: &[usize], from: Vec<usize>) -> Self {

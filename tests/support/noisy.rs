@@ -12,8 +12,11 @@ use crate::naive::{NaiveBackend, NaiveTensor};
 ///
 /// Whatever the order of additions, the rounding of a sum of products is as if each of its terms had been off by a few
 /// roundings; here they are, by much more than float64's. So what cancels leaves here what it leaves after rounding, times
-/// `size` over the rounding. Gradients pass through the same factors backwards. What only moves elements is exact, as are
-/// the weights.
+/// `size` over the rounding. What only moves elements is exact, as are the weights.
+///
+/// A gradient is off by factors of its own for every operand: with those of the values alone it would be the exact gradient
+/// of another function, one that does with a multiple of its argument what the exact one does. The gradient of a norm along
+/// its argument, which vanishes but for rounding, would then vanish here too.
 pub struct NoisyBackend {
     size: f64,
     rng: RefCell<Rng>,
@@ -25,12 +28,22 @@ impl NoisyBackend {
         Self { size, rng: RefCell::new(Rng::with_seed(seed)) }
     }
 
-    fn disturb(&self, exact: &NaiveTensor) -> Result<NaiveTensor, BackendError> {
-        let shape = NaiveBackend.shape(exact);
+    /// `x`, its elements disturbed.
+    fn disturb(&self, x: &NaiveTensor) -> NaiveTensor {
+        let factors = self.factors(x);
+        x.scaled(&factors, factors.clone())
+    }
+
+    /// `x`, its gradient disturbed.
+    fn operand(&self, x: &NaiveTensor) -> NaiveTensor {
+        let factors = self.factors(x);
+        x.scaled(&vec![1.0; factors.len()], factors)
+    }
+
+    fn factors(&self, x: &NaiveTensor) -> Vec<f64> {
         let mut rng = self.rng.borrow_mut();
-        let factors: Vec<f64> =
-            (0..shape.iter().product()).map(|_| 1.0 + self.size * (2.0 * rng.f64() - 1.0)).collect();
-        NaiveBackend.mul(exact, &NaiveBackend.upload(&factors, &shape)?)
+        let elements = NaiveBackend.shape(x).iter().product();
+        (0..elements).map(|_| 1.0 + self.size * (2.0 * rng.f64() - 1.0)).collect()
     }
 }
 
@@ -55,22 +68,23 @@ impl AttributionBackend for NoisyBackend {
     }
 
     fn unary(&self, operation: Unary, x: &NaiveTensor) -> Result<NaiveTensor, BackendError> {
-        self.disturb(&NaiveBackend.unary(operation, x)?)
+        Ok(self.disturb(&NaiveBackend.unary(operation, &self.operand(x))?))
     }
 
     fn binary(&self, operation: Binary, lhs: &NaiveTensor, rhs: &NaiveTensor) -> Result<NaiveTensor, BackendError> {
-        self.disturb(&NaiveBackend.binary(operation, lhs, rhs)?)
+        Ok(self.disturb(&NaiveBackend.binary(operation, &self.operand(lhs), &self.operand(rhs))?))
     }
 
     fn reduce(&self, operation: Reduce, x: &NaiveTensor, axis: usize) -> Result<NaiveTensor, BackendError> {
         match operation {
             Reduce::Max => NaiveBackend.reduce(operation, x, axis),
-            Reduce::Sum => NaiveBackend.reduce(operation, &self.disturb(x)?, axis),
+            Reduce::Sum => NaiveBackend.reduce(operation, &self.disturb(&self.operand(x)), axis),
         }
     }
 
     fn matmul(&self, lhs: &NaiveTensor, rhs: &NaiveTensor) -> Result<NaiveTensor, BackendError> {
-        self.disturb(&NaiveBackend.matmul(&self.disturb(lhs)?, rhs)?)
+        let lhs = self.disturb(&self.operand(lhs));
+        Ok(self.disturb(&NaiveBackend.matmul(&lhs, &self.operand(rhs))?))
     }
 
     fn reshape(&self, x: &NaiveTensor, shape: &[usize]) -> Result<NaiveTensor, BackendError> {

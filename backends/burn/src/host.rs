@@ -10,10 +10,6 @@ use crate::kernels::Kernels;
 pub struct HostKernels;
 
 impl<B: Backend> Kernels<B> for HostKernels {
-    fn matmul(&self, lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> Result<FloatTensor<B>, String> {
-        Ok(B::float_matmul(lhs, rhs))
-    }
-
     fn tanh(&self, x: FloatTensor<B>) -> FloatTensor<B> {
         tanh_on_host::<B>(self, x)
     }

@@ -9,7 +9,9 @@ use burn_backend::{Backend, TensorData, try_read_sync};
 pub trait Kernels<B: Backend>: Clone + fmt::Debug + Send + 'static {
     /// `[.., m, k] x [.., k, n] -> [.., m, n]` for two tensors of equal rank, neither empty, whose leading axes are equal
     /// or 1. `Err` is what the device said.
-    fn matmul(&self, lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> Result<FloatTensor<B>, String>;
+    fn matmul(&self, lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> Result<FloatTensor<B>, String> {
+        Ok(B::float_matmul(lhs, rhs))
+    }
 
     /// Largest element along `axis`, which stays with length 1, of a tensor that is not empty.
     fn max(&self, x: FloatTensor<B>, axis: usize) -> FloatTensor<B> {
@@ -42,8 +44,4 @@ pub trait Kernels<B: Backend>: Clone + fmt::Debug + Send + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct BurnKernels;
 
-impl<B: Backend> Kernels<B> for BurnKernels {
-    fn matmul(&self, lhs: FloatTensor<B>, rhs: FloatTensor<B>) -> Result<FloatTensor<B>, String> {
-        Ok(B::float_matmul(lhs, rhs))
-    }
-}
+impl<B: Backend> Kernels<B> for BurnKernels {}

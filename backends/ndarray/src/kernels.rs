@@ -11,10 +11,6 @@ use tributary_burn::{Kernels, tanh_on_host};
 pub struct NdArrayKernels;
 
 impl<B: Backend<FloatTensorPrimitive = NdArrayTensor>> Kernels<B> for NdArrayKernels {
-    fn matmul(&self, lhs: NdArrayTensor, rhs: NdArrayTensor) -> Result<FloatTensor<B>, String> {
-        Ok(B::float_matmul(lhs, rhs))
-    }
-
     fn tanh(&self, x: NdArrayTensor) -> FloatTensor<B> {
         tanh_on_host::<B>(self, x)
     }

@@ -44,14 +44,8 @@ impl Consensus {
         let values: [fn(&ConsensusEdge) -> f64; CONSENSUS_SETS.len()] =
             [|edge| edge.mean, |edge| edge.std, |edge| edge.sign_agreement, |edge| edge.sets as f64];
         for (place, (&(name, value), value_of)) in CONSENSUS_SETS.iter().zip(values).enumerate() {
-            let set = SetAttributions {
-                name: name.to_owned(),
-                nodes: nodes.clone(),
-                pairs: self.pair_values(alignment, &nodes, &rows, value_of),
-                output_probs: Vec::new(),
-                borderline: Vec::new(),
-                prediction: None,
-            };
+            let pairs = self.pair_values(alignment, &nodes, &rows, value_of);
+            let set = SetAttributions::new(name.to_owned(), nodes.clone(), pairs);
             writer.write_set(place, &set, &prompt, Some(self.metadata(alignment, value)))?;
         }
         writer.name_output_tokens(|token| output_token(sets, token));
@@ -115,15 +109,7 @@ impl Consensus {
     ) -> Vec<PairAttribution<f32>> {
         let pair_values = |(&pair, range): (_, &std::ops::Range<usize>)| {
             let tributary_model::Pair { source, target, .. } = pair;
-            let (from, to) = (&nodes[&source], &nodes[&target]);
-            let mut attribution = PairAttribution {
-                pair,
-                source: Arc::clone(&from.alive),
-                target: Arc::clone(&to.alive),
-                original_source: Arc::clone(&from.original),
-                original_target: Arc::clone(&to.original),
-                values: Vec::new(),
-            };
+            let mut attribution = PairAttribution::between(pair, nodes);
             // Both are in the same order, and what the consensus has the nodes allow.
             let mut edges = self.edges[range.clone()].iter().peekable();
             let values = attribution.edges().map(|at| {

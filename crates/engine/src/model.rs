@@ -1,7 +1,6 @@
 //! A decomposed model on a backend, and the pieces its forward pass is made of.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use tributary_backend::{AttributionBackend, BackendError, Unary};
 use tributary_model::{
@@ -186,13 +185,13 @@ impl<B: AttributionBackend> Model<B> {
     /// A linear layer as the target model computes it; the unembedding is none of them.
     pub(crate) fn apply_linear(&self, layer: Layer, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
         let linear = &self.linear[&layer];
-        self.add_bias(&self.backend.matmul(x, &linear.weight)?, linear)
+        add_constant(&self.backend, self.backend.matmul(x, &linear.weight)?, linear.bias.as_ref())
     }
 
-    /// Logits of some tokens, `[rows, tokens]`, of rows of the last normalised residual stream, `[rows, d_model]`.
-    pub(crate) fn unembed(&self, rows: &B::Tensor, tokens: Range<usize>) -> Result<B::Tensor, BackendError> {
+    /// Logits, `[rows, vocab]`, of rows of the last normalised residual stream, `[rows, d_model]`.
+    pub(crate) fn unembed(&self, rows: &B::Tensor) -> Result<B::Tensor, BackendError> {
         let b = &self.backend;
-        b.matmul(rows, &b.permute(&b.narrow(&self.lm_head, 0, tokens.start, tokens.len())?, &[1, 0])?)
+        b.matmul(rows, &b.permute(&self.lm_head, &[1, 0])?)
     }
 
     /// The rows of the unembedding of some tokens, `[tokens, d_model]`, on the host.
@@ -209,8 +208,16 @@ impl<B: AttributionBackend> Model<B> {
             None => b.permute(&b.select(&self.lm_head, 0, components)?, &[1, 0]),
         }
     }
+}
 
-    fn add_bias(&self, x: &B::Tensor, linear: &LinearTensors<B::Tensor>) -> Result<B::Tensor, BackendError> {
-        linear.bias.as_ref().map_or(Ok(x.clone()), |bias| self.backend.add(x, bias))
+/// What a layer writes, with what it writes whatever it reads, if anything.
+pub(crate) fn add_constant<B: AttributionBackend>(
+    b: &B,
+    written: B::Tensor,
+    constant: Option<&B::Tensor>,
+) -> Result<B::Tensor, BackendError> {
+    match constant {
+        Some(constant) => b.add(&written, constant),
+        None => Ok(written),
     }
 }

@@ -40,7 +40,7 @@ impl<E: Element> Logits<E> {
         let (b, architecture) = (&model.backend, &model.architecture);
         let last = b.narrow(last, 0, set, 1)?;
         let rows = b.reshape(&last, &[b.shape(&last)[1], architecture.d_model])?;
-        let values = b.download_vec(model.unembed(&rows, 0..architecture.vocab)?)?;
+        let values = b.download_vec(model.unembed(&rows)?)?;
         Ok(Self { values, unembedded: b.download(&rows)? })
     }
 

@@ -8,6 +8,7 @@ use tributary_model::Layer;
 use crate::Model;
 use crate::acting::{Acting, ActingWeights};
 use crate::forward::{Flow, Halt, Visitor, forward};
+use crate::model::add_constant;
 use crate::pass::{Delta, Edit, Pass};
 use crate::sequence::Sequence;
 use crate::support::Supports;
@@ -85,17 +86,6 @@ fn readers<B: AttributionBackend>(b: &B, v: B::Tensor) -> Result<B::Tensor, Back
         return b.upload_vec(transpose(&b.download_vec(v)?, [d_in, support]), &[support, d_in]);
     }
     b.select(&b.permute(&v, &[1, 0])?, 0, &(0..support).collect::<Vec<_>>())
-}
-
-fn add_constant<B: AttributionBackend>(
-    b: &B,
-    written: B::Tensor,
-    constant: Option<&B::Tensor>,
-) -> Result<B::Tensor, BackendError> {
-    match constant {
-        Some(constant) => b.add(&written, constant),
-        None => Ok(written),
-    }
 }
 
 struct Recorder<'a, B: AttributionBackend> {

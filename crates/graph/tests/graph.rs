@@ -8,7 +8,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tributary_graph::{Entry, Graph, Influence, Limits, Pruned, Selection};
 use tributary_model::{
-    AliveEntries, Layer, LayerNodes, PairAttribution, SetAttributions, edge_count, pair_table, published_blocks,
+    AliveEntries, Layer, LayerNodes, PairAttribution, SetAttributions, pair_table, published_blocks,
 };
 use tributary_testing::config;
 
@@ -23,9 +23,7 @@ fn set(positions: usize, alive: &[bool], mut value: impl FnMut() -> f32) -> SetA
         Arc::new(AliveEntries::collect(positions, components, |s, c| flags[s * components + c]))
     };
     let mut nodes = BTreeMap::new();
-    let wte = Arc::new(AliveEntries::every_position(positions));
-    let empty = LayerNodes { alive: Arc::clone(&wte), original: wte, importance: vec![], activation: vec![] };
-    nodes.insert(Layer::wte(), empty);
+    nodes.insert(Layer::wte(), LayerNodes::embedding(positions));
     for layer in decomposed.iter().copied().chain([Layer::output()]) {
         let (alive, original) = (entries(COMPONENTS), entries(COMPONENTS));
         let importance = (0..alive.len()).map(|row| 0.125 + row as f32 / 64.0).collect();
@@ -33,25 +31,11 @@ fn set(positions: usize, alive: &[bool], mut value: impl FnMut() -> f32) -> SetA
         nodes.insert(layer, LayerNodes { alive, original, importance, activation });
     }
     let pairs = pair_table(&published_blocks(1), &decomposed).into_iter().map(|pair| {
-        let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
-        PairAttribution {
-            values: (0..edge_count(&pair, &from.alive, &to.alive)).map(|_| value()).collect(),
-            source: Arc::clone(&from.alive),
-            target: Arc::clone(&to.alive),
-            original_source: Arc::clone(&from.original),
-            original_target: Arc::clone(&to.original),
-            pair,
-        }
+        let empty = PairAttribution::between(pair, &nodes);
+        PairAttribution { values: (0..empty.edge_count()).map(|_| value()).collect(), ..empty }
     });
     let pairs = pairs.collect();
-    SetAttributions {
-        name: "a set".to_owned(),
-        nodes,
-        pairs,
-        output_probs: vec![],
-        borderline: vec![],
-        prediction: None,
-    }
+    SetAttributions::new("a set".to_owned(), nodes, pairs)
 }
 
 fn sets() -> impl Strategy<Value = SetAttributions<f32>> {

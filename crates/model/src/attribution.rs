@@ -123,7 +123,32 @@ pub fn edge_count(pair: &Pair, source: &AliveEntries, target: &AliveEntries) -> 
     (0..target.positions()).map(|s| target.rows_at(s).len() * source_rows(pair, source, s).len()).sum()
 }
 
+impl<E> LayerNodes<E> {
+    /// Of the embedding: one entry at every position, which carries nothing.
+    pub fn embedding(positions: usize) -> Self {
+        let every = Arc::new(AliveEntries::every_position(positions));
+        Self { alive: Arc::clone(&every), original: every, importance: Vec::new(), activation: Vec::new() }
+    }
+}
+
 impl<E> PairAttribution<E> {
+    /// Of a pair of layers among `nodes`; its values are yet to come.
+    ///
+    /// # Panics
+    ///
+    /// When either layer is not among them.
+    pub fn between(pair: Pair, nodes: &BTreeMap<Layer, LayerNodes<E>>) -> Self {
+        let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
+        Self {
+            pair,
+            source: Arc::clone(&from.alive),
+            target: Arc::clone(&to.alive),
+            original_source: Arc::clone(&from.original),
+            original_target: Arc::clone(&to.original),
+            values: Vec::new(),
+        }
+    }
+
     /// Number of edges, whether or not their values are there.
     pub fn edge_count(&self) -> usize {
         edge_count(&self.pair, &self.source, &self.target)
@@ -202,6 +227,13 @@ impl<E: Copy + Default> PairAttribution<E> {
 fn original_alive_mask(original: &AliveEntries, trimmed: &[usize]) -> Vec<bool> {
     let at = |position| trimmed.iter().map(move |&component| original.row_of(position, component).is_some());
     (0..original.positions()).flat_map(at).collect()
+}
+
+impl<E> SetAttributions<E> {
+    /// A graph of which no more is known than its nodes and edges.
+    pub fn new(name: String, nodes: BTreeMap<Layer, LayerNodes<E>>, pairs: Vec<PairAttribution<E>>) -> Self {
+        Self { name, nodes, pairs, output_probs: Vec::new(), borderline: Vec::new(), prediction: None }
+    }
 }
 
 impl<E: Copy> SetAttributions<E> {

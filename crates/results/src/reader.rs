@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safetensors::{Dtype, SafeTensors};
-use tributary_model::{
-    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, SetAttributions, TokenProb, edge_count,
-};
+use tributary_model::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, SetAttributions, TokenProb};
 
 use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
 use crate::tensors::{KL, LIKELIEST, OUTPUT_PROBS, TARGET_PROB, edge_tensor, importance_name, node_tensor};
@@ -199,16 +197,10 @@ impl SetFile<'_> {
 
     fn pair(&self, pair: Pair, nodes: &BTreeMap<Layer, LayerNodes<f32>>) -> Result<PairAttribution<f32>, ResultError> {
         // The manifest was checked to name only layers of its model.
-        let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
-        let edges = edge_count(&pair, &from.alive, &to.alive);
-        let attribution = PairAttribution {
-            values: self.numbers(&edge_tensor(&pair, "value"), &[edges])?,
-            pair,
-            source: Arc::clone(&from.alive),
-            target: Arc::clone(&to.alive),
-            original_source: Arc::clone(&from.original),
-            original_target: Arc::clone(&to.original),
-        };
+        let empty = PairAttribution::between(pair, nodes);
+        let edges = empty.edge_count();
+        let values = self.numbers(&edge_tensor(&pair, "value"), &[edges])?;
+        let attribution = PairAttribution { values, ..empty };
         let tensor = edge_tensor(&pair, "index");
         // The index says nothing that the nodes do not; where it is there, it has to agree.
         if self.tensors.tensor(&tensor).is_err() && self.implied_index {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tributary_model::{
     AliveEntries, Borderline, Layer, LayerNodes, Pair, PairAttribution, Prediction, Prompt, SetAttributions, TokenProb,
-    edge_count, pair_table, published_blocks,
+    pair_table, published_blocks,
 };
 use tributary_results::{Kind, Manifest, ModelInfo, ResultError, ResultWriter, RunInfo, Settings, Stages, Timings};
 
@@ -158,41 +158,24 @@ impl Random {
     fn set(&mut self, name: String, model: &ModelInfo, pairs: &[Pair], positions: usize) -> SetAttributions<f32> {
         let mut nodes = BTreeMap::new();
         for (layer, components) in model.node_layers() {
-            let (alive, original, carried) = if layer.is_embedding() {
-                let every = Arc::new(AliveEntries::every_position(positions));
-                (Arc::clone(&every), every, 0)
-            } else {
-                let (alive, original) = (self.alive(positions, components), self.alive(positions, components));
-                let carried = alive.len();
-                (alive, original, carried)
-            };
-            let (importance, activation) = (self.numbers(carried), self.numbers(carried));
-            let of_layer = LayerNodes { alive, original, importance, activation };
-            nodes.insert(layer, of_layer);
+            if layer.is_embedding() {
+                nodes.insert(layer, LayerNodes::embedding(positions));
+                continue;
+            }
+            let (alive, original) = (self.alive(positions, components), self.alive(positions, components));
+            let (importance, activation) = (self.numbers(alive.len()), self.numbers(alive.len()));
+            nodes.insert(layer, LayerNodes { alive, original, importance, activation });
         }
         let pairs = pairs
             .iter()
             .map(|&pair| {
-                let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
-                PairAttribution {
-                    pair,
-                    source: Arc::clone(&from.alive),
-                    target: Arc::clone(&to.alive),
-                    original_source: Arc::clone(&from.original),
-                    original_target: Arc::clone(&to.original),
-                    values: self.numbers(edge_count(&pair, &from.alive, &to.alive)),
-                }
+                let empty = PairAttribution::between(pair, &nodes);
+                PairAttribution { values: self.numbers(empty.edge_count()), ..empty }
             })
             .collect();
         let near = |layer, component| Borderline { layer, position: 0, component, importance: 0.1 };
         let borderline = (0..self.below(3)).map(|token| near(Layer::output(), token)).collect();
-        SetAttributions {
-            name,
-            nodes,
-            pairs,
-            output_probs: self.numbers(positions * model.vocab),
-            borderline,
-            prediction: None,
-        }
+        let output_probs = self.numbers(positions * model.vocab);
+        SetAttributions { output_probs, borderline, ..SetAttributions::new(name, nodes, pairs) }
     }
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tributary_compare::ComparedSet;
 use tributary_graph::Entry;
 use tributary_model::{
-    AliveEntries, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions, TokenProb, edge_count,
-    pair_table, published_blocks,
+    AliveEntries, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions, TokenProb, pair_table,
+    published_blocks,
 };
 use tributary_results::{
     FORMAT, FORMAT_VERSION, Kind, Manifest, ModelInfo, PairEntry, PromptEntry, ResultWriter, RunInfo, SetEntry,
@@ -148,9 +148,7 @@ pub(crate) fn set(
         }
         Arc::new(AliveEntries::collect(positions, COMPONENTS, |s, c| flags[s * COMPONENTS + c]))
     };
-    let wte = Arc::new(AliveEntries::every_position(positions));
-    let empty = LayerNodes { alive: Arc::clone(&wte), original: wte, importance: vec![], activation: vec![] };
-    let mut nodes = BTreeMap::from([(Layer::wte(), empty)]);
+    let mut nodes = BTreeMap::from([(Layer::wte(), LayerNodes::embedding(positions))]);
     for layer in decomposed.iter().copied().chain([Layer::output()]) {
         let (alive, original) = (collect(layer, &mut alive), collect(layer, &mut original));
         // Different in every set, as its name is.
@@ -160,26 +158,19 @@ pub(crate) fn set(
         nodes.insert(layer, LayerNodes { alive, original, importance, activation });
     }
     let pairs = pair_table(&published_blocks(1), decomposed).into_iter().map(|pair| {
-        let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
-        let mut attribution = PairAttribution {
-            values: Vec::new(),
-            source: Arc::clone(&from.alive),
-            target: Arc::clone(&to.alive),
-            original_source: Arc::clone(&from.original),
-            original_target: Arc::clone(&to.original),
-            pair,
-        };
-        let (sources, targets): (Vec<_>, Vec<_>) = (from.alive.iter().collect(), to.alive.iter().collect());
+        let mut attribution = PairAttribution::between(pair, &nodes);
+        let (sources, targets): (Vec<_>, Vec<_>) =
+            (attribution.source.iter().collect(), attribution.target.iter().collect());
         let values: Vec<f32> = attribution
             .edges()
             .map(|(s, t)| value(entry(pair.source, sources[s]), entry(pair.target, targets[t])))
             .collect();
-        assert_eq!(values.len(), edge_count(&pair, &from.alive, &to.alive));
+        assert_eq!(values.len(), attribution.edge_count());
         attribution.values = values;
         attribution
     });
     let pairs = pairs.collect();
-    SetAttributions { name: name.to_owned(), nodes, pairs, output_probs: vec![], borderline: vec![], prediction: None }
+    SetAttributions::new(name.to_owned(), nodes, pairs)
 }
 
 pub(crate) fn c_fc_layer() -> Layer {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tributary_export::{ExportError, Exported, Format, export};
 use tributary_graph::Graph;
 use tributary_model::{
-    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prompt, Role, edge_count, pair_table, published_blocks,
+    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prompt, Role, pair_table, published_blocks,
 };
 use tributary_results::{ResultFolder, ResultWriter, SetEntry};
 use tributary_testing::RandomResults;
@@ -112,16 +112,8 @@ impl Written {
         // f32 holds whole numbers up to 2^24.
         let mut numbers = (1_u32..).map(|number| number as f32);
         let mut attribution = |pair: Pair| {
-            let (from, to) = (&set.nodes[&pair.source], &set.nodes[&pair.target]);
-            let count = edge_count(&pair, &from.alive, &to.alive);
-            PairAttribution {
-                values: numbers.by_ref().take(count).collect(),
-                source: Arc::clone(&from.alive),
-                target: Arc::clone(&to.alive),
-                original_source: Arc::clone(&from.original),
-                original_target: Arc::clone(&to.original),
-                pair,
-            }
+            let empty = PairAttribution::between(pair, &set.nodes);
+            PairAttribution { values: numbers.by_ref().take(empty.edge_count()).collect(), ..empty }
         };
         set.pairs = pair_table(&published_blocks(1), &decomposed.into()).into_iter().map(&mut attribution).collect();
         set.output_probs = vec![0.0; results.model.vocab];

@@ -8,8 +8,8 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use tributary_graph::{Entry, Graph};
 use tributary_model::{
-    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, Prompt, Role, SetAttributions, TokenProb,
-    edge_count, pair_table, published_blocks,
+    AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, Prompt, SetAttributions, TokenProb, pair_table,
+    published_blocks,
 };
 use tributary_results::{Kind, ModelInfo, ResultFolder, ResultWriter, RunInfo, Settings, Timings};
 
@@ -175,41 +175,26 @@ fn set(
 ) -> SetAttributions<f32> {
     let mut nodes = BTreeMap::new();
     for (layer, components) in model.node_layers() {
-        let every = Arc::new(AliveEntries::every_position(positions));
         let mut entries = |density: f32| {
             let density = if layer.is_output() { density * 0.2 } else { density };
             let alive: Vec<bool> = (0..positions * components).map(|_| random.f32() < density).collect();
             Arc::new(AliveEntries::collect(positions, components, |s, c| alive[s * components + c]))
         };
-        let (alive, original) = match layer.role() {
-            Role::Embedding => (Arc::clone(&every), every),
-            _ => (entries(density), entries(density.max(0.3))),
-        };
-        let carried = if layer.is_embedding() { 0 } else { alive.len() };
-        let importance = (0..carried).map(|_| random.f32()).collect();
-        let activation = (0..carried).map(|_| heavy(random)).collect();
+        if layer.is_embedding() {
+            nodes.insert(layer, LayerNodes::embedding(positions));
+            continue;
+        }
+        let (alive, original) = (entries(density), entries(density.max(0.3)));
+        let importance = (0..alive.len()).map(|_| random.f32()).collect();
+        let activation = (0..alive.len()).map(|_| heavy(random)).collect();
         nodes.insert(layer, LayerNodes { alive, original, importance, activation });
     }
     let attributions = pairs.iter().map(|&pair| {
-        let (from, to) = (&nodes[&pair.source], &nodes[&pair.target]);
-        PairAttribution {
-            pair,
-            source: Arc::clone(&from.alive),
-            target: Arc::clone(&to.alive),
-            original_source: Arc::clone(&from.original),
-            original_target: Arc::clone(&to.original),
-            values: (0..edge_count(&pair, &from.alive, &to.alive)).map(|_| value(random)).collect(),
-        }
+        let empty = PairAttribution::between(pair, &nodes);
+        PairAttribution { values: (0..empty.edge_count()).map(|_| value(random)).collect(), ..empty }
     });
     let pairs = attributions.collect();
-    SetAttributions {
-        name: name.to_owned(),
-        nodes,
-        pairs,
-        output_probs: Vec::new(),
-        borderline: Vec::new(),
-        prediction: None,
-    }
+    SetAttributions::new(name.to_owned(), nodes, pairs)
 }
 
 fn settings() -> Settings {

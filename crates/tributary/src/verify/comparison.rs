@@ -147,6 +147,13 @@ fn part_of(error: f64, scale: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error / scale }
 }
 
+/// Makes `largest` the larger of both; what is not a number stays.
+fn raise(largest: &mut f64, relative: f64) {
+    if relative > *largest || relative.is_nan() {
+        *largest = relative;
+    }
+}
+
 impl Comparison {
     /// `stored` and `recomputed` are in the order of the manifest's sets.
     pub(crate) fn new<E: Element>(
@@ -226,9 +233,7 @@ impl Comparison {
                 let found =
                     [off(*importance, other.importance[row], 1.0), off(*activation, other.activation[row], largest)];
                 for relative in found {
-                    if relative > self.node_values || relative.is_nan() {
-                        self.node_values = relative;
-                    }
+                    raise(&mut self.node_values, relative);
                 }
             }
         }
@@ -248,10 +253,7 @@ impl Comparison {
             Some((ours, theirs.target_prob[row].to_f64(), 1.0))
         });
         for (stored, recomputed, scale) in kl.chain(probs) {
-            let relative = part_of((f64::from(stored) - recomputed).abs(), scale);
-            if relative > self.prediction_values || relative.is_nan() {
-                self.prediction_values = relative;
-            }
+            raise(&mut self.prediction_values, part_of((f64::from(stored) - recomputed).abs(), scale));
         }
         self.predictions += ours.kl.len();
     }

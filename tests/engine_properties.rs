@@ -297,7 +297,7 @@ proptest! {
         }
     }
 
-    /// The dense view holds every edge at its place and nothing else.
+    /// The dense view holds every edge at its index and nothing else.
     #[test]
     fn the_dense_view_holds_the_edges(shape in shapes()) {
         let weights = shape.model();
@@ -312,10 +312,10 @@ proptest! {
                 prop_assert!((total - sum).abs() <= pair.values.len() as f64 * f64::EPSILON * sum);
                 let (source, target): (Vec<_>, Vec<_>) = (pair.source.iter().collect(), pair.target.iter().collect());
                 for ((from, to), &value) in pair.edges().zip(&pair.values) {
-                    let place = |trimmed: &[usize], component| trimmed.binary_search(&component).unwrap();
+                    let index = |trimmed: &[usize], component| trimmed.binary_search(&component).unwrap();
                     let [_, n_in, s, n_out] = dense.shape;
-                    let row = source[from].0 * n_in + place(&c_in, source[from].1);
-                    let at = (row * s + target[to].0) * n_out + place(&c_out, target[to].1);
+                    let row = source[from].0 * n_in + index(&c_in, source[from].1);
+                    let at = (row * s + target[to].0) * n_out + index(&c_out, target[to].1);
                     prop_assert_eq!(dense.values[at].to_bits(), value.to_bits());
                 }
                 prop_assert_eq!(pair.original_alive_mask_in().len(), shape.positions * c_in.len());

@@ -118,8 +118,8 @@ impl Work<'_> {
             let out = tempfile::tempdir()?;
             let started = Instant::now();
             let mut writer = ResultWriter::create(out.path(), false, settings())?;
-            for (place, (graph, set)) in graphs.iter().zip(&self.sets.sets).enumerate() {
-                writer.write_set(place, graph, &set.prompt, None)?;
+            for (index, (graph, set)) in graphs.iter().zip(&self.sets.sets).enumerate() {
+                writer.write_set(index, graph, &set.prompt, None)?;
             }
             let manifest = writer.finish(run_info(self.weights))?;
             results.push(started.elapsed().as_secs_f64());
@@ -128,8 +128,8 @@ impl Work<'_> {
             bytes = sizes.iter().sum();
             let block = vec![1; bytes as usize];
             let started = Instant::now();
-            for (place, &size) in sizes.iter().enumerate() {
-                File::create(out.path().join(format!("floor_{place}")))?.write_all(&block[..size as usize])?;
+            for (index, &size) in sizes.iter().enumerate() {
+                File::create(out.path().join(format!("floor_{index}")))?.write_all(&block[..size as usize])?;
             }
             floor.push(started.elapsed().as_secs_f64());
         }

@@ -20,13 +20,13 @@ pub(crate) fn run(args: &BackendsArgs, backends: &Backends) -> Result<(), CliErr
     let mut table = console::table(["backend", "what it is", "version", "where", "usable here"]);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     for (backend, path) in &backends {
-        let place = match path {
+        let location = match path {
             Some(path) => path.display().to_string(),
             None if backend.version.is_empty() => "-".to_owned(),
             None => "built in".to_owned(),
         };
         let version = if backend.version.is_empty() { "-" } else { &backend.version };
-        table.add_row([&backend.name, &backend.description, version, &place, &console::plain(&usable(backend))]);
+        table.add_row([&backend.name, &backend.description, version, &location, &console::plain(&usable(backend))]);
     }
     console::print(&format!("{table}\n"))
 }

@@ -221,16 +221,16 @@ fn own_importance(decomposed: &DecomposedLayer, x: &[f64], component: usize) -> 
     function.sigmoid.apply(hidden[if function.input == CiInput::SharedVector { component } else { 0 }])
 }
 
-/// Tensors of equal shape one after the other along `axis`, by adding each into its place.
+/// Tensors of equal shape one after the other along `axis`, by adding each in where it belongs.
 fn stack(parts: &[Tensor], axis: usize, count: usize) -> Tensor {
     let [rows, columns] = B.shape(&parts[0])[..] else { panic!("matrices only") };
     let length = if axis == 0 { rows } else { columns };
-    let placed = parts.iter().enumerate().map(|(index, part)| {
-        // A 0/1 matrix that moves the part to its place.
+    let moved = parts.iter().enumerate().map(|(index, part)| {
+        // A 0/1 matrix that moves the part there.
         let mut matrix = vec![0.0; length * length * count];
         for i in 0..length {
-            let place = index * length + i;
-            matrix[if axis == 0 { place * length + i } else { i * length * count + place }] = 1.0;
+            let at = index * length + i;
+            matrix[if axis == 0 { at * length + i } else { i * length * count + at }] = 1.0;
         }
         if axis == 0 {
             B.matmul(&B.upload(&matrix, &[length * count, length]).unwrap(), part).unwrap()
@@ -238,7 +238,7 @@ fn stack(parts: &[Tensor], axis: usize, count: usize) -> Tensor {
             B.matmul(part, &B.upload(&matrix, &[length, length * count]).unwrap()).unwrap()
         }
     });
-    placed.reduce(|sum, part| B.add(&sum, &part).unwrap()).unwrap()
+    moved.reduce(|sum, part| B.add(&sum, &part).unwrap()).unwrap()
 }
 
 fn matmul_transposed(x: &Tensor, weight: &Array) -> Tensor {

@@ -22,7 +22,7 @@ use self::tape::{Entry, Tape};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NaiveBackend;
 
-/// A tensor in row-major order, with its place on a tape when it is tracked.
+/// A tensor in row-major order, with its entry on a tape when it is tracked.
 #[derive(Clone)]
 pub struct NaiveTensor {
     shape: Rc<[usize]>,

@@ -32,15 +32,15 @@ pub(crate) fn build() -> Result<(), String> {
         ("tch", "tributary-tests/tch,tributary-backend-tch/libtorch"),
     ] {
         for Executable { package, target, is_test, path } in executables(features)? {
-            let place = match (target.as_str(), is_test) {
+            let destination = match (target.as_str(), is_test) {
                 ("conformance", true) if package != name => continue,
                 (suite, true) if SUITES.contains(&suite) => kit.join("tests").join(name).join(suite),
                 ("tributary", false) => kit.join("bin/tributary"),
                 (plugin, false) if plugin == format!("tributary-backend-{name}") => kit.join("bin").join(plugin),
                 _ => continue,
             };
-            copy(&path, &place)?;
-            run(Command::new("strip").arg(&place))?;
+            copy(&path, &destination)?;
+            run(Command::new("strip").arg(&destination))?;
         }
     }
     copy(&root().join("xtask/gpu-kit/run.sh"), &kit.join("run.sh"))?;

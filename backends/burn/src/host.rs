@@ -27,7 +27,7 @@ pub fn tanh_on_host<B: Backend>(kernels: &impl Kernels<B>, x: FloatTensor<B>) ->
     B::float_from_data(data, &device)
 }
 
-/// Puts `tanh(x)` in the place of each; compiled once more for machines with wider registers.
+/// Puts `tanh(x)` in place of each; compiled once more for machines with wider registers.
 #[multiversion::multiversion(targets("x86_64+avx2"))]
 fn each_tanh(values: &mut [f32]) {
     for value in values {

@@ -1,4 +1,4 @@
-//! Tensors with or without a place on a tape.
+//! Tensors, on a tape or not.
 
 use burn_autodiff::Autodiff;
 use burn_backend::backend::AutodiffBackend;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Table};
-use tributary_compare::{Comparison, EdgePlace, GroupOverlap, NodePlace, Overlap, PredictionSummary, StepCounts};
+use tributary_compare::{Comparison, EdgeKey, GroupOverlap, NodeKey, Overlap, PredictionSummary, StepCounts};
 use tributary_graph::Entry;
 
 use crate::console;
@@ -43,8 +43,8 @@ impl Tables<'_> {
         console::plain(&entry.name(&prompt.token_strings, token))
     }
 
-    fn edge(&self, place: &EdgePlace) -> String {
-        format!("{} -> {}", self.node(place.source), self.node(place.target))
+    fn edge(&self, key: &EdgeKey) -> String {
+        format!("{} -> {}", self.node(key.source), self.node(key.target))
     }
 
     fn sets(&self) -> String {
@@ -177,7 +177,7 @@ impl Tables<'_> {
             let mut table = console::table(["strongest edges", "sets", "mean", "std", "sign agreement"]);
             for edge in &consensus.strongest_edges {
                 let cells = [
-                    self.edge(&edge.place),
+                    self.edge(&edge.key),
                     edge.sets.to_string(),
                     format!("{:+.4e}", edge.mean),
                     format!("{:.1e}", edge.std),
@@ -197,10 +197,10 @@ impl Tables<'_> {
             let (of_nodes, of_edges) = (&nodes.unique[set], &edges.unique[set]);
             let _ = writeln!(text, "{}: {} nodes, {} edges", self.label(set), of_nodes.count, of_edges.count);
             for node in &of_nodes.strongest {
-                let _ = writeln!(text, "  node {}, importance {:.4e}", self.node(node.place.node), node.importance);
+                let _ = writeln!(text, "  node {}, importance {:.4e}", self.node(node.key.node), node.importance);
             }
             for edge in &of_edges.strongest {
-                let _ = writeln!(text, "  edge {}: {:+.4e}", self.edge(&edge.place), edge.value);
+                let _ = writeln!(text, "  edge {}: {:+.4e}", self.edge(&edge.key), edge.value);
             }
         }
         text
@@ -235,15 +235,15 @@ impl Tables<'_> {
         text
     }
 
-    fn deaths(&self, nodes: &StepCounts<NodePlace>, edges: &StepCounts<EdgePlace>) -> String {
+    fn deaths(&self, nodes: &StepCounts<NodeKey>, edges: &StepCounts<EdgeKey>) -> String {
         let nodes = nodes
             .strongest_deaths
             .iter()
-            .map(|death| format!("  node {}, importance {:.4e}", self.node(death.place.node), death.magnitude));
+            .map(|death| format!("  node {}, importance {:.4e}", self.node(death.key.node), death.magnitude));
         let edges = edges
             .strongest_deaths
             .iter()
-            .map(|death| format!("  edge {}, |attribution| {:.4e}", self.edge(&death.place), death.magnitude));
+            .map(|death| format!("  edge {}, |attribution| {:.4e}", self.edge(&death.key), death.magnitude));
         nodes.chain(edges).collect::<Vec<_>>().join("\n")
     }
 }

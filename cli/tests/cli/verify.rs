@@ -56,11 +56,11 @@ fn rewrite(workshop: &Workshop, edit: impl Fn(&mut SetAttributions<f32>)) {
         token_strings: prompt.token_strings.clone(),
     };
     let mut writer = ResultWriter::create(&workshop.path("out"), true, manifest.settings.clone()).unwrap();
-    for (place, mut set) in sets.into_iter().enumerate() {
-        if place == 0 {
+    for (index, mut set) in sets.into_iter().enumerate() {
+        if index == 0 {
             edit(&mut set);
         }
-        writer.write_set(place, &set, &prompt, None).unwrap();
+        writer.write_set(index, &set, &prompt, None).unwrap();
     }
     writer.finish(manifest.run).unwrap();
 }

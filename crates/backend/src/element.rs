@@ -65,7 +65,7 @@ pub trait Element:
     fn vec_from_f32(values: Vec<f32>) -> Vec<Self>;
 
     /// Dot products of every row of `targets` with every row of `sources`, `[targets, sources]` in row-major order: what the
-    /// engine computes itself where a backend's memory is the host's. Rows must have one width, and `products` a place for
+    /// engine computes itself where a backend's memory is the host's. Rows must have one width, and `products` room for
     /// each.
     ///
     /// # Panics

@@ -45,21 +45,25 @@ macro_rules! row_products {
                 all: &[&[$element]],
             ) {
                 for (start, sources) in (0..).step_by(BLOCK.1).zip(all.chunks(BLOCK.1)) {
-                    let places = &mut products[start..];
+                    let rest = &mut products[start..];
                     match *sources {
-                        [a, b, c, d] => put(places, all.len(), block(simd, targets, [a, b, c, d])),
-                        [a, b, c] => put(places, all.len(), block(simd, targets, [a, b, c])),
-                        [a, b] => put(places, all.len(), block(simd, targets, [a, b])),
-                        [a] => put(places, all.len(), block(simd, targets, [a])),
+                        [a, b, c, d] => put(rest, all.len(), block(simd, targets, [a, b, c, d])),
+                        [a, b, c] => put(rest, all.len(), block(simd, targets, [a, b, c])),
+                        [a, b] => put(rest, all.len(), block(simd, targets, [a, b])),
+                        [a] => put(rest, all.len(), block(simd, targets, [a])),
                         _ => unreachable!("chunks of at most four, none empty"),
                     }
                 }
             }
 
             #[inline(always)]
-            fn put<const T: usize, const N: usize>(places: &mut [$element], stride: usize, block: [[$element; N]; T]) {
-                for (places, products) in places.chunks_mut(stride).zip(block) {
-                    places[..N].copy_from_slice(&products);
+            fn put<const T: usize, const N: usize>(
+                products: &mut [$element],
+                stride: usize,
+                block: [[$element; N]; T],
+            ) {
+                for (products, of_target) in products.chunks_mut(stride).zip(block) {
+                    products[..N].copy_from_slice(&of_target);
                 }
             }
 

@@ -22,7 +22,7 @@ pub struct Alignment<'a> {
     pub(crate) layers: Vec<Layer>,
     /// Weighed by importance.
     pub(crate) nodes: Items<f64>,
-    /// Target and source of every edge of the union as places in `entries`, in the order of pairs, then ascending.
+    /// Target and source of every edge of the union as indices in `entries`, in the order of pairs, then ascending.
     pub(crate) ends: Vec<[u32; 2]>,
     /// The pair table: the groups of `edges`.
     pub(crate) pairs: Vec<Pair>,
@@ -103,8 +103,8 @@ impl<'a> Alignment<'a> {
         self.sets
     }
 
-    /// Place of the node number `id` of the union in the graph of a set; `None` where it is not alive.
-    pub(crate) fn place_in(&self, set: usize, id: u32) -> Option<usize> {
+    /// Index of the node number `id` of the union in the graph of a set; `None` where it is not alive.
+    pub(crate) fn index_in(&self, set: usize, id: u32) -> Option<usize> {
         // All nodes of a graph are members, in their order.
         self.nodes.members[set].ids.binary_search(&id).ok()
     }
@@ -141,7 +141,7 @@ fn align_edges(
         let streams = sets.iter().zip(&nodes.members).map(|(set, nodes)| {
             let graph = set.graph();
             let edges = graph.edges[graph.pairs[pair].1.clone()].iter().filter(move |edge| is_edge(edge));
-            // Numbers in the union ascend as places in the graph do, so the edges stay in order.
+            // Numbers in the union ascend as indices in the graph do, so the edges stay in order.
             edges.map(|edge| ([nodes.ids[edge.target as usize], nodes.ids[edge.source as usize]], edge.value))
         });
         let start = ends.len() as u32;
@@ -199,7 +199,7 @@ impl<V: Value> Members<V> {
     }
 }
 
-/// Places in both of what two ascending lists share.
+/// Indices in both of what two ascending lists share.
 pub(crate) fn shared<'a>(a: &'a [u32], b: &'a [u32]) -> impl Iterator<Item = (usize, usize)> + 'a {
     let (mut i, mut j) = (0, 0);
     std::iter::from_fn(move || {

@@ -35,26 +35,26 @@ pub(crate) struct Coefficients {
     pub(crate) of_set: Vec<Option<f64>>,
 }
 
-/// The coefficients of sets: from the place that gives the most sets one and gives at least two of them different ones;
-/// of such places, one in the metadata, with the most telling name. `None` without any.
+/// The coefficients of sets: from the origin that gives the most sets one and gives at least two of them different
+/// ones; of such origins, one in the metadata, with the most telling name. `None` without any.
 pub(crate) fn find(sets: &[ComparedSet]) -> Option<Coefficients> {
     find_in(&sets.iter().map(|set| (set.entry().name.as_str(), set.metadata())).collect::<Vec<_>>())
 }
 
-/// Where a coefficient may be, the most telling first: rank of its name with whether it is in the set's name, depth, and
-/// what it is called.
-type Place = ((bool, usize), usize, String);
+/// Where a coefficient may come from, the most telling first: rank of its name with whether it is in the set's name,
+/// depth, and what it is called.
+type Origin = ((bool, usize), usize, String);
 
 fn find_in(sets: &[(&str, Option<&Value>)]) -> Option<Coefficients> {
-    let mut places: BTreeMap<Place, Vec<Option<f64>>> = BTreeMap::new();
+    let mut origins: BTreeMap<Origin, Vec<Option<f64>>> = BTreeMap::new();
     for (set, &(name, metadata)) in sets.iter().enumerate() {
         let mut found = Vec::new();
         if let Some(metadata) = metadata {
             in_metadata(metadata, "", "", 0, &mut found);
         }
         in_name(name, &mut found);
-        for (place, coefficient) in found {
-            let of_set = places.entry(place).or_insert_with(|| vec![None; sets.len()]);
+        for (origin, coefficient) in found {
+            let of_set = origins.entry(origin).or_insert_with(|| vec![None; sets.len()]);
             of_set[set] = of_set[set].or(Some(coefficient));
         }
     }
@@ -63,14 +63,14 @@ fn find_in(sets: &[(&str, Option<&Value>)]) -> Option<Coefficients> {
         found.next().is_some_and(|first| found.any(|other| other.total_cmp(first).is_ne()))
     };
     let known = |of_set: &[Option<f64>]| of_set.iter().flatten().count();
-    places.retain(|_, of_set| differ(of_set));
-    let most = places.values().map(|of_set| known(of_set)).max()?;
-    let (((in_name, _), _, called), of_set) = places.into_iter().find(|(_, of_set)| known(of_set) == most)?;
+    origins.retain(|_, of_set| differ(of_set));
+    let most = origins.values().map(|of_set| known(of_set)).max()?;
+    let (((in_name, _), _, called), of_set) = origins.into_iter().find(|(_, of_set)| known(of_set) == most)?;
     let found_in = format!("{} {called}", if in_name { "name" } else { "metadata" });
     Some(Coefficients { found_in, of_set })
 }
 
-fn in_metadata(value: &Value, path: &str, parent: &str, depth: usize, found: &mut Vec<(Place, f64)>) {
+fn in_metadata(value: &Value, path: &str, parent: &str, depth: usize, found: &mut Vec<(Origin, f64)>) {
     if depth == DEPTH {
         return;
     }
@@ -122,7 +122,7 @@ fn plain(name: &str) -> String {
 }
 
 /// Looks for a name of a coefficient and a number after it, as in `seed_0-coeff_1e-3` and `imp_min_coeff=0.1`.
-fn in_name(name: &str, found: &mut Vec<(Place, f64)>) {
+fn in_name(name: &str, found: &mut Vec<(Origin, f64)>) {
     let words = words(name);
     for start in 0..words.len() {
         // A key of several words is found at its first, not again at its last.
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_place_that_tells_most_sets_apart_is_taken() {
+    fn the_origin_that_tells_most_sets_apart_is_taken() {
         let (one, two) = (json!({ "coeff": 1 }), json!({ "coeff": 2 }));
         // All names tell one, the metadata of one set does not.
         let found = find_in(&[("coeff_1", Some(&one)), ("coeff_2", Some(&two)), ("coeff_3", None)]).unwrap();

@@ -17,32 +17,32 @@ pub struct ComparedSet {
     label: String,
     result: PathBuf,
     manifest: Arc<Manifest>,
-    place: usize,
+    index: usize,
     graph: Graph,
     originals: BTreeMap<Layer, Arc<AliveEntries>>,
 }
 
 impl ComparedSet {
-    /// A set of a result. `label` is what it is called beside the others, `result` the folder, and `place` the set's
-    /// place in the manifest.
+    /// A set of a result. `label` is what it is called beside the others, `result` the folder, and `index` the set's
+    /// index in the manifest.
     ///
     /// # Panics
     ///
-    /// When the manifest has no set of that place.
+    /// When the manifest has no set of that index.
     pub fn new(
         label: String,
         result: &Path,
         manifest: Arc<Manifest>,
-        place: usize,
+        index: usize,
         set: &SetAttributions<f32>,
     ) -> Self {
-        assert!(place < manifest.sets.len(), "the manifest has no set {place}");
+        assert!(index < manifest.sets.len(), "the manifest has no set {index}");
         let originals = set.nodes.iter().map(|(&layer, nodes)| (layer, Arc::clone(&nodes.original))).collect();
-        Self { label, result: result.to_owned(), manifest, place, graph: Graph::new(set), originals }
+        Self { label, result: result.to_owned(), manifest, index, graph: Graph::new(set), originals }
     }
 
-    /// What it is called: the set's name, or `RESULT/SET` where several results are compared. For showing; its place among
-    /// the compared sets is what tells it apart.
+    /// What it is called: the set's name, or `RESULT/SET` where several results are compared. For showing; its index
+    /// among the compared sets is what tells it apart.
     pub fn label(&self) -> &str {
         &self.label
     }
@@ -59,7 +59,7 @@ impl ComparedSet {
 
     /// What that manifest says of it.
     pub fn entry(&self) -> &SetEntry {
-        &self.manifest.sets[self.place]
+        &self.manifest.sets[self.index]
     }
 
     /// Its prompt.
@@ -111,8 +111,8 @@ impl ComparedSet {
         let pairs = |set: &Self| set.graph.pairs.iter().map(|&(pair, _)| pair).collect::<Vec<Pair>>();
         let (ours, theirs) = (pairs(self), pairs(other));
         (ours != theirs).then(|| {
-            let place = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
-            let name = |pairs: &[Pair]| match pairs.get(place) {
+            let index = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
+            let name = |pairs: &[Pair]| match pairs.get(index) {
                 None => "none".to_owned(),
                 Some(pair) => {
                     let crosses = if pair.crosses_positions { ", crossing positions" } else { "" };
@@ -120,7 +120,7 @@ impl ComparedSet {
                 }
             };
             format!(
-                "their pair tables differ: pair {place} is {} in the one and {} in the other; compute them again with one \
+                "their pair tables differ: pair {index} is {} in the one and {} in the other; compute them again with one \
                  version of tributary",
                 name(&ours),
                 name(&theirs)
@@ -130,10 +130,10 @@ impl ComparedSet {
 }
 
 fn other_tokens(ours: &PromptEntry, theirs: &PromptEntry) -> String {
-    let place = ours.tokens.iter().zip(&theirs.tokens).take_while(|(ours, theirs)| ours == theirs).count();
-    if place == ours.tokens.len().min(theirs.tokens.len()) {
+    let position = ours.tokens.iter().zip(&theirs.tokens).take_while(|(ours, theirs)| ours == theirs).count();
+    if position == ours.tokens.len().min(theirs.tokens.len()) {
         return format!("their prompts have {} and {} tokens", ours.tokens.len(), theirs.tokens.len());
     }
-    let token = |prompt: &PromptEntry| format!("{:?} ({})", prompt.token_strings[place], prompt.tokens[place]);
-    format!("token {place} of their prompts is {} in the one and {} in the other", token(ours), token(theirs))
+    let token = |prompt: &PromptEntry| format!("{:?} ({})", prompt.token_strings[position], prompt.tokens[position]);
+    format!("token {position} of their prompts is {} in the one and {} in the other", token(ours), token(theirs))
 }

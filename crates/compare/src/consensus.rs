@@ -17,7 +17,7 @@ pub struct Consensus {
     pub nodes: Vec<ConsensusNode>,
     /// Its edges in the order of pairs, then ascending by target, then source. Both ends of each are nodes.
     pub edges: Vec<ConsensusEdge>,
-    /// For each pair of the pair table, the places of its edges.
+    /// For each pair of the pair table, the indices of its edges.
     pub pairs: Vec<Range<usize>>,
 }
 
@@ -43,9 +43,9 @@ pub struct ConsensusNode {
 /// An edge that at least `k` sets have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConsensusEdge {
-    /// Place of the source in [`Consensus::nodes`].
+    /// Index of the source in [`Consensus::nodes`].
     pub source: u32,
-    /// Place of the target in [`Consensus::nodes`].
+    /// Index of the target in [`Consensus::nodes`].
     pub target: u32,
     /// How many sets have it.
     pub sets: usize,
@@ -77,8 +77,8 @@ impl Consensus {
         let node_ids = in_at_least(k, &alignment.nodes);
         let edge_ids = in_at_least(k, &alignment.edges);
         // An edge is in no set without its ends.
-        let place = |id: u32| node_ids.partition_point(|&kept| kept < id) as u32;
-        let ends = edge_ids.iter().map(|&id| alignment.ends[id as usize].map(place));
+        let index = |id: u32| node_ids.partition_point(|&kept| kept < id) as u32;
+        let ends = edge_ids.iter().map(|&id| alignment.ends[id as usize].map(index));
         let statistics = edge_statistics(&alignment.edges, &edge_ids);
         let edges = ends.zip(statistics).map(|([target, source], Statistics { sets, mean, squares, positive })| {
             let (count, positive) = (f64::from(sets), f64::from(positive));

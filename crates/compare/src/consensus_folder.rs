@@ -43,10 +43,10 @@ impl Consensus {
         };
         let values: [fn(&ConsensusEdge) -> f64; CONSENSUS_SETS.len()] =
             [|edge| edge.mean, |edge| edge.std, |edge| edge.sign_agreement, |edge| edge.sets as f64];
-        for (place, (&(name, value), value_of)) in CONSENSUS_SETS.iter().zip(values).enumerate() {
+        for (index, (&(name, value), value_of)) in CONSENSUS_SETS.iter().zip(values).enumerate() {
             let pairs = self.pair_values(alignment, &nodes, &rows, value_of);
             let set = SetAttributions::new(name.to_owned(), nodes.clone(), pairs);
-            writer.write_set(place, &set, &prompt, Some(self.metadata(alignment, value)))?;
+            writer.write_set(index, &set, &prompt, Some(self.metadata(alignment, value)))?;
         }
         writer.name_output_tokens(|token| output_token(sets, token));
         let run = RunInfo {

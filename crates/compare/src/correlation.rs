@@ -39,8 +39,8 @@ impl AverageRanks {
     pub(crate) fn push(&mut self, equal: &[u32]) {
         let (first, last) = (self.ranked + 1, self.ranked + equal.len());
         let rank = (first + last) as f64 / 2.0;
-        for &place in equal {
-            self.ranks[place as usize] = rank;
+        for &index in equal {
+            self.ranks[index as usize] = rank;
         }
         self.ranked = last;
     }

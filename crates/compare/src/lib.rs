@@ -44,7 +44,7 @@ pub use comparison::{
 pub use consensus::{Consensus, ConsensusEdge, ConsensusNode, majority};
 pub use consensus_folder::{CONSENSUS_METHOD, CONSENSUS_SETS};
 pub use error::CompareError;
-pub use listing::{ConsensusSummary, EdgePlace, ListedConsensusEdge, ListedEdge, ListedNode, NodePlace};
+pub use listing::{ConsensusSummary, EdgeKey, ListedConsensusEdge, ListedEdge, ListedNode, NodeKey};
 pub use open::open;
 pub use overlap::{EdgeOverlap, GroupOverlap, LayerOverlap, NodeOverlap, Overlap, PairOverlap, Unique};
 pub use pairwise::{Matrix, Pairwise, SignDisagreement};

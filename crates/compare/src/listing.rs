@@ -8,7 +8,7 @@ use crate::{Consensus, ConsensusEdge, json};
 
 /// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct NodePlace {
+pub struct NodeKey {
     /// Its entry.
     #[serde(serialize_with = "json::entry")]
     pub node: Entry,
@@ -16,7 +16,7 @@ pub struct NodePlace {
 
 /// Which edge.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct EdgePlace {
+pub struct EdgeKey {
     /// Where it starts.
     #[serde(serialize_with = "json::entry")]
     pub source: Entry,
@@ -30,7 +30,7 @@ pub struct EdgePlace {
 pub struct ListedNode {
     /// Which.
     #[serde(flatten)]
-    pub place: NodePlace,
+    pub key: NodeKey,
     /// Its causal importance; `None` for `wte` and `output`.
     pub ci: Option<f32>,
     /// Probability of the token; `None` but for `output`.
@@ -46,7 +46,7 @@ pub struct ListedNode {
 pub struct ListedEdge {
     /// Which.
     #[serde(flatten)]
-    pub place: EdgePlace,
+    pub key: EdgeKey,
     /// The attribution.
     pub value: f32,
 }
@@ -56,7 +56,7 @@ pub struct ListedEdge {
 pub struct ListedConsensusEdge {
     /// Which.
     #[serde(flatten)]
-    pub place: EdgePlace,
+    pub key: EdgeKey,
     /// How many sets have it.
     pub sets: usize,
     /// Mean of its attributions over the sets that have it.
@@ -85,12 +85,12 @@ pub struct ConsensusSummary {
 impl ConsensusSummary {
     pub(crate) fn new(consensus: &Consensus, top: Option<usize>) -> Self {
         let Consensus { k, nodes, edges, .. } = consensus;
-        let by_importance = (0..).zip(nodes).map(|(place, node)| (node.importance, place)).collect();
-        let by_mean = (0..).zip(edges).map(|(place, edge)| (edge.mean.abs(), place)).collect();
-        let listed = |(_, place): (f64, u32)| {
-            let ConsensusEdge { source, target, sets, mean, std, sign_agreement } = edges[place as usize];
+        let by_importance = (0..).zip(nodes).map(|(index, node)| (node.importance, index)).collect();
+        let by_mean = (0..).zip(edges).map(|(index, edge)| (edge.mean.abs(), index)).collect();
+        let listed = |(_, index): (f64, u32)| {
+            let ConsensusEdge { source, target, sets, mean, std, sign_agreement } = edges[index as usize];
             let [source, target] = [source, target].map(|node| nodes[node as usize].node);
-            ListedConsensusEdge { place: EdgePlace { source, target }, sets, mean, std, sign_agreement }
+            ListedConsensusEdge { key: EdgeKey { source, target }, sets, mean, std, sign_agreement }
         };
         Self {
             k: *k,
@@ -103,13 +103,13 @@ impl ConsensusSummary {
 }
 
 impl Alignment<'_> {
-    pub(crate) fn node_place(&self, id: u32) -> NodePlace {
-        NodePlace { node: self.entries[id as usize] }
+    pub(crate) fn node_key(&self, id: u32) -> NodeKey {
+        NodeKey { node: self.entries[id as usize] }
     }
 
-    pub(crate) fn edge_place(&self, id: u32) -> EdgePlace {
+    pub(crate) fn edge_key(&self, id: u32) -> EdgeKey {
         let [target, source] = self.ends[id as usize].map(|node| self.entries[node as usize]);
-        EdgePlace { source, target }
+        EdgeKey { source, target }
     }
 }
 
@@ -117,7 +117,7 @@ impl From<&Node> for ListedNode {
     fn from(&Node { entry, ci, probability, activation, importance, .. }: &Node) -> Self {
         let [ci, probability, activation] =
             [ci, probability, activation].map(|value| value.filter(|value| value.is_finite()));
-        Self { place: NodePlace { node: entry }, ci, probability, activation, importance }
+        Self { key: NodeKey { node: entry }, ci, probability, activation, importance }
     }
 }
 

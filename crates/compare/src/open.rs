@@ -33,17 +33,17 @@ pub fn open(
         }
     }
     let labels = labels(folders);
-    let is_chosen = |folder: usize, place: usize| {
+    let is_chosen = |folder: usize, set: usize| {
         let manifest = folders[folder].manifest();
-        let name = &manifest.sets[place].name;
+        let name = &manifest.sets[set].name;
         // Of a consensus the means alone are attributions.
         let is_attribution = !manifest.run.is_consensus() || name == CONSENSUS_SETS[0].0;
         (names.is_empty() && is_attribution)
-            || names.iter().any(|chosen| chosen == name || *chosen == labels[folder][place])
+            || names.iter().any(|chosen| chosen == name || *chosen == labels[folder][set])
     };
     let prompt = match prompt {
         Some(number) => number,
-        None => only_prompt(first, |place| is_chosen(0, place))?,
+        None => only_prompt(first, |set| is_chosen(0, set))?,
     };
     let Some(wanted) = first.manifest().prompts.get(prompt) else {
         let (path, prompts) = (first.path().to_owned(), list_prompts(first.manifest()));
@@ -52,10 +52,10 @@ pub fn open(
     let mut on_prompt = Vec::new();
     for (at, folder) in folders.iter().enumerate() {
         let manifest = folder.manifest();
-        let found = (0..manifest.sets.len())
-            .filter(|&place| manifest.prompts[manifest.sets[place].prompt].tokens == wanted.tokens);
+        let found =
+            (0..manifest.sets.len()).filter(|&set| manifest.prompts[manifest.sets[set].prompt].tokens == wanted.tokens);
         let before = on_prompt.len();
-        on_prompt.extend(found.map(|place| (at, place)));
+        on_prompt.extend(found.map(|set| (at, set)));
         if on_prompt.len() == before {
             return Err(CompareError::OtherPrompt {
                 path: folder.path().to_owned(),
@@ -65,8 +65,8 @@ pub fn open(
             });
         }
     }
-    let name_of = |&(folder, place): &(usize, usize)| &folders[folder].manifest().sets[place].name;
-    let label_of = |&(folder, place): &(usize, usize)| &labels[folder][place];
+    let name_of = |&(folder, set): &(usize, usize)| &folders[folder].manifest().sets[set].name;
+    let label_of = |&(folder, set): &(usize, usize)| &labels[folder][set];
     if let Some(name) =
         names.iter().find(|name| !on_prompt.iter().any(|at| *name == name_of(at) || *name == label_of(at)))
     {
@@ -74,7 +74,7 @@ pub fn open(
         let (name, prompt) = (name.clone(), wanted.text.clone());
         return Err(CompareError::UnknownSet { name, prompt, known: known.join(", ") });
     }
-    on_prompt.retain(|&(folder, place)| is_chosen(folder, place));
+    on_prompt.retain(|&(folder, set)| is_chosen(folder, set));
     if let [] | [_] = on_prompt[..] {
         let found =
             on_prompt.first().map_or("there is nothing".to_owned(), |at| format!("there is only {:?}", label_of(at)));
@@ -82,10 +82,10 @@ pub fn open(
     }
     let manifests: Vec<Arc<Manifest>> = folders.iter().map(|folder| Arc::new(folder.manifest().clone())).collect();
     let read = |at: &(usize, usize)| {
-        let &(folder, place) = at;
+        let &(folder, index) = at;
         let set = folders[folder].read_set(name_of(at))?;
         let manifest = Arc::clone(&manifests[folder]);
-        Ok(ComparedSet::new(label_of(at).clone(), folders[folder].path(), manifest, place, &set))
+        Ok(ComparedSet::new(label_of(at).clone(), folders[folder].path(), manifest, index, &set))
     };
     on_prompt.iter().map(read).collect()
 }

@@ -106,8 +106,8 @@ impl NodeOverlap {
         let layers = layers.iter().zip(groups).map(|(&layer, overlap)| LayerOverlap { layer, overlap }).collect();
         let list = |set: usize, id: u32, _| {
             // A node that is unique to a set is alive in it.
-            let place = alignment.place_in(set, id).unwrap_or_else(|| unreachable!("node {id} is in set {set}"));
-            ListedNode::from(&sets[set].graph().nodes[place])
+            let index = alignment.index_in(set, id).unwrap_or_else(|| unreachable!("node {id} is in set {set}"));
+            ListedNode::from(&sets[set].graph().nodes[index])
         };
         Self { overlap: Overlap::new(nodes, &common), layers, unique: unique(nodes, top, list) }
     }
@@ -118,7 +118,7 @@ impl EdgeOverlap {
         let Alignment { edges, pairs, .. } = alignment;
         let (common, groups) = compare_groups(edges);
         let named = pairs.iter().zip(groups);
-        let list = |_, id: u32, value: f32| ListedEdge { place: alignment.edge_place(id), value };
+        let list = |_, id: u32, value: f32| ListedEdge { key: alignment.edge_key(id), value };
         Self {
             overlap: Overlap::new(edges, &common),
             value_correlation: table(&common, |common| common.value_correlation),

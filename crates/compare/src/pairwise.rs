@@ -87,28 +87,28 @@ pub(crate) fn jaccard(shared: usize, a: usize, b: usize) -> f64 {
     if union == 0 { 1.0 } else { shared as f64 / union as f64 }
 }
 
-/// Places of the values, those of the least magnitude first.
+/// Indices of the values, those of the least magnitude first.
 fn ascending<V: Value>(members: &Members<V>) -> Vec<u32> {
     // Bits of numbers that are not negative are ordered as the numbers are.
-    let key = |(place, value): (u32, &V)| (value.magnitude().to_bits(), place);
+    let key = |(index, value): (u32, &V)| (value.magnitude().to_bits(), index);
     let mut keys: Vec<(u64, u32)> = (0..).zip(&members.values).map(key).collect();
     keys.sort_unstable();
-    keys.into_iter().map(|(_, place)| place).collect()
+    keys.into_iter().map(|(_, index)| index).collect()
 }
 
 fn compare<V: Value>(ranked: [(&Members<V>, &[u32]); 2], items: &Items<V>, counts: [&[usize]; 2]) -> Common {
     let [(a, a_order), (b, b_order)] = ranked;
     let (in_a, in_b): (Vec<usize>, Vec<usize>) = shared(&a.ids, &b.ids).unzip();
-    let a_values: Vec<f64> = in_a.iter().map(|&place| a.values[place].signed()).collect();
-    let b_values: Vec<f64> = in_b.iter().map(|&place| b.values[place].signed()).collect();
+    let a_values: Vec<f64> = in_a.iter().map(|&index| a.values[index].signed()).collect();
+    let b_values: Vec<f64> = in_b.iter().map(|&index| b.values[index].signed()).collect();
     let least: f64 = a_values.iter().zip(&b_values).map(|(x, y)| x.abs().min(y.abs())).sum();
     let sum = |members: &Members<V>| members.values.iter().map(|value| value.magnitude()).sum::<f64>();
     // As max(x, y) = x + y - min(x, y).
     let most = sum(a) + sum(b) - least;
     let mut shared_in_group = vec![0; items.groups.len()];
     let mut group = 0;
-    for &place in &in_a {
-        while items.groups[group].end <= a.ids[place] {
+    for &index in &in_a {
+        while items.groups[group].end <= a.ids[index] {
             group += 1;
         }
         shared_in_group[group] += 1;
@@ -145,24 +145,24 @@ impl SignDisagreement {
     }
 }
 
-/// Ranks, by magnitude, of the values at `places` among each other. The order of all values is known, so that each set is
-/// sorted once and not once for every other.
-fn ranks<V: Value>(members: &Members<V>, order: &[u32], places: &[usize]) -> Vec<f64> {
+/// Ranks, by magnitude, of the values at `indices` among each other. The order of all values is known, so that each set
+/// is sorted once and not once for every other.
+fn ranks<V: Value>(members: &Members<V>, order: &[u32], indices: &[usize]) -> Vec<f64> {
     const ELSEWHERE: u32 = u32::MAX;
     let mut number_of = vec![ELSEWHERE; members.ids.len()];
-    for (number, &place) in (0..).zip(places) {
-        number_of[place] = number;
+    for (number, &index) in (0..).zip(indices) {
+        number_of[index] = number;
     }
-    let mut ranks = AverageRanks::new(places.len());
+    let mut ranks = AverageRanks::new(indices.len());
     let (mut equal, mut magnitude) = (Vec::new(), 0.0);
-    for &place in order.iter().filter(|&&place| number_of[place as usize] != ELSEWHERE) {
-        let next = members.values[place as usize].magnitude();
+    for &index in order.iter().filter(|&&index| number_of[index as usize] != ELSEWHERE) {
+        let next = members.values[index as usize].magnitude();
         if next > magnitude {
             ranks.push(&equal);
             equal.clear();
             magnitude = next;
         }
-        equal.push(number_of[place as usize]);
+        equal.push(number_of[index as usize]);
     }
     ranks.push(&equal);
     ranks.finish()

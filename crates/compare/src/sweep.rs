@@ -6,7 +6,7 @@ use tributary_model::Layer;
 use crate::alignment::{Alignment, Items, Value};
 use crate::coefficient::{self, Coefficients};
 use crate::listing::strongest;
-use crate::{EdgePlace, NodePlace, json};
+use crate::{EdgeKey, NodeKey, json};
 
 /// The course of nodes and edges along a sparsity coefficient.
 ///
@@ -31,26 +31,26 @@ pub struct Sweep {
 pub struct Step {
     /// The coefficient.
     pub coefficient: f64,
-    /// Places of the sets among all that are compared.
+    /// Indices of the sets among all that are compared.
     pub sets: Vec<usize>,
 }
 
 /// How nodes or edges fare along the steps.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Course<P> {
+pub struct Course<K> {
     /// For each step.
-    pub steps: Vec<StepCounts<P>>,
+    pub steps: Vec<StepCounts<K>>,
     /// How many are alive at every step.
     pub survivors: usize,
     /// The strongest of those by their magnitude at the last step; `since` is the first.
-    pub strongest_survivors: Vec<LastAlive<P>>,
+    pub strongest_survivors: Vec<LastAlive<K>>,
     /// How many are absent at a step between two at which they are alive.
     pub returning: usize,
 }
 
 /// What happens at one step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StepCounts<P> {
+pub struct StepCounts<K> {
     /// How many are alive.
     pub alive: usize,
     /// How many are alive that were at no step before; at the first step, all.
@@ -60,15 +60,15 @@ pub struct StepCounts<P> {
     /// How many of those were alive at the first step.
     pub died_of_first: usize,
     /// The strongest of those that died here by their magnitude at the step before, the strongest first.
-    pub strongest_deaths: Vec<LastAlive<P>>,
+    pub strongest_deaths: Vec<LastAlive<K>>,
 }
 
 /// A node or edge at the last step at which it is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct LastAlive<P> {
+pub struct LastAlive<K> {
     /// Which.
     #[serde(flatten)]
-    pub place: P,
+    pub key: K,
     /// Its importance or absolute attribution, the largest of that step's sets.
     pub magnitude: f64,
     /// The coefficient of the first step at which it was alive.
@@ -82,7 +82,7 @@ pub struct LastAlive<P> {
 pub struct NodeCourse {
     /// All nodes.
     #[serde(flatten)]
-    pub course: Course<NodePlace>,
+    pub course: Course<NodeKey>,
     /// Those of each layer.
     pub layers: Vec<LayerCourse>,
 }
@@ -92,7 +92,7 @@ pub struct NodeCourse {
 pub struct EdgeCourse {
     /// All edges.
     #[serde(flatten)]
-    pub course: Course<EdgePlace>,
+    pub course: Course<EdgeKey>,
     /// Those of each pair.
     pub pairs: Vec<PairCourse>,
 }
@@ -135,8 +135,8 @@ impl Sweep {
         let with = |coefficient| (0..of_set.len()).filter(|&set| of_set[set] == Some(coefficient)).collect();
         let steps: Vec<Step> =
             coefficients.into_iter().map(|coefficient| Step { coefficient, sets: with(coefficient) }).collect();
-        let (nodes, layers) = course(&alignment.nodes, &steps, top, |id| alignment.node_place(id));
-        let (edges, pairs) = course(&alignment.edges, &steps, top, |id| alignment.edge_place(id));
+        let (nodes, layers) = course(&alignment.nodes, &steps, top, |id| alignment.node_key(id));
+        let (edges, pairs) = course(&alignment.edges, &steps, top, |id| alignment.edge_key(id));
         let layers = alignment.layers.iter().zip(layers);
         let pairs = alignment.pairs.iter().zip(pairs);
         Some(Self {
@@ -198,12 +198,12 @@ impl Life {
     }
 }
 
-fn course<V: Value, P>(
+fn course<V: Value, K>(
     items: &Items<V>,
     steps: &[Step],
     top: Option<usize>,
-    place: impl Fn(u32) -> P,
-) -> (Course<P>, Vec<GroupCourse>) {
+    key: impl Fn(u32) -> K,
+) -> (Course<K>, Vec<GroupCourse>) {
     let mut lives = vec![Life::default(); items.counts.len()];
     let mut alive = vec![vec![0; steps.len()]; items.groups.len()];
     let mut died = alive.clone();
@@ -237,7 +237,7 @@ fn course<V: Value, P>(
         let death = |(magnitude, id): (f64, u32)| {
             let life = lives[id as usize];
             let since = steps[life.first as usize].coefficient;
-            LastAlive { place: place(id), magnitude, since, returned: life.returned() }
+            LastAlive { key: key(id), magnitude, since, returned: life.returned() }
         };
         strongest(found, top).into_iter().map(death).collect::<Vec<_>>()
     };

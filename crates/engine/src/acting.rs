@@ -20,7 +20,7 @@ pub(crate) struct Acting<E> {
     support: usize,
     /// Where each row begins, and the end of the last.
     starts: Vec<usize>,
-    /// Place in the support, and what the component is multiplied by.
+    /// Slot, and what the component is multiplied by.
     factors: Vec<(u32, E)>,
 }
 

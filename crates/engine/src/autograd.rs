@@ -1,4 +1,4 @@
-//! Attributions by automatic differentiation, one backward pass per slot.
+//! Attributions by automatic differentiation, many targets in one backward pass.
 //!
 //! Sets are independent batch items, and where no pair of a target crosses positions, so are positions. One backward
 //! pass from a sum over independent outputs gives each its own gradient. So the alive targets of every (set, position)
@@ -15,7 +15,7 @@ use crate::batch_alive::BatchAlive;
 use crate::closed_form::Edges;
 use crate::recorded_pass::RecordedPass;
 use crate::segment::Segment;
-use crate::support::Places;
+use crate::support::Slots;
 use crate::{EngineError, Model};
 
 /// A target layer with all its pairs, and the passes it takes.
@@ -27,12 +27,12 @@ pub(crate) struct Target<'a> {
     groups: Vec<PassGroup>,
 }
 
-/// Passes that differ only in their slot.
+/// Passes that differ only in which of the targets at each position they take.
 struct PassGroup {
     /// The target positions that take part.
     positions: Range<usize>,
-    /// Largest number of targets alive at one of them in one set.
-    slots: usize,
+    /// How many: the largest number of targets alive at one of them in one set.
+    passes: usize,
 }
 
 impl<'a> Target<'a> {
@@ -42,7 +42,7 @@ impl<'a> Target<'a> {
         let positions = entries[0].positions();
         let group = |positions: Range<usize>| {
             let at = positions.clone().flat_map(|s| entries.iter().map(move |set| set.rows_at(s).len()));
-            PassGroup { slots: at.max().unwrap_or(0), positions }
+            PassGroup { passes: at.max().unwrap_or(0), positions }
         };
         let groups = if pairs.iter().any(|pair| pair.crosses_positions) {
             (0..positions).map(|s| group(s..s + 1)).collect()
@@ -55,7 +55,7 @@ impl<'a> Target<'a> {
 
     /// How many backward passes it takes.
     pub(crate) fn passes(&self) -> usize {
-        self.groups.iter().map(|group| group.slots).sum()
+        self.groups.iter().map(|group| group.passes).sum()
     }
 
     /// Hands on the values of each pair for each set.
@@ -97,8 +97,8 @@ impl<'a> Target<'a> {
             let leaves = segment.leaves();
             for group in &self.groups {
                 let gathers = self.gathers(group, forward);
-                for slot in 0..group.slots {
-                    let cotangent = self.cotangent(b, group, slot, &union)?;
+                for pass in 0..group.passes {
+                    let cotangent = self.cotangent(b, group, pass, &union)?;
                     let gradients = b.vjp(&leaves, &cotangent, |leaves| segment.evaluate(leaves))?;
                     for (index, gather) in gathers.iter().enumerate() {
                         let mut weighted = b.mul(&gradients[index], &leaves[index])?;
@@ -106,7 +106,7 @@ impl<'a> Target<'a> {
                             weighted = b.sum(&weighted, 2)?;
                         }
                         let gathered = b.download_vec(b.gather(&weighted, &gather.entries)?)?;
-                        self.scatter(group, slot, index, gather, &gathered, &mut values[index]);
+                        self.scatter(group, pass, index, gather, &gathered, &mut values[index]);
                     }
                     pass_done();
                 }
@@ -120,14 +120,14 @@ impl<'a> Target<'a> {
         let positions = self.entries[0].positions();
         let gather = |(pair, sources): (&Pair, &&[Arc<AliveEntries>])| {
             let components = forward.layers.get(&pair.source).map_or([0].as_slice(), |layer| &layer.components);
-            let places = Places::new(components);
+            let slots = Slots::new(components);
             let mut gather = Gather { entries: Vec::new(), rows: Vec::new() };
             for (set, source) in sources.iter().enumerate() {
                 let first = source_rows(pair, source, group.positions.start).start;
                 let rows = first..source_rows(pair, source, group.positions.end - 1).end;
                 let entries = source.iter().skip(rows.start).take(rows.len());
                 let starts_at = gather.entries.len();
-                gather.entries.extend(entries.map(|(s, c)| (set * positions + s) * components.len() + places.of(c)));
+                gather.entries.extend(entries.map(|(s, c)| (set * positions + s) * components.len() + slots.of(c)));
                 gather.rows.push((rows.start, starts_at));
             }
             gather
@@ -135,32 +135,32 @@ impl<'a> Target<'a> {
         self.pairs.iter().zip(&self.sources).map(gather).collect()
     }
 
-    /// 1 at the target entry that (set, position) has in `slot`, `[sets, positions, union]`.
+    /// 1 at the target entry that (set, position) has in pass `pass`, `[sets, positions, union]`.
     fn cotangent<B: AttributionBackend>(
         &self,
         b: &B,
         group: &PassGroup,
-        slot: usize,
+        pass: usize,
         union: &[usize],
     ) -> Result<B::Tensor, BackendError> {
         let positions = self.entries[0].positions();
         let mut values = vec![B::Element::default(); self.entries.len() * positions * union.len()];
         for (set, entries) in self.entries.iter().enumerate() {
             for position in group.positions.clone() {
-                if let Some(&component) = entries.components_at(position).get(slot) {
-                    let place = union.binary_search(&(component as usize)).unwrap_or_else(|_| unreachable!());
-                    values[(set * positions + position) * union.len() + place] = B::Element::from_f64(1.0);
+                if let Some(&component) = entries.components_at(position).get(pass) {
+                    let index = union.binary_search(&(component as usize)).unwrap_or_else(|_| unreachable!());
+                    values[(set * positions + position) * union.len() + index] = B::Element::from_f64(1.0);
                 }
             }
         }
         b.upload(&values, &[self.entries.len(), positions, union.len()])
     }
 
-    /// Puts the gathered values of one pass in their places among the edges of pair `pair`.
+    /// Puts the gathered values of one pass where they belong among the edges of pair `pair`.
     fn scatter<E: Element>(
         &self,
         group: &PassGroup,
-        slot: usize,
+        pass: usize,
         pair: usize,
         gather: &Gather,
         gathered: &[E],
@@ -169,9 +169,9 @@ impl<'a> Target<'a> {
         for (set, (entries, source)) in self.entries.iter().zip(self.sources[pair]).enumerate() {
             let (first_row, starts_at) = gather.rows[set];
             for position in group.positions.clone() {
-                if slot < entries.rows_at(position).len() {
+                if pass < entries.rows_at(position).len() {
                     let rows = source_rows(&self.pairs[pair], source, position);
-                    let edges = values[set].starts[position] + slot * rows.len();
+                    let edges = values[set].starts[position] + pass * rows.len();
                     let from = starts_at + rows.start - first_row;
                     values[set].values[edges..edges + rows.len()].copy_from_slice(&gathered[from..from + rows.len()]);
                 }

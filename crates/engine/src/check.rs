@@ -98,8 +98,8 @@ fn all_finite<E: Element>(values: &[E]) -> bool {
     values.iter().fold(true, |finite, value| finite & value.to_f32().is_finite())
 }
 
-fn not_finite<E: Element>(set: &str, place: String) -> EngineError {
-    EngineError::NotFinite { set: set.to_owned(), place, dtype: E::DTYPE }
+fn not_finite<E: Element>(set: &str, what: String) -> EngineError {
+    EngineError::NotFinite { set: set.to_owned(), what, dtype: E::DTYPE }
 }
 
 /// Whether the model can run a prompt; `Err` says why not.

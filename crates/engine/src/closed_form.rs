@@ -3,8 +3,8 @@
 //! Where every layer that a target's input is made of is decomposed (see [`Route`](crate::route::Route)), only three kinds of
 //! segment lie between a leaf and the next detach, and each has a gradient that can be written down: a read of the residual stream ([`residual`]), the nonlinearity of an MLP
 //! ([`elementwise`]) and an attention ([`attention`]). The backend multiplies matrices, those of weights alone once for
-//! the support of the batch; every edge is then a few operations on the host, written in its place. What comes back from
-//! the device are these factors, which are fewer than the edges.
+//! the support of the batch; every edge is then a few operations on the host, written where it belongs. What comes back
+//! from the device are these factors, which are fewer than the edges.
 
 pub(crate) mod attention;
 mod edges;

@@ -8,7 +8,7 @@ use tributary_model::{AliveEntries, Layer};
 
 use crate::batch_alive::BatchAlive;
 use crate::recorded_pass::RecordedPass;
-use crate::support::Places;
+use crate::support::Slots;
 
 /// Values of the alive entries of one layer, by set and row.
 #[derive(Clone, Debug)]
@@ -41,11 +41,11 @@ impl<E: Element> EntryValues<E> {
     ) -> Result<BTreeMap<Layer, Self>, BackendError> {
         let mut values = BTreeMap::new();
         for (&layer, recorded) in &forward.layers {
-            let (places, width) = (Places::new(&recorded.components), recorded.components.len());
+            let (slots, width) = (Slots::new(&recorded.components), recorded.components.len());
             let mut indices = Vec::new();
             for (set, entries) in alive.of(layer).iter().enumerate() {
                 let row = |position| (set * entries.positions() + position) * width;
-                indices.extend(entries.iter().map(|(position, component)| row(position) + places.of(component)));
+                indices.extend(entries.iter().map(|(position, component)| row(position) + slots.of(component)));
             }
             let by_set = |gathered: &[E]| {
                 let mut rest = gathered;

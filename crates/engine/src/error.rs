@@ -49,14 +49,14 @@ pub enum EngineError {
     Sink(SinkError),
     /// A number came out that is none, or too large for f32, which results hold.
     #[error(
-        "CI set {set:?}: {place}, computed in {dtype}, is no number or too large for f32, the type of results; look for causal importances far from 0 to 1{}",
+        "CI set {set:?}: {what}, computed in {dtype}, is no number or too large for f32, the type of results; look for causal importances far from 0 to 1{}",
         if *dtype == Dtype::F32 { ", or compute in f64" } else { "" }
     )]
     NotFinite {
         /// Name of the set.
         set: String,
         /// What is not finite.
-        place: String,
+        what: String,
         /// What was computed in.
         dtype: Dtype,
     },

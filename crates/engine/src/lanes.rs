@@ -39,10 +39,10 @@ fn dot_inlined<E: Element>(lhs: &[E], rhs: &[E]) -> E {
     lanes.into_iter().fold(E::default(), |sum, lane| sum + lane)
 }
 
-/// A masked layer of rank-one components at one position: for each (place, factor) of `factors`,
+/// A masked layer of rank-one components at one position: for each (slot, factor) of `factors`,
 ///
 /// ```text
-/// post[place] = <x, readers[place]>        written += post[place] * factor * writers[place]
+/// post[slot] = <x, readers[slot]>        written += post[slot] * factor * writers[slot]
 /// ```
 #[multiversion(targets("x86_64+avx2"))]
 pub(crate) fn act<E: Element>(
@@ -53,12 +53,12 @@ pub(crate) fn act<E: Element>(
     post: &mut [E],
     written: &mut [E],
 ) {
-    for &(place, factor) in factors {
-        let place = place as usize;
-        let value = dot_inlined(x, &readers[place * x.len()..][..x.len()]);
-        post[place] = value;
+    for &(slot, factor) in factors {
+        let slot = slot as usize;
+        let value = dot_inlined(x, &readers[slot * x.len()..][..x.len()]);
+        post[slot] = value;
         let value = value * factor;
-        let writer = &writers[place * written.len()..][..written.len()];
+        let writer = &writers[slot * written.len()..][..written.len()];
         for (written, &weight) in written.iter_mut().zip(writer) {
             *written = *written + value * weight;
         }

@@ -15,8 +15,8 @@ use crate::{EngineError, Model};
 ///
 /// # Errors
 ///
-/// [`EngineError::Set`], named by the place of the prompt, when prompts differ in length or do not fit the model, or masks
-/// or edits do not fit model and prompts.
+/// [`EngineError::Set`], named by the index of the prompt, when prompts differ in length or do not fit the model, or
+/// masks or edits do not fit model and prompts.
 pub fn logits<B: AttributionBackend>(
     model: &Model<B>,
     prompts: &[&Prompt],

@@ -27,7 +27,7 @@ pub(crate) fn working_set<B: AttributionBackend>(
     let sizes: Vec<(Layer, usize)> = supports.sizes().collect();
     let widths = |layer| a.linear(layer).map_or((0, 0), |linear| (linear.d_in, linear.d_out));
     // V and U of the support; importances, activations and, where all of it is alive, the host's copies of both with
-    // their places; outputs.
+    // their indices; outputs.
     let layers: usize = sizes
         .iter()
         .map(|&(layer, size)| {

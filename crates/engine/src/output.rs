@@ -165,9 +165,9 @@ fn refine<E: Element>(
     let (mut sum, mut expected) = (row.sum, row.expected);
     let mut likely = Vec::with_capacity(row.likely.len());
     for &(token, logit) in &row.likely {
-        let place =
+        let index =
             readers.tokens.binary_search(&token).unwrap_or_else(|_| unreachable!("every likely token has a row"));
-        let exact = dot_shifted(x, &readers.rows[place * readers.d_model..][..readers.d_model], 0.0);
+        let exact = dot_shifted(x, &readers.rows[index * readers.d_model..][..readers.d_model], 0.0);
         let (from, to) = (logit.to_f64() - row.largest, exact - row.largest);
         sum += exp(to) - exp(from);
         expected += match reference {

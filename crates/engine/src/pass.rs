@@ -47,7 +47,7 @@ pub enum Delta {
 /// An activation that is set to a value, before its mask is applied.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edit {
-    /// Place among the items of the pass.
+    /// Index among the items of the pass.
     pub item: usize,
     /// A decomposed layer.
     pub layer: Layer,

@@ -151,8 +151,8 @@ impl<B: AttributionBackend> Recorder<'_, B> {
         let shape = b.shape(&pre);
         let mut values = b.download(&pre)?;
         for edit in edits {
-            if let Ok(place) = components.binary_search(&edit.component) {
-                values[(edit.item * shape[1] + edit.position) * shape[2] + place] = B::Element::from_f64(edit.value);
+            if let Ok(slot) = components.binary_search(&edit.component) {
+                values[(edit.item * shape[1] + edit.position) * shape[2] + slot] = B::Element::from_f64(edit.value);
             }
         }
         b.upload(&values, &shape)

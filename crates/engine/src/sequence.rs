@@ -85,12 +85,12 @@ impl<T> Rotary<T> {
         let [_, d_head] = shape;
         let half = d_head / 2;
         // Element -> number of its pair, and whether it is the pair's first.
-        let place = |i: usize| if adjacent_pairs { (i / 2, i.is_multiple_of(2)) } else { (i % half, i < half) };
+        let pair_of = |i: usize| if adjacent_pairs { (i / 2, i.is_multiple_of(2)) } else { (i % half, i < half) };
         let angle = |i: usize| {
-            let (pair, _) = place(i % d_head);
+            let (pair, _) = pair_of(i % d_head);
             (i / d_head) as f64 / base.powf(pair as f64 / half as f64)
         };
-        let sign = |i: usize| if place(i % d_head).1 { -1.0 } else { 1.0 };
+        let sign = |i: usize| if pair_of(i % d_head).1 { -1.0 } else { 1.0 };
         Ok(Self {
             cos: table(b, shape, |i| angle(i).cos())?,
             sin: table(b, shape, |i| sign(i) * angle(i).sin())?,

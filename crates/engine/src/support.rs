@@ -2,7 +2,8 @@
 //!
 //! A component whose causal importance is exactly 0 wherever it could act adds nothing to the masked forward pass and is
 //! alive nowhere. Causal-importance functions clamp to 0, so most components are such. What is left is the layer's
-//! support; products are taken over it alone, and tensors of a batch number components by their place in it.
+//! support; products are taken over it alone, and tensors of a batch number components by their *slot*: the index
+//! in the support.
 
 use std::collections::BTreeMap;
 
@@ -44,8 +45,8 @@ impl SetSupports {
     }
 
     pub(crate) fn components(&self) -> Supports {
-        let places = |is_in: &Vec<bool>| (0..is_in.len()).filter(|&component| is_in[component]).collect();
-        let layers = self.layers.iter().map(|(&layer, is_in)| (layer, places(is_in))).collect();
+        let components = |is_in: &Vec<bool>| (0..is_in.len()).filter(|&component| is_in[component]).collect();
+        let layers = self.layers.iter().map(|(&layer, is_in)| (layer, components(is_in))).collect();
         Supports { layers, zero_is_alive: self.zero_is_alive }
     }
 }
@@ -60,21 +61,21 @@ fn of_layer(ci: &CausalImportances, zero_is_alive: bool) -> Vec<bool> {
     is_in
 }
 
-/// Where each component of a support, or of any ascending list, stands in it.
-pub(crate) struct Places(Vec<u32>);
+/// The slot of each component of a support, or of any ascending list.
+pub(crate) struct Slots(Vec<u32>);
 
-impl Places {
+impl Slots {
     pub(crate) fn new(components: &[usize]) -> Self {
-        let mut places = vec![u32::MAX; components.last().map_or(0, |last| last + 1)];
-        for (place, &component) in components.iter().enumerate() {
-            places[component] = place as u32;
+        let mut slots = vec![u32::MAX; components.last().map_or(0, |last| last + 1)];
+        for (slot, &component) in components.iter().enumerate() {
+            slots[component] = slot as u32;
         }
-        Self(places)
+        Self(slots)
     }
 
     /// # Panics
     ///
-    /// Or a useless place, when the component is not in the list.
+    /// Or a useless slot, when the component is not in the list.
     pub(crate) fn of(&self, component: usize) -> usize {
         self.0[component] as usize
     }

@@ -62,8 +62,8 @@ fn likeliest<E: Element>(probs: &[E]) -> Vec<TokenProb> {
     let mut best: Vec<TokenProb> = Vec::with_capacity(LIKELIEST + 1);
     for (token, prob) in probs.iter().map(|prob| prob.to_f64()).enumerate() {
         if best.len() < LIKELIEST || best.last().is_some_and(|last| prob > last.prob) {
-            let place = best.partition_point(|other| other.prob >= prob);
-            best.insert(place, TokenProb { token: token as u32, prob });
+            let rank = best.partition_point(|other| other.prob >= prob);
+            best.insert(rank, TokenProb { token: token as u32, prob });
             best.truncate(LIKELIEST);
         }
     }

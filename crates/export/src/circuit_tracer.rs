@@ -86,7 +86,7 @@ pub(crate) struct ViewerGraph<'a> {
     pruned: Option<Pruned>,
     /// Number of each layer: the decomposed ones from 1 as data flows, then the logits.
     numbers: BTreeMap<Layer, u32>,
-    /// Place of the likeliest token after the prompt.
+    /// Index of the likeliest token after the prompt.
     target_logit: Option<usize>,
 }
 
@@ -187,7 +187,7 @@ impl<'a> ViewerGraph<'a> {
         format!("{layer}_{feature}_{}", node.entry.position)
     }
 
-    fn node(&self, place: usize, node: &Node) -> ViewerNode {
+    fn node(&self, index: usize, node: &Node) -> ViewerNode {
         let entry = node.entry;
         let (layer, feature) = self.layer_and_feature(node);
         let token = shown(self.set.position_token(entry));
@@ -211,12 +211,12 @@ impl<'a> ViewerGraph<'a> {
             ctx_idx: entry.position,
             feature_type,
             token_prob,
-            is_target_logit: self.target_logit == Some(place),
+            is_target_logit: self.target_logit == Some(index),
             run_idx: 0,
             reverse_ctx_idx: 0,
             js_node_id: format!("{js_prefix}_{feature}-{}", entry.position),
             clerp,
-            influence: self.pruned.as_ref().map(|pruned| pruned.cumulative[place]),
+            influence: self.pruned.as_ref().map(|pruned| pruned.cumulative[index]),
             activation: node.activation.filter(|activation| activation.is_finite()),
             layer,
         }
@@ -233,8 +233,8 @@ struct ViewerNodes<'a>(&'a ViewerGraph<'a>);
 
 impl Serialize for ViewerNodes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let nodes = self.0.set.graph.nodes.iter().enumerate().filter(|&(place, _)| self.0.keeps(place));
-        serializer.collect_seq(nodes.map(|(place, node)| self.0.node(place, node)))
+        let nodes = self.0.set.graph.nodes.iter().enumerate().filter(|&(index, _)| self.0.keeps(index));
+        serializer.collect_seq(nodes.map(|(index, node)| self.0.node(index, node)))
     }
 }
 

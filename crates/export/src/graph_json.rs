@@ -65,7 +65,7 @@ struct PredictionRow<'a> {
 }
 
 #[derive(Serialize)]
-struct Place {
+struct EntryFields {
     layer: String,
     position: u32,
     component: u32,
@@ -76,7 +76,7 @@ struct Place {
 #[derive(Serialize)]
 struct NodeRow {
     #[serde(flatten)]
-    place: Place,
+    entry: EntryFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     ci: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,7 +93,7 @@ struct Nodes<'a>(Set<'a>);
 impl Serialize for Nodes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.graph.nodes.iter().map(|node| NodeRow {
-            place: place(self.0, node.entry),
+            entry: entry_fields(self.0, node.entry),
             ci: node.ci,
             probability: node.probability,
             target_probability: node.target_probability,
@@ -107,7 +107,7 @@ struct Ghosts<'a>(Set<'a>);
 
 impl Serialize for Ghosts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.graph.ghosts.iter().map(|&entry| place(self.0, entry)))
+        serializer.collect_seq(self.0.graph.ghosts.iter().map(|&entry| entry_fields(self.0, entry)))
     }
 }
 
@@ -127,9 +127,9 @@ impl<T: Serialize> Serialize for Column<'_, T> {
     }
 }
 
-fn place(set: Set<'_>, entry: Entry) -> Place {
+fn entry_fields(set: Set<'_>, entry: Entry) -> EntryFields {
     let Entry { layer, position, component } = entry;
-    Place { layer: layer.to_string(), position, component, output_token: set.output_token(entry) }
+    EntryFields { layer: layer.to_string(), position, component, output_token: set.output_token(entry) }
 }
 
 pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<ClosedFile, ExportError> {

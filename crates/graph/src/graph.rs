@@ -60,9 +60,9 @@ impl Node {
 /// The attribution of one node on another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edge {
-    /// Place of the source in [`Graph::nodes`].
+    /// Index of the source in [`Graph::nodes`].
     pub source: u32,
-    /// Place of the target in [`Graph::nodes`].
+    /// Index of the target in [`Graph::nodes`].
     pub target: u32,
     /// The attribution.
     pub value: f32,
@@ -87,7 +87,7 @@ pub struct Graph {
     /// The edges, zeros included, ascending by target layer, then source layer, then target, then source: in the order of
     /// the set's file. Sources are always in an earlier layer than their target.
     pub edges: Vec<Edge>,
-    /// The pairs of the pair table in its order, each with the places of its edges.
+    /// The pairs of the pair table in its order, each with the indices of its edges.
     pub pairs: Vec<(Pair, Range<usize>)>,
 }
 
@@ -131,7 +131,7 @@ impl Graph {
         Self { set: set.name.clone(), nodes, ghosts, edges, pairs }
     }
 
-    /// Place of a node in `nodes`; `None` when the entry is not alive.
+    /// Index of a node in `nodes`; `None` when the entry is not alive.
     pub fn find(&self, entry: Entry) -> Option<usize> {
         self.nodes.binary_search_by_key(&entry, |node| node.entry).ok()
     }

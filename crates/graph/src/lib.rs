@@ -13,7 +13,7 @@
 //! let graph = Graph::new(&result.read_set("seed_0")?);
 //!
 //! let strongest = Selection::new(&graph, Limits { top_edges: Some(3), ..Limits::default() });
-//! for edge in strongest.edges.iter().map(|&place| graph.edges[place as usize]) {
+//! for edge in strongest.edges.iter().map(|&index| graph.edges[index as usize]) {
 //!     let [source, target] = [edge.source, edge.target].map(|node| graph.nodes[node as usize].entry);
 //!     println!("{:+.3}: {source:?} -> {target:?}", edge.value);
 //! }

@@ -16,7 +16,7 @@ pub struct Limits {
 /// Edges that are zero or not finite are never selected: the former say that nothing flows, the latter cannot be ranked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Selection {
-    /// Places of the edges in [`Graph::edges`], the strongest first; equal ones in their order there.
+    /// Indices of the edges in [`Graph::edges`], the strongest first; equal ones in their order there.
     pub edges: Vec<u32>,
     /// Number of finite edges that are not zero and are left out.
     pub left_out: usize,

@@ -64,8 +64,8 @@ proptest! {
                 let (source, target) = (graph.nodes[edge.source as usize].entry, graph.nodes[edge.target as usize].entry);
                 prop_assert_eq!((source.layer, target.layer), (pair.source, pair.target));
                 let at = |entry: Entry| (entry.position as usize, entry.component as usize);
-                let place = attribution.edge_of(at(source), at(target)).unwrap();
-                prop_assert_eq!(attribution.values[place].to_bits(), edge.value.to_bits());
+                let index = attribution.edge_of(at(source), at(target)).unwrap();
+                prop_assert_eq!(attribution.values[index].to_bits(), edge.value.to_bits());
             }
         }
         // Every edge has two ends. Sums of at most a few hundred f64 numbers that are exact in f32.

@@ -14,7 +14,7 @@ use tributary_model::{Layer, Role, Weights};
 const Q: &str = "h.0.attn.q_proj";
 const DOWN: &str = "h.1.mlp.down_proj";
 
-/// A run with two decomposed layers, of 2 and 3 components, and a place for CI-set files.
+/// A run with two decomposed layers, of 2 and 3 components, and a folder for CI-set files.
 struct Fixture {
     folder: TempDir,
     run: TrainedRun,

@@ -52,7 +52,7 @@ proptest! {
 }
 
 #[test]
-fn the_fingerprint_follows_the_content_and_not_the_place() {
+fn the_fingerprint_follows_the_content_and_not_the_path() {
     let weights = RandomWeights::gpt2_simple(1).weights();
     let fingerprint = read_back(&weights, Style::Current).fingerprint;
     assert_eq!(read_back(&weights, Style::Current).fingerprint, fingerprint);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// The alive entries (position, component) of one layer for one set, in ascending order.
 ///
-/// The row of an entry is its place in that order; positions own consecutive rows. Storage grows with the number of
+/// The row of an entry is its index in that order; positions own consecutive rows. Storage grows with the number of
 /// alive entries, not with `positions * components`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliveEntries {
@@ -129,17 +129,17 @@ impl AliveEntries {
     }
 }
 
-/// Places of the values that are at least `threshold`, ascending. Quick where few are.
+/// Indices of the values that are at least `threshold`, ascending. Quick where few are.
 pub fn reaching<E: PartialOrd + Copy>(values: &[E], threshold: E) -> impl Iterator<Item = usize> {
     /// Values that are passed over together, without a branch for each.
     const TOGETHER: usize = 64;
     #[expect(clippy::needless_bitwise_bool, reason = "a lazy operator would be a branch for each value")]
     let some = move |(_, values): &(usize, &[E])| values.iter().fold(false, |any, &value| any | (value >= threshold));
-    let places = move |(chunk, values): (usize, &[E])| {
+    let indices = move |(chunk, values): (usize, &[E])| {
         let reached: Vec<usize> = (0..values.len()).filter(|&at| values[at] >= threshold).collect();
         reached.into_iter().map(move |at| chunk * TOGETHER + at)
     };
-    values.chunks(TOGETHER).enumerate().filter(some).flat_map(places)
+    values.chunks(TOGETHER).enumerate().filter(some).flat_map(indices)
 }
 
 /// The components alive at any position of any of the sets, ascending: the alive union of a batch.

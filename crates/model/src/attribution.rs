@@ -164,7 +164,7 @@ impl<E: Copy + Default> PairAttribution<E> {
         })
     }
 
-    /// Place among `values` of the edge between two entries, each a position and a component; `None` where there is none.
+    /// Index in `values` of the edge between two entries, each a position and a component; `None` where there is none.
     pub fn edge_of(&self, source: (usize, usize), target: (usize, usize)) -> Option<usize> {
         let source_row = self.source.row_of(source.0, source.1)?;
         let target_row = self.target.row_of(target.0, target.1)?;
@@ -212,9 +212,9 @@ impl<E: Copy + Default> PairAttribution<E> {
         let shape = [positions, c_in.len(), positions, c_out.len()];
         let mut values = vec![E::default(); shape.iter().product()];
         let row_offsets = |alive: &AliveEntries, trimmed: &[usize]| -> Vec<usize> {
-            let place =
+            let index =
                 |component| trimmed.binary_search(&component).unwrap_or_else(|_| unreachable!("not in its union"));
-            alive.iter().map(|(position, component)| position * trimmed.len() + place(component)).collect()
+            alive.iter().map(|(position, component)| position * trimmed.len() + index(component)).collect()
         };
         let (from, to) = (row_offsets(&self.source, &c_in), row_offsets(&self.target, &c_out));
         for ((source, target), &value) in self.edges().zip(&self.values) {

@@ -1,4 +1,4 @@
-//! Layers: the places in a model that attributions start from or lead to.
+//! Layers: what attributions start from or lead to in a model.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -75,10 +75,10 @@ impl Role {
 /// A handle that is copied and compared in no time: equal layers are kept once in the process, and for as long as it runs.
 /// (A model has some tens of them.) Ordered as data flows: the embedding, block by block the linear layers, the output.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Layer(Intern<Place>);
+pub struct Layer(Intern<Definition>);
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Place {
+struct Definition {
     /// Before the blocks, in one of them, behind them.
     stage: Stage,
     role: Role,
@@ -94,7 +94,7 @@ enum Stage {
 
 impl Layer {
     fn new(stage: Stage, role: Role, path: &str) -> Self {
-        Self(Intern::new(Place { stage, role, path: path.into() }))
+        Self(Intern::new(Definition { stage, role, path: path.into() }))
     }
 
     /// The pseudo-layer of token embeddings, `wte`.
@@ -191,7 +191,7 @@ mod tests {
         let mut layers = vec![Layer::output(), linear(10, Role::Query), linear(2, Role::MlpDown)];
         layers.extend([linear(2, Role::AttentionOutput), Layer::wte()]);
         layers.sort_unstable();
-        let places: Vec<(Option<usize>, Role)> = layers.iter().map(|layer| (layer.block(), layer.role())).collect();
+        let found: Vec<(Option<usize>, Role)> = layers.iter().map(|layer| (layer.block(), layer.role())).collect();
         let expected = [
             (None, Role::Embedding),
             (Some(2), Role::AttentionOutput),
@@ -199,7 +199,7 @@ mod tests {
             (Some(10), Role::Query),
             (None, Role::Output),
         ];
-        assert_eq!(places, expected);
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -70,8 +70,8 @@ pub struct Figure<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     pub(crate) entry: Entry,
-    /// Place in the graph's nodes, or among its ghosts.
-    pub(crate) place: usize,
+    /// Index in the graph's nodes, or among its ghosts.
+    pub(crate) index: usize,
     pub(crate) at: (f64, f64),
     pub(crate) radius: f64,
 }
@@ -79,12 +79,13 @@ pub(crate) struct Mark {
 /// An edge, from its source to its target.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    pub(crate) place: usize,
+    /// Index in the graph's edges.
+    pub(crate) index: usize,
     pub(crate) from: (f64, f64),
     pub(crate) to: (f64, f64),
 }
 
-/// Entries of one layer at one position: places of nodes and of ghosts.
+/// Entries of one layer at one position: indices of nodes and of ghosts.
 #[derive(Clone, Debug, Default)]
 struct Cell {
     nodes: Vec<usize>,
@@ -138,7 +139,7 @@ impl<'a> Figure<'a> {
         for (&layer, cells) in &cells {
             let row = grid.row(layer).unwrap_or_else(|| unreachable!("every layer has a row"));
             for (position, cell) in cells.iter().enumerate() {
-                figure.place(layer, position, cell, row, &connected);
+                figure.fill(layer, position, cell, row, &connected);
             }
         }
         figure.connect(&selection);
@@ -166,7 +167,7 @@ impl<'a> Figure<'a> {
     }
 
     /// Puts the entries of a cell into its slots: nodes with edges first, then the most important, then ghosts.
-    fn place(&mut self, layer: Layer, position: usize, cell: &Cell, row: &Row, connected: &[bool]) {
+    fn fill(&mut self, layer: Layer, position: usize, cell: &Cell, row: &Row, connected: &[bool]) {
         let column = position as f64 * self.grid.column;
         let capacity = row.capacity(layer);
         let mut nodes = cell.nodes.clone();
@@ -183,38 +184,38 @@ impl<'a> Figure<'a> {
             let band = &row.bands[&layer];
             self.hidden.push(((column + band.left + band.width, row.top + row.height), hidden));
         }
-        let nodes = nodes.into_iter().map(|place| (self.graph.nodes[place].entry, false, place));
-        let ghosts = ghosts.iter().map(|&place| (self.graph.ghosts[place], true, place));
+        let nodes = nodes.into_iter().map(|index| (self.graph.nodes[index].entry, false, index));
+        let ghosts = ghosts.iter().map(|&index| (self.graph.ghosts[index], true, index));
         let mut shown: Vec<(Entry, bool, usize)> = nodes.chain(ghosts).collect();
         if layer.is_output() {
             // The most probable token on top; ghosts, whose probability is below the threshold, under them.
-            let probability = |&(_, is_ghost, place): &(Entry, bool, usize)| {
-                if is_ghost { -1.0 } else { self.graph.nodes[place].probability.unwrap_or(0.0) }
+            let probability = |&(_, is_ghost, index): &(Entry, bool, usize)| {
+                if is_ghost { -1.0 } else { self.graph.nodes[index].probability.unwrap_or(0.0) }
             };
             shown.sort_by(|a, b| probability(b).total_cmp(&probability(a)).then(a.0.cmp(&b.0)));
         } else {
             shown.sort_unstable();
         }
         let count = shown.len();
-        for (slot, (entry, is_ghost, place)) in shown.into_iter().enumerate() {
+        for (slot, (entry, is_ghost, index)) in shown.into_iter().enumerate() {
             let (x, y) = if layer.is_output() { row.output_slot(slot, count) } else { row.slot(layer, slot, count) };
-            let radius = if is_ghost { SMALLEST } else { self.scale.radius(self.graph.nodes[place].importance) };
+            let radius = if is_ghost { SMALLEST } else { self.scale.radius(self.graph.nodes[index].importance) };
             let marks = if is_ghost { &mut self.ghosts } else { &mut self.nodes };
-            marks.push(Mark { entry, place, at: (column + x, y), radius });
+            marks.push(Mark { entry, index, at: (column + x, y), radius });
         }
     }
 
     fn connect(&mut self, selection: &Selection) {
         let mut at = vec![(f64::NAN, f64::NAN); self.graph.nodes.len()];
         for mark in &self.nodes {
-            at[mark.place] = mark.at;
+            at[mark.index] = mark.at;
         }
         self.edges = selection
             .edges
             .iter()
-            .map(|&place| {
-                let edge = self.graph.edges[place as usize];
-                Line { place: place as usize, from: at[edge.source as usize], to: at[edge.target as usize] }
+            .map(|&index| {
+                let edge = self.graph.edges[index as usize];
+                Line { index: index as usize, from: at[edge.source as usize], to: at[edge.target as usize] }
             })
             .collect();
     }
@@ -235,11 +236,11 @@ fn cells(graph: &Graph, layers: &[Layer], positions: usize) -> BTreeMap<Layer, V
             put(cell);
         }
     };
-    for (place, node) in graph.nodes.iter().enumerate() {
-        put(&node.entry, &|cell| cell.nodes.push(place));
+    for (index, node) in graph.nodes.iter().enumerate() {
+        put(&node.entry, &|cell| cell.nodes.push(index));
     }
-    for (place, ghost) in graph.ghosts.iter().enumerate() {
-        put(ghost, &|cell| cell.ghosts.push(place));
+    for (index, ghost) in graph.ghosts.iter().enumerate() {
+        put(ghost, &|cell| cell.ghosts.push(index));
     }
     cells
 }

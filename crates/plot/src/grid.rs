@@ -122,9 +122,9 @@ impl Row {
         let lines = count.div_ceil(band.per_line).max(1);
         // Full lines with one short line look ragged; even ones do not.
         let even = count.div_ceil(lines).max(1);
-        let (line, place) = (slot / even, slot % even);
+        let (line, in_line) = (slot / even, slot % even);
         let here = even.min(count - line * even);
-        let x = band.left + band.width / 2.0 + (place as f64 - (here - 1) as f64 / 2.0) * PITCH;
+        let x = band.left + band.width / 2.0 + (in_line as f64 - (here - 1) as f64 / 2.0) * PITCH;
         let y = self.top + self.height / 2.0 + (line as f64 - (lines - 1) as f64 / 2.0) * PITCH;
         (x, y)
     }

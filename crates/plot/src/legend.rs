@@ -104,7 +104,7 @@ impl Figure<'_> {
         };
         let between = self.graph.edges.iter().filter(|edge| crosses(edge)).count();
         if between > 0 {
-            let shown = self.edges.iter().filter(|line| crosses(&self.graph.edges[line.place])).count();
+            let shown = self.edges.iter().filter(|line| crosses(&self.graph.edges[line.index])).count();
             remarks.push(format!("{} of {} edges between positions", count(shown), count(between)));
         }
         let mut nodes = format!("{} of {} nodes", count(self.nodes.len()), count(self.graph.nodes.len()));

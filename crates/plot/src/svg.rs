@@ -128,7 +128,7 @@ impl Figure<'_> {
     }
 
     fn edge(&self, out: &mut Svg, line: &Line) {
-        let edge = self.graph.edges[line.place];
+        let edge = self.graph.edges[line.index];
         let ((x1, y1), (x2, y2)) = (line.from, line.to);
         let bend = (y1 - y2) * 0.45;
         let path = format!(
@@ -177,7 +177,7 @@ impl Figure<'_> {
             }
         }
         for mark in &self.nodes {
-            let node = &self.graph.nodes[mark.place];
+            let node = &self.graph.nodes[mark.index];
             let kind = mark.entry.layer.role();
             let attributes = [
                 ("class", format!("node {}", kind.name())),
@@ -250,18 +250,18 @@ fn row_label(out: &mut Svg, row: &Row) {
     out.text((-8.0, row.top + row.height / 2.0 + 4.0), &label, &attributes);
 }
 
-/// Breaks the legend into lines of at most `room`: each item with its line and its place in it.
+/// Breaks the legend into lines of at most `room`: each item with its line and where in it that starts.
 fn flow(items: &[Item], room: f64) -> Vec<(Item, usize, f64)> {
     let (mut line, mut x) = (0, 0.0);
-    let place = |item: &Item| {
+    let put = |item: &Item| {
         if x > 0.0 && x + item.width() > room {
             (line, x) = (line + 1, 0.0);
         }
-        let placed = (item.clone(), line, x);
+        let found = (item.clone(), line, x);
         x += item.width();
-        placed
+        found
     };
-    items.iter().map(place).collect()
+    items.iter().map(put).collect()
 }
 
 fn legend_item(out: &mut Svg, item: &Item, (x, y): (f64, f64)) {

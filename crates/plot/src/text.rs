@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_cut_to_their_place() {
+    fn texts_are_cut_to_their_room() {
         assert_eq!(fit("girl", 10.0, 100.0), "girl");
         for available in [5.0, 20.0, 41.0] {
             let cut = fit("a rather long token", 10.0, available);

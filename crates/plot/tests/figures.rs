@@ -296,7 +296,7 @@ fn values_that_overflowed_are_counted() {
 }
 
 #[test]
-#[expect(clippy::cast_sign_loss, reason = "places on a page")]
+#[expect(clippy::cast_sign_loss, reason = "coordinates on a page")]
 fn pixels_show_every_node_in_its_colour() {
     let result = walked();
     let graph = graph(&result, "seed_1");
@@ -323,7 +323,7 @@ fn pixels_show_every_node_in_its_colour() {
     for node in classed(&document, "node") {
         assert_eq!(at(number(node, "cx"), number(node, "cy")), node.attribute("fill").unwrap(), "{}", title(node));
     }
-    // Text is drawn without fonts of the system: some of each token's place is dark.
+    // Text is drawn without fonts of the system: some of the page around each token is dark.
     for token in classed(&document, "token") {
         let (x, y) = (number(token, "x"), number(token, "y"));
         let dark = (-40..40).any(|dx| at(x + f64::from(dx) / 4.0, y - 3.0).as_str() < "#808080");

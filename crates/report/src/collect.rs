@@ -10,7 +10,7 @@ use crate::columns::Block;
 /// The graphs of the sets of one prompt.
 #[derive(Debug)]
 pub(crate) struct PromptGraphs {
-    /// Place of the prompt in the manifest.
+    /// Index of the prompt in the manifest.
     pub(crate) prompt: usize,
     pub(crate) sets: Vec<SetGraph>,
 }
@@ -77,7 +77,7 @@ impl PromptGraphs {
         });
     }
 
-    /// Every entry that is a node or a ghost of any of the sets, ascending: what has a place in the shared layout.
+    /// Every entry that is a node or a ghost of any of the sets, ascending: what the shared layout has.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         let nodes = self.sets.iter().flat_map(|set| set.nodes.iter().map(|counted| counted.node.entry));
         let ghosts = self.sets.iter().flat_map(|set| set.ghosts.iter().copied());
@@ -104,10 +104,10 @@ pub(crate) fn entry_columns(entries: &[Entry], layers: &[Layer]) -> Block {
 }
 
 impl SetGraph {
-    /// The columns of its nodes, ghosts and edges, which name entries by their place in `entries`.
+    /// The columns of its nodes, ghosts and edges, which name entries by their index in `entries`.
     pub(crate) fn columns(&self, entries: &[Entry]) -> Block {
-        let place = |entry: &Entry| entries.partition_point(|known| known < entry) as u32;
-        let of_node: Vec<u32> = self.nodes.iter().map(|counted| place(&counted.node.entry)).collect();
+        let index_of = |entry: &Entry| entries.partition_point(|known| known < entry) as u32;
+        let of_node: Vec<u32> = self.nodes.iter().map(|counted| index_of(&counted.node.entry)).collect();
         let nodes = || self.nodes.iter();
         let mut block = Block::default();
         block.u32("node", of_node.iter().copied());
@@ -124,7 +124,7 @@ impl SetGraph {
         block.f64("importance", nodes().map(|counted| counted.node.importance));
         block.u32("incoming", nodes().map(|counted| counted.incoming));
         block.u32("outgoing", nodes().map(|counted| counted.outgoing));
-        block.u32("ghost", self.ghosts.iter().map(place));
+        block.u32("ghost", self.ghosts.iter().map(index_of));
         block.u32("source", self.edges.iter().map(|edge| of_node[edge.source as usize]));
         block.u32("target", self.edges.iter().map(|edge| of_node[edge.target as usize]));
         block.f32("value", self.edges.iter().map(|edge| edge.value));

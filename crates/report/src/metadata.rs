@@ -22,7 +22,7 @@ pub(crate) struct Metadata {
     computation: Computation,
     max_edges_per_set: usize,
     far: Far,
-    /// In the order data flows. Everything else names layers by their place here.
+    /// In the order data flows. Everything else names layers by their index here.
     layers: Vec<LayerEntry>,
     /// The rows of the layout from bottom to top.
     rows: Vec<Vec<usize>>,
@@ -115,7 +115,7 @@ impl Metadata {
     pub(crate) fn new(manifest: &Manifest, prompts: &[PromptGraphs], options: &Options) -> Self {
         let run = &manifest.run;
         let layers: Vec<Layer> = run.model.node_layers().map(|(layer, _)| layer).collect();
-        let place = |layer: &Layer| layers.iter().position(|known| known == layer).unwrap_or(0);
+        let index_of = |layer: &Layer| layers.iter().position(|known| known == layer).unwrap_or(0);
         let rows = layer_rows(layers.iter().copied());
         let mut blocks = Vec::new();
         let mut output_tokens = BTreeMap::new();
@@ -127,10 +127,10 @@ impl Metadata {
             let columns = block.columns().to_vec();
             let id = format!("prompt-{number}");
             blocks.push((id.clone(), block));
-            let sets = graphs.sets.iter().enumerate().map(|(place, set)| {
+            let sets = graphs.sets.iter().enumerate().map(|(index, set)| {
                 let block = set.columns(&entries);
                 let columns = block.columns().to_vec();
-                blocks.push((format!("{id}-set-{place}"), block));
+                blocks.push((format!("{id}-set-{index}"), block));
                 set_entry(set, columns)
             });
             let sets = sets.collect();
@@ -162,7 +162,7 @@ impl Metadata {
             },
             max_edges_per_set: options.max_edges_per_set,
             far: Far { kl: Faithfulness::FAR_KL, means: Faithfulness::FAR },
-            rows: rows.iter().map(|row| row.iter().map(place).collect()).collect(),
+            rows: rows.iter().map(|row| row.iter().map(index_of).collect()).collect(),
             layers: layers.into_iter().map(layer_entry).collect(),
             output_tokens,
             prompts,

@@ -234,7 +234,7 @@ pub struct SetEntry {
     pub file: String,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
-    /// Place of its prompt in [`Manifest::prompts`].
+    /// Index of its prompt in [`Manifest::prompts`].
     pub prompt: usize,
     /// What came with the set, as it was; `None` when nothing did.
     pub metadata: Option<serde_json::Value>,

@@ -92,7 +92,7 @@ struct StoredBorderline {
 struct Layers(BTreeMap<String, Layer>);
 
 impl Layers {
-    /// The layer that `place` names.
+    /// The layer called `name`, for which the manifest asks at `place`.
     fn named(&self, name: &str, place: impl FnOnce() -> String) -> Result<Layer, String> {
         let known = || self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         self.0.get(name).copied().ok_or_else(|| {

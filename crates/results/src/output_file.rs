@@ -8,7 +8,8 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::ResultError;
 
-/// A file that is written beside its place and moved there by [`finish`](Self::finish). Dropped before, it leaves nothing.
+/// A file that is written beside its path and moved there by [`finish`](Self::finish). Dropped before, it leaves
+/// nothing.
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
@@ -63,7 +64,7 @@ impl OutputFile {
         &self.path
     }
 
-    /// Ends writing without moving the file to its place yet, so that several files can be moved together.
+    /// Ends writing without moving the file to its path yet, so that several files can be moved together.
     pub fn close(self) -> Result<ClosedFile, ResultError> {
         let Self { path, force, partial } = self;
         match partial.into_inner() {
@@ -72,13 +73,13 @@ impl OutputFile {
         }
     }
 
-    /// Moves the file to its place.
+    /// Moves the file to its path.
     pub fn finish(self) -> Result<(), ResultError> {
         self.close()?.finish()
     }
 }
 
-/// A file that is written whole but not in its place yet. Dropped, it leaves nothing. The operating system holds no open
+/// A file that is written whole but not at its path yet. Dropped, it leaves nothing. The operating system holds no open
 /// file for it, so there may be any number.
 #[derive(Debug)]
 pub struct ClosedFile {
@@ -93,7 +94,7 @@ impl ClosedFile {
         &self.path
     }
 
-    /// Moves the file to its place.
+    /// Moves the file to its path.
     pub fn finish(self) -> Result<(), ResultError> {
         let Self { path, force, partial } = self;
         let moved = if force { partial.persist(&path) } else { partial.persist_noclobber(&path) };

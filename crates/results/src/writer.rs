@@ -31,7 +31,7 @@ pub struct ResultWriter {
     old: Option<Vec<String>>,
     files: FileNames,
     sets: Vec<WrittenSet>,
-    /// By place.
+    /// By index.
     open: BTreeMap<usize, OpenSet>,
     pairs: Option<Vec<PairEntry>>,
     output_tokens: BTreeMap<u32, String>,
@@ -40,7 +40,7 @@ pub struct ResultWriter {
 
 #[derive(Debug)]
 struct WrittenSet {
-    place: usize,
+    index: usize,
     prompt: PromptEntry,
     entry: SetEntry,
 }
@@ -98,7 +98,7 @@ impl ResultWriter {
         })
     }
 
-    /// Writes the file of one set. `place` is its place among the sets of the run, which may be written in any order;
+    /// Writes the file of one set. `index` is its index among the sets of the run, which may be written in any order;
     /// `metadata` is what came with it in its input.
     ///
     /// After an error, drop the writer.
@@ -109,16 +109,16 @@ impl ResultWriter {
     /// prompt.
     pub fn write_set<E: Element>(
         &mut self,
-        place: usize,
+        index: usize,
         set: &SetAttributions<E>,
         prompt: &Prompt,
         metadata: Option<Value>,
     ) -> Result<(), ResultError> {
-        self.begin_set(place, set, prompt, metadata)?;
+        self.begin_set(index, set, prompt, metadata)?;
         for (pair, attribution) in set.pairs.iter().enumerate() {
-            self.write_values(place, pair, &attribution.values)?;
+            self.write_values(index, pair, &attribution.values)?;
         }
-        self.end_set(place)
+        self.end_set(index)
     }
 
     /// Begins the file of one set with everything but the values of its pairs, which are not looked at; several files may
@@ -129,7 +129,7 @@ impl ResultWriter {
     /// As [`write_set`](Self::write_set).
     pub fn begin_set<E: Element>(
         &mut self,
-        place: usize,
+        index: usize,
         set: &SetAttributions<E>,
         prompt: &Prompt,
         metadata: Option<Value>,
@@ -180,7 +180,7 @@ impl ResultWriter {
         let likeliest = set.prediction.iter().flat_map(|prediction| prediction.target_likeliest.iter());
         let target_likeliest = likeliest.map(|tokens| tokens.iter().map(|&token| token.into()).collect()).collect();
         let prompt = PromptEntry { target_likeliest, ..PromptEntry::from(prompt) };
-        self.open.insert(place, OpenSet { out, path, prompt, entry, expected });
+        self.open.insert(index, OpenSet { out, path, prompt, entry, expected });
         self.writing += started.elapsed();
         Ok(())
     }
@@ -191,9 +191,9 @@ impl ResultWriter {
     /// # Panics
     ///
     /// When the set was not begun, or values are missing of a pair before or too many.
-    pub fn write_values<E: Element>(&mut self, place: usize, pair: usize, values: &[E]) -> Result<(), ResultError> {
+    pub fn write_values<E: Element>(&mut self, index: usize, pair: usize, values: &[E]) -> Result<(), ResultError> {
         let started = Instant::now();
-        let set = self.open.get_mut(&place).expect("a set begins before its values come");
+        let set = self.open.get_mut(&index).expect("a set begins before its values come");
         let (entry, expected) = (&mut set.entry, &set.expected);
         let before = entry.pairs[..pair].iter().zip(expected).all(|(counts, &expected)| counts.edges == expected);
         assert!(before, "values of pair {pair} of set {:?} before all of the pairs before it", entry.name);
@@ -209,14 +209,14 @@ impl ResultWriter {
     /// # Panics
     ///
     /// When the set was not begun, or values are missing.
-    pub fn end_set(&mut self, place: usize) -> Result<(), ResultError> {
+    pub fn end_set(&mut self, index: usize) -> Result<(), ResultError> {
         let started = Instant::now();
         let OpenSet { out, path, prompt, mut entry, expected } =
-            self.open.remove(&place).expect("a set begins before it ends");
+            self.open.remove(&index).expect("a set begins before it ends");
         let all = entry.pairs.iter().zip(&expected).all(|(counts, &expected)| counts.edges == expected);
         assert!(all, "values of set {:?} are missing", entry.name);
         entry.sha256 = out.finish().map_err(ResultError::io("write", &path))?;
-        self.sets.push(WrittenSet { place, prompt, entry });
+        self.sets.push(WrittenSet { index, prompt, entry });
         self.writing += started.elapsed();
         Ok(())
     }
@@ -238,7 +238,7 @@ impl ResultWriter {
         let started = Instant::now();
         let Self { staging, settings, old, mut sets, open, pairs, mut output_tokens, writing, .. } = self;
         assert!(open.is_empty(), "sets were begun and not ended");
-        sets.sort_by_key(|set| set.place);
+        sets.sort_by_key(|set| set.index);
         output_tokens.retain(|_, string| !string.is_empty());
         let mut manifest = Manifest {
             format: FORMAT.to_owned(),

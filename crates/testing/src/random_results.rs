@@ -84,8 +84,8 @@ impl RandomResults {
     /// Writes a folder, the last set first.
     pub fn write(&self, out: &Path, force: bool) -> Result<Manifest, ResultError> {
         let mut writer = ResultWriter::create(out, force, self.settings())?;
-        for (place, (set, prompt)) in self.sets.iter().enumerate().rev() {
-            writer.write_set(place, set, prompt, None)?;
+        for (index, (set, prompt)) in self.sets.iter().enumerate().rev() {
+            writer.write_set(index, set, prompt, None)?;
         }
         writer.finish(self.run_info())
     }
@@ -124,7 +124,7 @@ impl Random {
             let mut probs: Vec<f64> = (0..vocab.min(3)).map(|_| (1 + self.below(255)) as f64 / 256.0).collect();
             probs.sort_by(|a, b| b.total_cmp(a));
             let first = self.below(vocab);
-            let token = |(place, prob)| TokenProb { token: ((first + place) % vocab) as u32, prob };
+            let token = |(rank, prob)| TokenProb { token: ((first + rank) % vocab) as u32, prob };
             probs.into_iter().enumerate().map(token).collect()
         };
         (0..positions).map(&mut at_one).collect()

@@ -17,7 +17,7 @@ struct Step {
 #[derive(Clone, Default)]
 pub(super) struct Tape(Rc<RefCell<Vec<Step>>>);
 
-/// A tracked tensor's place on its tape.
+/// A tracked tensor's entry on its tape.
 #[derive(Clone)]
 pub(super) struct Entry {
     tape: Tape,

@@ -107,8 +107,8 @@ pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
         pairs: first.pairs.iter().map(|pair| PairEntry::from(&pair.pair)).collect(),
         sets: cases.iter().map(entry).collect(),
     });
-    let new = |(place, case): (usize, &Case)| {
-        ComparedSet::new(case.set.name.clone(), Path::new("out"), Arc::clone(&manifest), place, &case.set)
+    let new = |(index, case): (usize, &Case)| {
+        ComparedSet::new(case.set.name.clone(), Path::new("out"), Arc::clone(&manifest), index, &case.set)
     };
     cases.iter().enumerate().map(new).collect()
 }
@@ -121,8 +121,8 @@ pub(crate) fn write(
     change: impl Fn(&mut ModelInfo),
 ) -> Manifest {
     let mut writer = ResultWriter::create(out, true, settings).unwrap();
-    for (place, (case, prompt)) in cases.iter().enumerate() {
-        writer.write_set(place, &case.set, prompt, case.metadata.clone()).unwrap();
+    for (index, (case, prompt)) in cases.iter().enumerate() {
+        writer.write_set(index, &case.set, prompt, case.metadata.clone()).unwrap();
     }
     writer.name_output_tokens(|token| if token == 2 { String::new() } else { format!("token {token}") });
     let mut model = model(&decomposed_of(&cases[0].0.set));
@@ -202,13 +202,13 @@ pub(crate) fn small(name: &str, alive: &[Entry], edges: &[(Entry, Entry, f32)]) 
 }
 
 /// A prediction that differs from set to set.
-fn prediction(set: &SetAttributions<f32>, place: usize) -> Prediction<f32> {
+fn prediction(set: &SetAttributions<f32>, index: usize) -> Prediction<f32> {
     let (positions, outputs) = (positions(set), set.nodes[&Layer::output()].alive.len());
     let target = (0..positions).map(|s| vec![TokenProb { token: (s % VOCAB) as u32, prob: 0.5 }]);
     Prediction {
         target_prob: (0..outputs).map(|row| row as f32 / 64.0).collect(),
-        kl: (0..positions).map(|s| (s + place) as f32 / 2.0).collect(),
-        likeliest: (0..positions).map(|s| ((s * place) % VOCAB) as u32).collect(),
+        kl: (0..positions).map(|s| (s + index) as f32 / 2.0).collect(),
+        likeliest: (0..positions).map(|s| ((s * index) % VOCAB) as u32).collect(),
         target_likeliest: Arc::new(target.collect()),
     }
 }
@@ -234,13 +234,13 @@ pub(crate) fn cases() -> impl Strategy<Value = Vec<Case>> {
     );
     (1_usize..4, prop::collection::vec(one_set, 2..6)).prop_map(|(positions, sets)| {
         let decomposed: BTreeSet<Layer> = published_blocks(1).into_iter().collect();
-        let case = |(place, sampled): (usize, Sampled)| {
+        let case = |(index, sampled): (usize, Sampled)| {
             let (density, flags, values, coefficient) = sampled;
             let mut flags = flags.into_iter().cycle();
             let mut alive = || flags.next().unwrap() < density;
             let originals: Vec<bool> = (0..500).map(|_| alive()).collect();
             let (mut originals, mut values) = (originals.into_iter(), values.into_iter().cycle());
-            let name = format!("{}{place}", NAMES[place % NAMES.len()]);
+            let name = format!("{}{index}", NAMES[index % NAMES.len()]);
             let set = set(
                 &name,
                 positions,
@@ -250,8 +250,8 @@ pub(crate) fn cases() -> impl Strategy<Value = Vec<Case>> {
                 |_, _| values.next().unwrap(),
             );
             let mut set = set;
-            if place % 3 < 2 {
-                set.prediction = Some(prediction(&set, place));
+            if index % 3 < 2 {
+                set.prediction = Some(prediction(&set, index));
             }
             let metadata =
                 coefficient.map(|coefficient| serde_json::json!({ "imp_min_coeff": f64::from(coefficient) }));

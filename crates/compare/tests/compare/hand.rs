@@ -122,11 +122,11 @@ fn unique_nodes_and_edges() {
     assert_eq!(comparison.nodes.unique.iter().map(|unique| unique.count).collect::<Vec<_>>(), [0, 1, 0]);
     let node = comparison.nodes.unique[1].strongest[0];
     // Of three components at the second set, whose name has two letters.
-    assert_eq!((node.place.node, node.importance, node.ci), (c_fc(2), 7.0, Some(0.125 + 2.0 / 64.0 + 0.25)));
+    assert_eq!((node.key.node, node.importance, node.ci), (c_fc(2), 7.0, Some(0.125 + 2.0 / 64.0 + 0.25)));
     assert_eq!(comparison.edges.unique.iter().map(|unique| unique.count).collect::<Vec<_>>(), [1, 1, 0]);
     let edges = [0, 1].map(|set| comparison.edges.unique[set].strongest[0]);
-    assert_eq!((edges[0].place.source, edges[0].place.target, edges[0].value), (wte(), token(0), 0.5));
-    assert_eq!((edges[1].place.source, edges[1].place.target, edges[1].value), (c_fc(2), down(0), 7.0));
+    assert_eq!((edges[0].key.source, edges[0].key.target, edges[0].value), (wte(), token(0), 0.5));
+    assert_eq!((edges[1].key.source, edges[1].key.target, edges[1].value), (c_fc(2), down(0), 7.0));
 }
 
 #[test]

@@ -23,9 +23,9 @@ fn all_edges(set: &SetAttributions<f32>) -> Has<EdgeKey> {
         let entry = |layer, (s, c): (usize, usize)| Entry { layer, position: s as u32, component: c as u32 };
         for source in pair.source.iter() {
             for target in pair.target.iter() {
-                if let Some(place) = pair.edge_of(source, target) {
+                if let Some(index) = pair.edge_of(source, target) {
                     let key = (entry(pair.pair.source, source), entry(pair.pair.target, target));
-                    edges.insert(key, f64::from(pair.values[place]));
+                    edges.insert(key, f64::from(pair.values[index]));
                 }
             }
         }

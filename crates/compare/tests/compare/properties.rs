@@ -135,7 +135,7 @@ proptest! {
             prop_assert!(found.strongest.windows(2).all(|two| two[0].importance >= two[1].importance));
             let least = found.strongest.last().map_or(f64::INFINITY, |last| last.importance);
             for (key, importance) in expected {
-                match found.strongest.iter().find(|listed| listed.place.node == key) {
+                match found.strongest.iter().find(|listed| listed.key.node == key) {
                     Some(listed) => prop_assert!(near(listed.importance, importance)),
                     // Importances are sums in another order.
                     None => prop_assert!(importance <= least * (1.0 + 1e-12)),
@@ -150,7 +150,7 @@ proptest! {
             prop_assert!(found.strongest.windows(2).all(|two| two[0].value.abs() >= two[1].value.abs()));
             let least = found.strongest.last().map_or(f32::INFINITY, |last| last.value.abs());
             for (key, value) in expected {
-                match found.strongest.iter().find(|listed| (listed.place.source, listed.place.target) == key) {
+                match found.strongest.iter().find(|listed| (listed.key.source, listed.key.target) == key) {
                     Some(listed) => prop_assert_eq!(f64::from(listed.value), value),
                     None => prop_assert!(value.abs() <= f64::from(least)),
                 }
@@ -237,7 +237,7 @@ proptest! {
         prop_assert!(listed.strongest_edges.windows(2).all(|two| two[0].mean.abs() >= two[1].mean.abs()));
         let means: BTreeMap<EdgeKey, f64> = consensus.edges.iter().map(|edge| (key(edge), edge.mean)).collect();
         for edge in &listed.strongest_edges {
-            prop_assert_eq!(means[&(edge.place.source, edge.place.target)], edge.mean);
+            prop_assert_eq!(means[&(edge.key.source, edge.key.target)], edge.mean);
         }
     }
 

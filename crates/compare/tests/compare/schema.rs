@@ -17,8 +17,8 @@ fn validator() -> Validator {
 
 fn json_of(cases: &[Case], options: &ComparisonOptions) -> Value {
     let (comparison, _) = Comparison::of_sets(&compared(cases), options).unwrap();
-    // By way of text, as it is written: what is not finite would be null there, which the schema knows no place for but
-    // those where there may be no number.
+    // By way of text, as it is written: what is not finite would be null there, which the schema allows only where
+    // there may be no number.
     serde_json::from_str(&serde_json::to_string(&comparison).unwrap()).unwrap()
 }
 
@@ -68,7 +68,7 @@ fn the_schema_refuses_what_is_not_said() {
     );
     assert_eq!(json["consensus"]["strongest_edges"][0]["mean"], json!(-0.75));
     assert_eq!(json["sweep"]["nodes"]["steps"][1]["strongest_deaths"][0]["since"], json!(1.0));
-    for (place, change) in [
+    for (pointer, change) in [
         ("/format_version", json!(2)),
         ("/sets/0/magnitude", json!(null)),
         ("/sets/0/prediction", json!({})),
@@ -83,13 +83,13 @@ fn the_schema_refuses_what_is_not_said() {
         ("/extra", json!(null)),
     ] {
         let mut changed = json.clone();
-        let (parent, key) = place.rsplit_once('/').unwrap();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
         match changed.pointer_mut(parent).unwrap() {
             Value::Object(fields) => drop(fields.insert(key.to_owned(), change)),
             Value::Array(items) => items[key.parse::<usize>().unwrap()] = change,
             other => panic!("{other}"),
         }
-        assert!(!validator.is_valid(&changed), "{place}");
+        assert!(!validator.is_valid(&changed), "{pointer}");
     }
     // Every field is promised.
     for field in json.as_object().unwrap().keys() {

@@ -45,7 +45,7 @@ fn deaths_by_hand() {
     // wte, a, b, c; then wte, a, b, d; then wte, a, c. c is away in between, so it did not die.
     assert_eq!(counts, [(4, 4, 0, 0), (4, 1, 0, 0), (3, 0, 2, 1)]);
     let last = |last: &LastAlive<_>| {
-        let tributary_compare::NodePlace { node } = last.place;
+        let tributary_compare::NodeKey { node } = last.key;
         (node, last.magnitude, last.since, last.returned)
     };
     assert_eq!(
@@ -70,7 +70,7 @@ fn deaths_by_hand() {
     assert_eq!(counts, [(3, 3, 0, 0), (2, 1, 1, 1), (1, 0, 2, 1)]);
     assert_eq!((edges.survivors, edges.returning), (0, 1));
     let death = edges.steps[2].strongest_deaths[0];
-    assert_eq!((death.place.source, death.place.target, death.magnitude), (wte, b, 5.0));
+    assert_eq!((death.key.source, death.key.target, death.magnitude), (wte, b, 5.0));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn check<K: Ord + Copy, P: Copy>(
         prop_assert_eq!(found.strongest_deaths.len(), found.died);
         prop_assert!(found.strongest_deaths.windows(2).all(|two| two[0].magnitude >= two[1].magnitude));
         for death in &found.strongest_deaths {
-            let item = key(death.place);
+            let item = key(death.key);
             let life = life(&item);
             prop_assert_eq!(life.last().unwrap() + 1, step);
             prop_assert_eq!(death.since, coefficients[life[0]]);
@@ -150,8 +150,8 @@ proptest! {
             prop_assert_eq!(sweep.steps.iter().map(|step| step.sets.clone()).collect::<Vec<_>>(), groups.clone());
             let nodes: Vec<Has<Entry>> = cases.iter().map(|case| naive::nodes(&case.set)).collect();
             let edges: Vec<_> = cases.iter().map(|case| naive::edges(&case.set, None)).collect();
-            check(&sweep.nodes.course, &nodes, &groups, &coefficients, |place| place.node)?;
-            check(&sweep.edges.course, &edges, &groups, &coefficients, |place| (place.source, place.target))?;
+            check(&sweep.nodes.course, &nodes, &groups, &coefficients, |key| key.node)?;
+            check(&sweep.edges.course, &edges, &groups, &coefficients, |key| (key.source, key.target))?;
             for step in 0..groups.len() {
                 let alive: usize = sweep.nodes.layers.iter().map(|layer| layer.alive[step]).sum();
                 let died: usize = sweep.nodes.layers.iter().map(|layer| layer.died[step]).sum();
@@ -159,7 +159,7 @@ proptest! {
                 for pair in &sweep.edges.pairs {
                     let of_pair = sweep.edges.course.steps[step].strongest_deaths.iter();
                     let of_pair = of_pair.filter(|death| {
-                        (death.place.source.layer, death.place.target.layer) == (pair.source, pair.target)
+                        (death.key.source.layer, death.key.target.layer) == (pair.source, pair.target)
                     });
                     prop_assert_eq!(pair.died[step], of_pair.count());
                 }

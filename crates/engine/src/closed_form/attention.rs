@@ -81,9 +81,9 @@ impl<E: Element> Reads<E> {
         &self.probs[row * self.positions..][..=s_out]
     }
 
-    /// `delta[s_out, s_in, c_out]` of one head for the positions up to `s_out`; `place` is that of `c_out`.
-    fn delta(&self, set: usize, head: usize, s_out: usize, place: u32) -> impl Iterator<Item = E> + use<'_, E> {
-        let row = ((set * self.n_heads + head) * self.support + place as usize) * self.positions;
+    /// `delta[s_out, s_in, c_out]` of one head for the positions up to `s_out`; `slot` is that of `c_out`.
+    fn delta(&self, set: usize, head: usize, s_out: usize, slot: u32) -> impl Iterator<Item = E> + use<'_, E> {
+        let row = ((set * self.n_heads + head) * self.support + slot as usize) * self.positions;
         let mean_read = self.mean_read[row + s_out];
         let probs = self.probs(set, head, s_out).iter();
         probs.zip(&self.read[row..][..=s_out]).map(move |(&prob, &read)| prob * (read - mean_read))
@@ -155,16 +155,16 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         B::Element::from_f64(1.0 / (self.heads[2] as f64).sqrt())
     }
 
-    /// Rows of `U` of some entries, given as (place, position), rotated to their positions: `[entries, heads, d_head]`,
+    /// Rows of `U` of some entries, given as (slot, position), rotated to their positions: `[entries, heads, d_head]`,
     /// `heads` being the layer's own number.
     fn rows(&self, role: Role, entries: impl Iterator<Item = (u32, u32)>) -> Result<B::Tensor, BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
         let u = &forward.layers[&self.layer(role)].u;
-        let (places, positions): (Vec<usize>, Vec<usize>) =
-            entries.map(|(place, position)| (place as usize, position as usize)).unzip();
+        let (slots, positions): (Vec<usize>, Vec<usize>) =
+            entries.map(|(slot, position)| (slot as usize, position as usize)).unzip();
         let d_head = self.heads[2];
-        let rows = b.reshape(&b.select(u, 0, &places)?, &[places.len(), b.shape(u)[1] / d_head, d_head])?;
+        let rows = b.reshape(&b.select(u, 0, &slots)?, &[slots.len(), b.shape(u)[1] / d_head, d_head])?;
         forward.sequence.rotate_rows(b, &rows, &positions)
     }
 
@@ -187,16 +187,16 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
             let (n_targets, past) = (most(&units, |unit| targets(unit).len()), most(&units, Unit::past));
             let rows = units
                 .iter()
-                .flat_map(|unit| sources(unit).map(|row| (from.places[unit.set][row], from.positions[unit.set][row])));
+                .flat_map(|unit| sources(unit).map(|row| (from.slots[unit.set][row], from.positions[unit.set][row])));
             let rows = b.download_vec(self.rows(Role::Query, rows)?)?;
             // delta of every target entry over its past: [units, n_heads, targets, s_in].
             let mut delta = vec![B::Element::default(); units.len() * n_heads * n_targets * past];
             delta.par_chunks_exact_mut(n_targets * past).enumerate().for_each(|(at, delta)| {
                 let (unit, head) = (&units[at / n_heads], at % n_heads);
                 for (delta, t) in delta.chunks_exact_mut(past).zip(targets(unit)) {
-                    let (s_out, place) = (to.positions[unit.set][t] as usize, to.places[unit.set][t]);
-                    let of_target = reads.delta(unit.set, head, s_out, place);
-                    delta.iter_mut().zip(of_target).for_each(|(slot, value)| *slot = value);
+                    let (s_out, slot) = (to.positions[unit.set][t] as usize, to.slots[unit.set][t]);
+                    let of_target = reads.delta(unit.set, head, s_out, slot);
+                    delta.iter_mut().zip(of_target).for_each(|(delta, value)| *delta = value);
                 }
             });
             let delta = b.upload(&delta, &[units.len(), kv_heads, group, n_targets, past])?;
@@ -251,7 +251,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         for units in batches(units(to.alive, has_edges, size), size) {
             let (n_sources, n_positions) = (most(&units, sources), most(&units, |unit| unit.positions.len()));
             let rows = units.iter().flat_map(|unit| {
-                let own = (0..sources(unit)).map(|row| (from.places[unit.set][row], from.positions[unit.set][row]));
+                let own = (0..sources(unit)).map(|row| (from.slots[unit.set][row], from.positions[unit.set][row]));
                 own.chain(std::iter::repeat((0, 0))).take(n_sources)
             });
             let rows = b.reshape(&self.rows(Role::Key, rows)?, &[units.len(), n_sources, kv_heads, 1, d_head])?;
@@ -281,7 +281,7 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
                     for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
                         values.fill(B::Element::default());
                         for (head, weighted) in weighted.chunks_exact(width).enumerate() {
-                            let delta = reads.delta(unit.set, head, s_out, to.places[unit.set][t]);
+                            let delta = reads.delta(unit.set, head, s_out, to.slots[unit.set][t]);
                             for (s_in, delta) in delta.enumerate() {
                                 let here = alive.rows_at(s_in);
                                 add_scaled(&mut values[here.clone()], delta, &weighted[here]);
@@ -307,10 +307,10 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
         let virtual_weights = b.download_vec(b.matmul(&self.readers, &rows)?)?;
         for set in 0..to.alive.len() {
             let (alive, wanted) = (&from.alive[set], &to.alive[set]);
-            let (positions, places, weight) = (&from.positions[set], &from.places[set], &from.weight[set]);
+            let (positions, slots, weight) = (&from.positions[set], &from.slots[set], &from.weight[set]);
             edges.put(&self.pair(Role::Value), set, alive, wanted, |s_out, values| {
                 let width = alive.rows_at(s_out).end;
-                let (positions, places) = (&positions[..width], &places[..width]);
+                let (positions, slots) = (&positions[..width], &slots[..width]);
                 // post * mask * p, by head.
                 let mut weighted = Vec::with_capacity(n_heads * width);
                 for head in 0..n_heads {
@@ -321,10 +321,10 @@ impl<'a, B: AttributionBackend> Attention<'a, B> {
                 for (values, t) in values.chunks_exact_mut(width).zip(wanted.rows_at(s_out)) {
                     values.fill(B::Element::default());
                     for (head, weighted) in weighted.chunks_exact(width).enumerate() {
-                        let row = head * reads.support + to.places[set][t] as usize;
+                        let row = head * reads.support + to.slots[set][t] as usize;
                         let of_target = &virtual_weights[row * n_sources..][..n_sources];
-                        for ((value, &weighted), &place) in values.iter_mut().zip(weighted).zip(places) {
-                            *value = *value + weighted * of_target[place as usize];
+                        for ((value, &weighted), &slot) in values.iter_mut().zip(weighted).zip(slots) {
+                            *value = *value + weighted * of_target[slot as usize];
                         }
                     }
                 }

@@ -11,7 +11,7 @@ use tributary_model::{AliveEntries, Layer, Pair, component_union, source_rows};
 use crate::entry_values::EntryValues;
 use crate::recorded_pass::RecordedPass;
 use crate::sink::Emit;
-use crate::support::Places;
+use crate::support::Slots;
 use crate::{EngineError, Model};
 
 /// Values that are computed before they are handed on: bounds what is held of a large pair.
@@ -24,10 +24,10 @@ const WORTH_SHARING: usize = 1 << 14;
 pub(crate) struct LayerEntries<'a, E> {
     /// `[set]`
     pub(super) alive: &'a [Arc<AliveEntries>],
-    /// What places number: the support of the layer; the tokens alive anywhere, for `output`.
+    /// What slots number: the support of the layer; the tokens alive anywhere, for `output`.
     pub(super) components: Vec<usize>,
-    /// `[set][row]`: place of the entry's component.
-    pub(super) places: Vec<Vec<u32>>,
+    /// `[set][row]`: slot of the entry's component.
+    pub(super) slots: Vec<Vec<u32>>,
     /// `[set][row]`: position of the entry.
     pub(super) positions: Vec<Vec<u32>>,
     /// `[set][row]`: `post * mask`; empty for `wte` and `output`.
@@ -48,15 +48,15 @@ impl<'a, E: Element> LayerEntries<'a, E> {
             Some(recorded) => recorded.components.clone(),
             None => component_union(entries.iter().map(AsRef::as_ref)),
         };
-        let place = Places::new(&components);
+        let slots = Slots::new(&components);
         let of_rows = |value: &dyn Fn((usize, usize)) -> usize| -> Vec<Vec<u32>> {
             entries.iter().map(|set| set.iter().map(|entry| value(entry) as u32).collect()).collect()
         };
-        let places = of_rows(&|(_, component)| place.of(component));
+        let slots = of_rows(&|(_, component)| slots.of(component));
         let positions = of_rows(&|(position, _)| position);
         let products = |(pre, mask): (&Vec<E>, &Vec<E>)| pre.iter().zip(mask).map(|(&pre, &mask)| pre * mask).collect();
         let weight = pre.iter().zip(&mask).map(products).collect();
-        Self { alive: entries, components, places, positions, weight, pre }
+        Self { alive: entries, components, slots, positions, weight, pre }
     }
 }
 

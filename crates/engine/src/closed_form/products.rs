@@ -24,7 +24,7 @@ pub(super) struct Rows<'a, B: AttributionBackend> {
     pub(super) matrix: &'a RowMatrix<B>,
     pub(super) alive: &'a AliveEntries,
     /// Row of the matrix that each alive entry has.
-    pub(super) places: &'a [u32],
+    pub(super) matrix_rows: &'a [u32],
 }
 
 /// What the rows of one operand are multiplied by, element by element, before products are taken: a row for each position.
@@ -36,7 +36,7 @@ pub(super) struct Slopes<'a, B: AttributionBackend> {
 
 impl<'a, B: AttributionBackend> Rows<'a, B> {
     fn at(&self, position: usize) -> &'a [u32] {
-        &self.places[self.alive.rows_at(position)]
+        &self.matrix_rows[self.alive.rows_at(position)]
     }
 }
 
@@ -45,12 +45,12 @@ pub(super) struct Products<E> {
     batches: Vec<Vec<E>>,
     first_position: usize,
     /// Of each position, where its products are.
-    at: Vec<Place>,
+    at: Vec<Extent>,
 }
 
-/// The products of a position follow each other, target by target.
+/// Where the products of a position are: they follow each other, target by target.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct Extent {
     batch: usize,
     start: usize,
     /// From one target to the next.
@@ -61,7 +61,7 @@ impl<E> Products<E> {
     /// Products at a position that has sources and targets: for each target those with the sources, and then some that
     /// mean nothing.
     pub(super) fn of_targets(&self, position: usize) -> impl Iterator<Item = &[E]> {
-        let Place { batch, start, stride } = self.at[position - self.first_position];
+        let Extent { batch, start, stride } = self.at[position - self.first_position];
         self.batches[batch][start..].chunks_exact(stride)
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn products<B: AttributionBackend>(
     slopes: Option<&Slopes<'_, B>>,
 ) -> Result<Products<B::Element>, BackendError> {
     let mut products =
-        Products { batches: Vec::new(), first_position: positions.start, at: vec![Place::default(); positions.len()] };
+        Products { batches: Vec::new(), first_position: positions.start, at: vec![Extent::default(); positions.len()] };
     let counts = |position: usize| (sources.at(position).len(), targets.at(position).len());
     let wanted = positions.filter(|&position| counts(position).0 > 0 && counts(position).1 > 0);
     let on_host = b.device().is_cpu();
@@ -120,14 +120,14 @@ impl<E: Element> Products<E> {
         let mut pieces = Vec::with_capacity(positions.len());
         for &position in positions {
             let stride = sources.at(position).len();
-            self.at[position - self.first_position] = Place { batch: self.batches.len(), start, stride };
+            self.at[position - self.first_position] = Extent { batch: self.batches.len(), start, stride };
             start += size(position);
             let values = rest.split_off_mut(..size(position)).unwrap_or_default();
             pieces.push((position, sources.at(position), targets.at(position), values));
         }
         pieces.into_par_iter().for_each_init(Vec::new, |scaled, (position, sources, targets, values)| {
-            let mut of_targets: Vec<_> = targets.iter().map(|&place| row(target_rows, width, place)).collect();
-            let mut of_sources: Vec<_> = sources.iter().map(|&place| row(source_rows, width, place)).collect();
+            let mut of_targets: Vec<_> = targets.iter().map(|&index| row(target_rows, width, index)).collect();
+            let mut of_sources: Vec<_> = sources.iter().map(|&index| row(source_rows, width, index)).collect();
             if let Some((slopes, first)) = slope_rows {
                 // It does not matter which operand: the one with fewer rows.
                 let fewer = if of_sources.len() <= of_targets.len() { &mut of_sources } else { &mut of_targets };
@@ -176,12 +176,13 @@ impl<E: Element> Products<E> {
             rest = later;
             for (at, &position) in positions.iter().enumerate() {
                 let start = at * n_targets * n_sources;
-                self.at[position - self.first_position] = Place { batch: self.batches.len(), start, stride: n_sources };
+                self.at[position - self.first_position] =
+                    Extent { batch: self.batches.len(), start, stride: n_sources };
             }
-            let rows = |rows: &Rows<'_, B>, slots: usize| {
+            let rows = |rows: &Rows<'_, B>, count: usize| {
                 let of = |&position: &usize| {
-                    let alive = rows.at(position).iter().map(|&place| place as usize);
-                    alive.chain(std::iter::repeat(0)).take(slots)
+                    let alive = rows.at(position).iter().map(|&index| index as usize);
+                    alive.chain(std::iter::repeat(0)).take(count)
                 };
                 b.select(rows.matrix.tensor(), 0, &positions.iter().flat_map(of).collect::<Vec<_>>())
             };
@@ -200,8 +201,8 @@ impl<E: Element> Products<E> {
     }
 }
 
-fn row<E>(rows: &[E], width: usize, place: u32) -> &[E] {
-    &rows[place as usize * width..][..width]
+fn row<E>(rows: &[E], width: usize, index: u32) -> &[E] {
+    &rows[index as usize * width..][..width]
 }
 
 #[cfg(test)]
@@ -231,12 +232,12 @@ mod tests {
             let (sources, targets, slopes) = (matrix(9, 1), matrix(7, 2), matrix(positions + 3, 3));
             let alive = |of: &dyn Fn(usize) -> usize| AliveEntries::from_positions((0..positions).map(|s| 0..of(s)));
             let (from, to) = (alive(&|s| counts[s].0), alive(&|s| counts[s].1));
-            let places = |entries: &AliveEntries, rows: usize| -> Vec<u32> {
+            let matrix_rows = |entries: &AliveEntries, rows: usize| -> Vec<u32> {
                 (0..entries.len()).map(|row| ((row * 5 + 1) % rows) as u32).collect()
             };
-            let (source_places, target_places) = (places(&from, 9), places(&to, 7));
-            let sources = Rows { matrix: &sources, alive: &from, places: &source_places };
-            let targets = Rows { matrix: &targets, alive: &to, places: &target_places };
+            let (source_rows, target_rows) = (matrix_rows(&from, 9), matrix_rows(&to, 7));
+            let sources = Rows { matrix: &sources, alive: &from, matrix_rows: &source_rows };
+            let targets = Rows { matrix: &targets, alive: &to, matrix_rows: &target_rows };
             let slopes = with_slopes.then_some(Slopes { matrix: &slopes, first: 3 });
             for first_position in [0, positions / 2] {
                 let wanted: Vec<usize> =
@@ -244,7 +245,7 @@ mod tests {
                 let none = || Products::<f32> {
                     batches: Vec::new(),
                     first_position,
-                    at: vec![Place::default(); positions - first_position],
+                    at: vec![Extent::default(); positions - first_position],
                 };
                 let (mut in_place, mut gathered) = (none(), none());
                 in_place.in_place(&b, &wanted, &sources, &targets, slopes.as_ref()).unwrap();

@@ -38,8 +38,8 @@ struct Writer<'a, B: AttributionBackend> {
     /// What its entries write, centred where the norms do that: of a decomposed layer `U` of the support,
     /// `[support, d_model]`; of `wte` the embeddings, `[sets * positions, d_model]`.
     rows: RowMatrix<B>,
-    /// `[set][row]`: row of each entry.
-    places: Vec<Vec<u32>>,
+    /// `[set][row]`: which of `rows` each entry writes.
+    matrix_rows: Vec<Vec<u32>>,
 }
 
 impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
@@ -53,8 +53,8 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
         };
         let [sets, positions] = forward.shape;
         let rows = RowMatrix::new(b.reshape(&model.centre(embedding)?, &[sets * positions, d])?);
-        let places = (0..sets).map(|set| (0..positions).map(|s| (set * positions + s) as u32).collect()).collect();
-        let wte = Writer { layer: Layer::wte(), entries: &*context.sources[&Layer::wte()], rows, places };
+        let matrix_rows = (0..sets).map(|set| (0..positions).map(|s| (set * positions + s) as u32).collect()).collect();
+        let wte = Writer { layer: Layer::wte(), entries: &*context.sources[&Layer::wte()], rows, matrix_rows };
         Ok(Self { context, stream, written: vec![wte] })
     }
 
@@ -63,8 +63,8 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
         let Context { model, forward, sources, .. } = self.context;
         let (recorded, entries) = (&forward.layers[&layer], &*sources[&layer]);
         self.stream = model.backend.add(&self.stream, &recorded.output)?;
-        let (rows, places) = (RowMatrix::new(model.centre(&recorded.u)?), entries.places.clone());
-        self.written.push(Writer { layer, entries, rows, places });
+        let (rows, matrix_rows) = (RowMatrix::new(model.centre(&recorded.u)?), entries.slots.clone());
+        self.written.push(Writer { layer, entries, rows, matrix_rows });
         Ok(())
     }
 
@@ -118,10 +118,10 @@ impl<'a, B: AttributionBackend> Target<'a, B> {
             None => vec![B::Element::default(); entries.components.len()],
         };
         let scale = B::Element::from_f64(1.0 / d as f64);
-        let of_set = |(pre, places): (&Vec<B::Element>, &Vec<u32>)| {
-            pre.iter().zip(places).map(|(&pre, &place)| (pre - constant[place as usize]) * scale).collect()
+        let of_set = |(pre, slots): (&Vec<B::Element>, &Vec<u32>)| {
+            pre.iter().zip(slots).map(|(&pre, &slot)| (pre - constant[slot as usize]) * scale).collect()
         };
-        let against_x = entries.pre.iter().zip(&entries.places).map(of_set).collect();
+        let against_x = entries.pre.iter().zip(&entries.slots).map(of_set).collect();
         Ok(Self { layer, entries, readers, against_x })
     }
 
@@ -154,9 +154,9 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
             products.chunks_exact(positions).map(<[_]>::to_vec).collect()
         } else if at_positions(b, entries.alive, everywhere.iter().copied(), [width, sets * positions]) {
             let of_set = |set: usize| {
-                let (alive, places) = (&*entries.alive[set], own(set));
-                let sources = Rows { matrix: &writer.rows, alive, places: &writer.places[set] };
-                let stream = Rows { matrix: x, alive: &every_position, places: &places };
+                let (alive, stream_rows) = (&*entries.alive[set], own(set));
+                let sources = Rows { matrix: &writer.rows, alive, matrix_rows: &writer.matrix_rows[set] };
+                let stream = Rows { matrix: x, alive: &every_position, matrix_rows: &stream_rows };
                 let products = products(b, 0..positions, &sources, &stream, None)?;
                 let mut values = Vec::with_capacity(alive.len());
                 for position in (0..positions).filter(|&position| !alive.rows_at(position).is_empty()) {
@@ -169,8 +169,8 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
         } else {
             let products = b.download_vec(b.matmul(x.tensor(), &b.permute(writer.rows.tensor(), &[1, 0])?)?)?;
             let of_set = |set: usize| {
-                let placed = of_entries(set).zip(&writer.places[set]);
-                placed.map(|(row, &place)| products[row * width + place as usize]).collect()
+                let indices = of_entries(set).zip(&writer.matrix_rows[set]);
+                indices.map(|(of_x, &of_writer)| products[of_x * width + of_writer as usize]).collect()
             };
             (0..sets).map(of_set).collect()
         };
@@ -185,7 +185,7 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
     }
 
     fn put(&self, b: &B, target: &Target<'_, B>, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
-        let Writer { layer, entries, rows, places } = self.writer;
+        let Writer { layer, entries, rows, matrix_rows } = self.writer;
         let pair = Pair { source: *layer, target: target.layer, crosses_positions: false };
         let ([n_sources, _], [n_targets, _]) = (rows.shape(b), target.readers.shape(b));
         let wanted = target.entries.alive.iter().map(AsRef::as_ref);
@@ -196,23 +196,23 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
         };
         for (set, from) in entries.alive.iter().enumerate() {
             let to = &target.entries.alive[set];
-            let (target_places, through) = (&target.entries.places[set], &target.against_x[set]);
-            let (places, weight, against_x) = (&places[set], &self.weight[set], &self.against_x[set]);
+            let (target_slots, through) = (&target.entries.slots[set], &target.against_x[set]);
+            let (matrix_rows, weight, against_x) = (&matrix_rows[set], &self.weight[set], &self.against_x[set]);
             if let Some(virtual_weights) = &virtual_weights {
                 edges.put(&pair, set, from, to, |position, values| {
                     let sources = from.rows_at(position);
-                    let (places, weight) = (&places[sources.clone()], &weight[sources.clone()]);
+                    let (matrix_rows, weight) = (&matrix_rows[sources.clone()], &weight[sources.clone()]);
                     let against_x = &against_x[sources.clone()];
                     for (row, values) in to.rows_at(position).zip(values.chunks_exact_mut(sources.len())) {
-                        let direct = &virtual_weights[target_places[row] as usize * n_sources..][..n_sources];
-                        let direct = places.iter().map(|&place| direct[place as usize]);
+                        let direct = &virtual_weights[target_slots[row] as usize * n_sources..][..n_sources];
+                        let direct = matrix_rows.iter().map(|&source| direct[source as usize]);
                         corrected(values, direct, weight, against_x, through[row]);
                     }
                 })?;
                 continue;
             }
-            let of_sources = Rows { matrix: rows, alive: from, places };
-            let of_targets = Rows { matrix: &target.readers, alive: to, places: target_places };
+            let of_sources = Rows { matrix: rows, alive: from, matrix_rows };
+            let of_targets = Rows { matrix: &target.readers, alive: to, matrix_rows: target_slots };
             for range in chunks(&pair, from, to, CHUNK) {
                 let products = products(b, range.clone(), &of_sources, &of_targets, None)?;
                 edges.put_chunk(&pair, set, from, to, range, &|position: usize, values: &mut [B::Element]| {

@@ -263,10 +263,10 @@ fn the_schema_refuses_what_the_viewer_trips_over() {
         ("/metadata/transcoder_list".to_owned(), json!(["a"])),
         ("/metadata/node_threshold".to_owned(), Value::Null),
     ];
-    for (place, value) in changes {
+    for (pointer, value) in changes {
         let mut changed = graph.clone();
-        *changed.pointer_mut(&place).unwrap() = value;
-        assert!(!schema.is_valid(&changed), "{place}");
+        *changed.pointer_mut(&pointer).unwrap() = value;
+        assert!(!schema.is_valid(&changed), "{pointer}");
     }
     // A threshold asks for the influence of every node.
     let mut changed = graph;
@@ -281,8 +281,8 @@ fn a_set_may_be_named_as_the_list_of_graphs() {
     let written = Written::nasty(100);
     let out = tempfile::tempdir().unwrap();
     let exported = written.export(out.path(), false, Format::CircuitTracer(None)).unwrap();
-    let place = NASTY.iter().position(|name| *name == "graph-metadata").unwrap();
-    assert_eq!(exported.sets[place].files, [out.path().join("graph-metadata_.json")]);
+    let index = NASTY.iter().position(|name| *name == "graph-metadata").unwrap();
+    assert_eq!(exported.sets[index].files, [out.path().join("graph-metadata_.json")]);
     assert_eq!(read(&out.path().join(METADATA_FILE))["graphs"].as_array().unwrap().len(), NASTY.len());
 }
 

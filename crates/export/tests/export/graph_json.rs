@@ -62,8 +62,8 @@ fn assert_says(read: &Value, written: &Written, set: &tributary_results::SetEntr
     });
     assert_eq!(read["counts"], counts);
     let assert_entry = |row: &Value, entry: Entry| {
-        let place = (&row["layer"], &row["position"], &row["component"]);
-        assert_eq!(place, (&json!(entry.layer.to_string()), &json!(entry.position), &json!(entry.component)));
+        let found = (&row["layer"], &row["position"], &row["component"]);
+        assert_eq!(found, (&json!(entry.layer.to_string()), &json!(entry.position), &json!(entry.component)));
         let token = (entry.layer == tributary_model::Layer::output()).then(|| manifest.output_token(entry.component));
         assert_eq!(row.get("output_token"), token.map(Value::String).as_ref());
     };

@@ -53,9 +53,9 @@ fn graphml_reads_back_as_the_graph() {
             assert_eq!(nodes.len(), graph.nodes.len());
             for (element, node) in nodes.iter().zip(&graph.nodes) {
                 let (entry, data) = (node.entry, data(*element));
-                let place = [data["node_layer"], data["node_position"], data["node_component"]];
+                let found = [data["node_layer"], data["node_position"], data["node_component"]];
                 let expected = [entry.layer.to_string(), entry.position.to_string(), entry.component.to_string()];
-                assert_eq!(place, expected);
+                assert_eq!(found, expected);
                 assert_eq!(element.attribute("id").unwrap(), expected.join(":"));
                 assert_eq!(data["node_position_token"], shown(&prompt.token_strings[entry.position as usize]));
                 let token = (entry.layer.is_output()).then(|| shown(&manifest.output_token(entry.component)));
@@ -74,8 +74,8 @@ fn graphml_reads_back_as_the_graph() {
             let edges: Vec<_> = elements("edge").collect();
             assert_eq!(edges.len(), graph.edges.len());
             for (element, edge) in edges.iter().zip(&graph.edges) {
-                for (end, place) in [("source", edge.source), ("target", edge.target)] {
-                    assert_eq!(element.attribute(end), nodes[place as usize].attribute("id"));
+                for (end, node) in [("source", edge.source), ("target", edge.target)] {
+                    assert_eq!(element.attribute(end), nodes[node as usize].attribute("id"));
                 }
                 let data = data(*element);
                 assert_eq!(bits(number(data["edge_value"])), bits(edge.value));

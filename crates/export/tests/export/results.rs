@@ -86,8 +86,8 @@ impl Written {
         }
         let dir = tempfile::tempdir().unwrap();
         let mut writer = ResultWriter::create(dir.path(), false, results.settings()).unwrap();
-        for (place, (set, prompt)) in results.sets.iter().enumerate() {
-            writer.write_set(place, set, prompt, Some(serde_json::json!({ "name": NASTY[place] }))).unwrap();
+        for (index, (set, prompt)) in results.sets.iter().enumerate() {
+            writer.write_set(index, set, prompt, Some(serde_json::json!({ "name": NASTY[index] }))).unwrap();
         }
         writer.name_output_tokens(|id| NASTY[id as usize % NASTY.len()].to_owned());
         writer.finish(results.run_info()).unwrap();

@@ -37,9 +37,9 @@ pub(crate) fn nasty(folder: &Path) -> ResultFolder {
     ];
     let pairs = pairs(&model);
     let mut writer = ResultWriter::create(folder, false, settings()).unwrap();
-    for (place, name) in NASTY.into_iter().enumerate() {
-        let prompt = &prompts[usize::from(place >= 7)];
-        let density = if place == 4 { 0.0 } else { 0.5 };
+    for (index, name) in NASTY.into_iter().enumerate() {
+        let prompt = &prompts[usize::from(index >= 7)];
+        let density = if index == 4 { 0.0 } else { 0.5 };
         let mut value = |random: &mut Rng| heavy(random);
         // The first two sets have values that no difference can be taken of; the others only finite ones.
         let mut odd = |random: &mut Rng| match random.u32(0..40) {
@@ -49,14 +49,14 @@ pub(crate) fn nasty(folder: &Path) -> ResultFolder {
             3..6 => 0.0,
             _ => heavy(random),
         };
-        let value: &mut dyn FnMut(&mut Rng) -> f32 = if place < 2 { &mut odd } else { &mut value };
+        let value: &mut dyn FnMut(&mut Rng) -> f32 = if index < 2 { &mut odd } else { &mut value };
         let mut set = set(name, &model, &pairs, prompt.tokens.len(), density, &mut random, value);
         // Of one set it is not known how far it is from the target model.
-        if place != 2 {
-            set.prediction = Some(prediction(&set, &model, place));
+        if index != 2 {
+            set.prediction = Some(prediction(&set, &model, index));
         }
-        let metadata = (place == 0).then(|| json!({"coefficient": 1e-4, "note": NASTY[0]}));
-        writer.write_set(place, &set, prompt, metadata).unwrap();
+        let metadata = (index == 0).then(|| json!({"coefficient": 1e-4, "note": NASTY[0]}));
+        writer.write_set(index, &set, prompt, metadata).unwrap();
     }
     writer.name_output_tokens(|token| NASTY[token as usize % NASTY.len()].to_owned());
     writer.finish(run(model)).unwrap();
@@ -64,7 +64,7 @@ pub(crate) fn nasty(folder: &Path) -> ResultFolder {
 }
 
 /// What the target model predicts. It differs from set to set: the later ones are far from it.
-fn prediction(set: &SetAttributions<f32>, model: &ModelInfo, place: usize) -> Prediction<f32> {
+fn prediction(set: &SetAttributions<f32>, model: &ModelInfo, index: usize) -> Prediction<f32> {
     let output = &set.nodes[&Layer::output()];
     let positions = output.alive.positions();
     let probs = output.importance.iter().enumerate();
@@ -72,8 +72,8 @@ fn prediction(set: &SetAttributions<f32>, model: &ModelInfo, place: usize) -> Pr
         |s: usize| (0..3).map(move |i| TokenProb { token: (s + i) as u32, prob: 0.5 / (i + 1) as f64 }).collect();
     Prediction {
         target_prob: probs.map(|(row, prob)| if row % 3 == 0 { prob / 16.0 } else { *prob }).collect(),
-        kl: (0..positions).map(|s| (place * (s + 1)) as f32 / 8.0).collect(),
-        likeliest: (0..positions).map(|s| (s * (place + 1) % model.vocab) as u32).collect(),
+        kl: (0..positions).map(|s| (index * (s + 1)) as f32 / 8.0).collect(),
+        likeliest: (0..positions).map(|s| (s * (index + 1) % model.vocab) as u32).collect(),
         target_likeliest: Arc::new((0..positions).map(at_one).collect()),
     }
 }
@@ -87,10 +87,10 @@ pub(crate) fn large(folder: &Path) -> ResultFolder {
     let prompt = prompt(&tokens, "a long prompt");
     let pairs = pairs(&model);
     let mut writer = ResultWriter::create(folder, false, settings()).unwrap();
-    for place in 0..4 {
-        let set = set(&format!("seed_{place}"), &model, &pairs, 48, 0.16, &mut random, &mut heavy);
+    for index in 0..4 {
+        let set = set(&format!("seed_{index}"), &model, &pairs, 48, 0.16, &mut random, &mut heavy);
         assert!(set.edge_count() > 100_000, "{} edges", set.edge_count());
-        writer.write_set(place, &set, &prompt, None).unwrap();
+        writer.write_set(index, &set, &prompt, None).unwrap();
     }
     writer.name_output_tokens(|token| format!("token{token}"));
     writer.finish(run(model)).unwrap();

@@ -87,15 +87,15 @@ fn the_page_holds_the_graphs() {
         for (number, prompt) in page.metadata["prompts"].as_array().unwrap().iter().enumerate() {
             let entries = page.block(&format!("prompt-{number}"), &prompt["columns"]);
             let layers = page.metadata["layers"].as_array().unwrap();
-            let of = |column: &str, place: f64| whole(entries[column][whole(place) as usize]);
-            let entry = |place: f64| Entry {
-                layer: layers[of("layer", place) as usize]["name"].as_str().unwrap().parse().unwrap(),
-                position: of("position", place),
-                component: of("component", place),
+            let of = |column: &str, index: f64| whole(entries[column][whole(index) as usize]);
+            let entry = |index: f64| Entry {
+                layer: layers[of("layer", index) as usize]["name"].as_str().unwrap().parse().unwrap(),
+                position: of("position", index),
+                component: of("component", index),
             };
-            for (place, set) in prompt["sets"].as_array().unwrap().iter().enumerate() {
+            for (index, set) in prompt["sets"].as_array().unwrap().iter().enumerate() {
                 shown += 1;
-                let columns = page.block(&format!("prompt-{number}-set-{place}"), &set["columns"]);
+                let columns = page.block(&format!("prompt-{number}-set-{index}"), &set["columns"]);
                 let graph = Graph::new(&result.read_set(set["name"].as_str().unwrap()).unwrap());
                 check_nodes(&columns, &graph, entry);
                 check_edges(&columns, &graph, entry, max_edges_per_set);
@@ -114,8 +114,8 @@ fn check_nodes(columns: &Columns, graph: &Graph, entry: impl Fn(f64) -> Entry) {
     assert_eq!(columns["node"].len(), graph.nodes.len());
     // NaN is no number, as absence is.
     let number = |value: Option<f32>| f64::from(value.unwrap_or(f32::NAN)).to_bits();
-    for (row, (&place, node)) in columns["node"].iter().zip(&graph.nodes).enumerate() {
-        assert_eq!(entry(place), node.entry);
+    for (row, (&index, node)) in columns["node"].iter().zip(&graph.nodes).enumerate() {
+        assert_eq!(entry(index), node.entry);
         assert_eq!(columns["ci"][row].to_bits(), number(node.ci));
         assert_eq!(columns["probability"][row].to_bits(), number(node.probability));
         assert_eq!(columns["activation"][row].to_bits(), number(node.activation));
@@ -128,7 +128,7 @@ fn check_nodes(columns: &Columns, graph: &Graph, entry: impl Fn(f64) -> Entry) {
         }
         assert_eq!((columns["incoming"][row], columns["outgoing"][row]), (incoming, outgoing));
     }
-    let ghosts: Vec<Entry> = columns["ghost"].iter().map(|&place| entry(place)).collect();
+    let ghosts: Vec<Entry> = columns["ghost"].iter().map(|&index| entry(index)).collect();
     assert_eq!(ghosts, graph.ghosts);
 }
 

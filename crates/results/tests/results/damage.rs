@@ -310,21 +310,21 @@ proptest! {
     fn no_set_file_makes_the_reader_panic(seed in 0_u64..20, flips in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8), 1..4)) {
         let written = Written::new(seed);
         let mut bytes = fs::read(&written.file).unwrap();
-        for (place, bit) in flips {
-            let place = place.index(bytes.len());
-            bytes[place] ^= 1 << bit;
+        for (offset, bit) in flips {
+            let offset = offset.index(bytes.len());
+            bytes[offset] ^= 1 << bit;
         }
         written.replace_file(&bytes);
         let _ = written.read();
     }
 
     #[test]
-    fn no_manifest_makes_the_reader_panic(seed in 0_u64..20, place: prop::sample::Index, replacement in "[0-9a-z\"\\[\\]{},:-]") {
+    fn no_manifest_makes_the_reader_panic(seed in 0_u64..20, offset: prop::sample::Index, replacement in "[0-9a-z\"\\[\\]{},:-]") {
         let written = Written::new(seed);
         let mut text = fs::read_to_string(written.manifest()).unwrap();
-        let place = place.index(text.len());
-        if text.is_char_boundary(place) && text.is_char_boundary(place + 1) {
-            text.replace_range(place..=place, &replacement);
+        let offset = offset.index(text.len());
+        if text.is_char_boundary(offset) && text.is_char_boundary(offset + 1) {
+            text.replace_range(offset..=offset, &replacement);
         }
         fs::write(written.manifest(), text).unwrap();
         let _ = written.read();

@@ -28,8 +28,8 @@ fn a_folder_appears_whole() {
     let out = parent.path().join("deep/er/out");
     let results = named(1, &["a", "b"]);
     let mut writer = ResultWriter::create(&out, false, results.settings()).unwrap();
-    for (place, (set, prompt)) in results.sets.iter().enumerate() {
-        writer.write_set(place, set, prompt, None).unwrap();
+    for (index, (set, prompt)) in results.sets.iter().enumerate() {
+        writer.write_set(index, set, prompt, None).unwrap();
         assert_eq!(names(&out), BTreeSet::from([".tributary-partial".to_owned()]));
         assert!(matches!(ResultFolder::open(&out), Err(ResultError::NoManifest { .. })));
     }
@@ -100,8 +100,8 @@ fn a_file_that_turns_up_in_the_meantime_is_not_overwritten() {
         let out = tempfile::tempdir().unwrap();
         let results = named(1, &["a", "b"]);
         let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
-        for (place, (set, prompt)) in results.sets.iter().enumerate() {
-            writer.write_set(place, set, prompt, None).unwrap();
+        for (index, (set, prompt)) in results.sets.iter().enumerate() {
+            writer.write_set(index, set, prompt, None).unwrap();
         }
         fs::write(out.path().join(turned_up), "mine").unwrap();
         let error = writer.finish(results.run_info()).unwrap_err();

@@ -85,21 +85,21 @@ fn sets_written_a_piece_at_a_time_in_turns_are_the_same_files() {
         let outs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let whole = results.write(outs[0].path(), false).unwrap();
         let mut writer = ResultWriter::create(outs[1].path(), false, results.settings()).unwrap();
-        for (place, (set, prompt)) in results.sets.iter().enumerate() {
+        for (index, (set, prompt)) in results.sets.iter().enumerate() {
             let mut begun = set.clone();
             begun.pairs.iter_mut().for_each(|pair| pair.values.clear());
-            assert_eq!(whole.sets[place].edges, set.edge_count());
-            writer.begin_set(place, &begun, prompt, None).unwrap();
+            assert_eq!(whole.sets[index].edges, set.edge_count());
+            writer.begin_set(index, &begun, prompt, None).unwrap();
         }
         for pair in 0..results.sets[0].0.pairs.len() {
-            for (place, (set, _)) in results.sets.iter().enumerate() {
+            for (index, (set, _)) in results.sets.iter().enumerate() {
                 for piece in set.pairs[pair].values.chunks(2) {
-                    writer.write_values(place, pair, piece).unwrap();
+                    writer.write_values(index, pair, piece).unwrap();
                 }
             }
         }
-        for place in (0..results.sets.len()).rev() {
-            writer.end_set(place).unwrap();
+        for index in (0..results.sets.len()).rev() {
+            writer.end_set(index).unwrap();
         }
         let pieces = writer.finish(results.run_info()).unwrap();
         for (one, other) in whole.sets.iter().zip(&pieces.sets) {
@@ -265,10 +265,10 @@ fn metadata_and_unusual_names_come_back() {
     let out = tempfile::tempdir().unwrap();
     let names = ["", "A", "a", "../x", "seed_0", "con", "nul\0", "日本 \"quoted\"\n", &"long ".repeat(2000)];
     let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
-    for (place, name) in names.iter().enumerate() {
+    for (index, name) in names.iter().enumerate() {
         let mut named = set.clone();
         named.name = (*name).to_owned();
-        writer.write_set(place, &named, prompt, Some(json!({ "place": place, "z": [null, "a"], "b": 1 }))).unwrap();
+        writer.write_set(index, &named, prompt, Some(json!({ "place": index, "z": [null, "a"], "b": 1 }))).unwrap();
     }
     let manifest = writer.finish(results.run_info()).unwrap();
     let folder = ResultFolder::open(out.path()).unwrap();

@@ -23,7 +23,7 @@ pub(crate) struct StoredSet {
 /// An edge drawn from a result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SampledEdge {
-    /// Place in the pair table.
+    /// Index in the pair table.
     pub pair: usize,
     /// Position and component.
     pub source: (usize, usize),
@@ -47,8 +47,8 @@ pub(crate) fn draw(folder: &ResultFolder, samples: Option<u64>, seed: u64) -> Re
         let read = folder.read_set(&set.name)?;
         let mut edges = Vec::new();
         for (pair, attribution) in read.pairs.iter().enumerate() {
-            let places = places(sizes[pair], quotas[pair], &mut rng);
-            edges.extend(edges_at(pair, attribution, &places));
+            let indices = indices(sizes[pair], quotas[pair], &mut rng);
+            edges.extend(edges_at(pair, attribution, &indices));
         }
         stored.push(StoredSet { name: read.name, nodes: read.nodes, prediction: read.prediction, edges });
     }
@@ -76,7 +76,7 @@ fn quotas(sizes: &[Vec<usize>], samples: u64, rng: &mut Rng) -> Vec<Vec<usize>> 
 }
 
 /// `count` different numbers below `size`, ascending.
-fn places(size: usize, count: usize, rng: &mut Rng) -> Vec<usize> {
+fn indices(size: usize, count: usize, rng: &mut Rng) -> Vec<usize> {
     if count == size {
         return (0..size).collect();
     }
@@ -87,18 +87,18 @@ fn places(size: usize, count: usize, rng: &mut Rng) -> Vec<usize> {
     while drawn.len() < wanted {
         drawn.insert(rng.usize(0..size));
     }
-    if leave { (0..size).filter(|place| !drawn.contains(place)).collect() } else { drawn.into_iter().collect() }
+    if leave { (0..size).filter(|index| !drawn.contains(index)).collect() } else { drawn.into_iter().collect() }
 }
 
-fn edges_at(pair: usize, attribution: &PairAttribution<f32>, places: &[usize]) -> Vec<SampledEdge> {
+fn edges_at(pair: usize, attribution: &PairAttribution<f32>, indices: &[usize]) -> Vec<SampledEdge> {
     let entries = |alive: &AliveEntries| alive.iter().collect::<Vec<_>>();
     let (sources, targets) = (entries(&attribution.source), entries(&attribution.target));
     let mut rows = attribution.edges().enumerate();
-    let edge = |&place: &usize| {
-        let (_, (source, target)) = rows.find(|(at, _)| *at == place)?;
-        Some(SampledEdge { pair, source: sources[source], target: targets[target], value: attribution.values[place] })
+    let edge = |&index: &usize| {
+        let (_, (source, target)) = rows.find(|(at, _)| *at == index)?;
+        Some(SampledEdge { pair, source: sources[source], target: targets[target], value: attribution.values[index] })
     };
-    places.iter().filter_map(edge).collect()
+    indices.iter().filter_map(edge).collect()
 }
 
 impl StoredSet {

@@ -34,8 +34,8 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let pair = Pair { source, target, crosses_positions: false };
     for set in 0..from.alive.len() {
         let (alive, wanted, weight) = (&from.alive[set], &to.alive[set], &from.weight[set]);
-        let of_sources = Rows { matrix: &rows, alive, matrix_rows: &from.slots[set] };
-        let of_targets = Rows { matrix: &readers, alive: wanted, matrix_rows: &to.slots[set] };
+        let of_sources = Rows { matrix: &rows, alive, row_of_entry: &from.slots[set] };
+        let of_targets = Rows { matrix: &readers, alive: wanted, row_of_entry: &to.slots[set] };
         let slopes = Slopes { matrix: &slope, first: set * positions };
         for range in chunks(&pair, alive, wanted, CHUNK) {
             let products = products(b, range.clone(), &of_sources, &of_targets, Some(&slopes))?;

@@ -24,7 +24,7 @@ pub(super) struct Rows<'a, B: AttributionBackend> {
     pub(super) matrix: &'a RowMatrix<B>,
     pub(super) alive: &'a AliveEntries,
     /// Row of the matrix that each alive entry has.
-    pub(super) matrix_rows: &'a [u32],
+    pub(super) row_of_entry: &'a [u32],
 }
 
 /// What the rows of one operand are multiplied by, element by element, before products are taken: a row for each position.
@@ -36,7 +36,7 @@ pub(super) struct Slopes<'a, B: AttributionBackend> {
 
 impl<'a, B: AttributionBackend> Rows<'a, B> {
     fn at(&self, position: usize) -> &'a [u32] {
-        &self.matrix_rows[self.alive.rows_at(position)]
+        &self.row_of_entry[self.alive.rows_at(position)]
     }
 }
 
@@ -236,8 +236,8 @@ mod tests {
                 (0..entries.len()).map(|row| ((row * 5 + 1) % rows) as u32).collect()
             };
             let (source_rows, target_rows) = (matrix_rows(&from, 9), matrix_rows(&to, 7));
-            let sources = Rows { matrix: &sources, alive: &from, matrix_rows: &source_rows };
-            let targets = Rows { matrix: &targets, alive: &to, matrix_rows: &target_rows };
+            let sources = Rows { matrix: &sources, alive: &from, row_of_entry: &source_rows };
+            let targets = Rows { matrix: &targets, alive: &to, row_of_entry: &target_rows };
             let slopes = with_slopes.then_some(Slopes { matrix: &slopes, first: 3 });
             for first_position in [0, positions / 2] {
                 let wanted: Vec<usize> =

@@ -155,8 +155,8 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
         } else if at_positions(b, entries.alive, everywhere.iter().copied(), [width, sets * positions]) {
             let of_set = |set: usize| {
                 let (alive, stream_rows) = (&*entries.alive[set], own(set));
-                let sources = Rows { matrix: &writer.rows, alive, matrix_rows: &writer.matrix_rows[set] };
-                let stream = Rows { matrix: x, alive: &every_position, matrix_rows: &stream_rows };
+                let sources = Rows { matrix: &writer.rows, alive, row_of_entry: &writer.matrix_rows[set] };
+                let stream = Rows { matrix: x, alive: &every_position, row_of_entry: &stream_rows };
                 let products = products(b, 0..positions, &sources, &stream, None)?;
                 let mut values = Vec::with_capacity(alive.len());
                 for position in (0..positions).filter(|&position| !alive.rows_at(position).is_empty()) {
@@ -211,8 +211,8 @@ impl<'a, B: AttributionBackend> Source<'a, B> {
                 })?;
                 continue;
             }
-            let of_sources = Rows { matrix: rows, alive: from, matrix_rows };
-            let of_targets = Rows { matrix: &target.readers, alive: to, matrix_rows: target_slots };
+            let of_sources = Rows { matrix: rows, alive: from, row_of_entry: matrix_rows };
+            let of_targets = Rows { matrix: &target.readers, alive: to, row_of_entry: target_slots };
             for range in chunks(&pair, from, to, CHUNK) {
                 let products = products(b, range.clone(), &of_sources, &of_targets, None)?;
                 edges.put_chunk(&pair, set, from, to, range, &|position: usize, values: &mut [B::Element]| {

@@ -8,7 +8,8 @@ use fastrand::Rng;
 use proptest::prelude::*;
 use tributary_backend::{AttributionBackend, Dtype};
 use tributary_engine::{
-    Attributions, EngineError, Method, Model, Request, Sets, Sink, SinkError, attribute, model_ci, outline, stream,
+    Attributions, EngineError, Method, Model, Request, Sets, Sink, SinkError, Stages, attribute, model_ci, outline,
+    stream,
 };
 use tributary_model::{CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
 use tributary_testing::config;
@@ -94,6 +95,54 @@ fn equals_direct(shape: &Shape, weights: &Weights, sets: &[CiSet], method: Metho
         }
     }
     Ok(())
+}
+
+/// A sink that takes its time.
+struct Slow;
+
+impl Sink<f64> for Slow {
+    fn begin(&mut self, _: usize, _: SetAttributions<f64>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn values(&mut self, _: usize, _: usize, _: &[f64]) -> Result<(), SinkError> {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        Ok(())
+    }
+
+    fn end(&mut self, _: usize) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// What the sink takes is counted once, on its own.
+#[test]
+fn stages_are_parts_of_the_attribution() {
+    let shape = Shape {
+        llama: false,
+        adjacent_pairs: false,
+        biases: true,
+        n_blocks: 2,
+        n_kv_heads: 2,
+        group: 1,
+        half_head: 2,
+        positions: 3,
+        sets: 2,
+        seed: 1,
+    };
+    let weights = shape.model();
+    let sets = shape.ci_sets(&weights);
+    let model = Model::upload(NaiveBackend, weights).unwrap();
+    for method in [Method::ClosedForm, Method::Autograd] {
+        let request = Request { sets: Sets::Given(&sets), thresholds: THRESHOLDS, method, max_memory: None };
+        let timings = stream(&model, &request, &mut Slow, &mut |_| {}).unwrap().timings;
+        let Stages { residual, attention, elementwise, autograd } = timings.stages;
+        let parts = timings.forward + timings.output + timings.target_output;
+        let parts = parts + residual + attention + elementwise + autograd;
+        assert!(parts > 0.0 && parts <= timings.attribution, "{timings:?}");
+        // A pair of every set, at least.
+        assert!(timings.sink >= 1e-3 * (2 * model.architecture().n_blocks) as f64, "{timings:?}");
+    }
 }
 
 proptest! {

@@ -193,6 +193,15 @@ fn the_ci_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Index) -
     prop_assume!(!above.is_empty());
     let thresholds = Thresholds { ci: f64::from(above[pick.index(above.len())]), output_prob: 0.0 };
     let outcomes = run_all(on, &weights, Sets::ModelCi(&prompts), thresholds);
+    // The threshold is an importance as float32 computes it.
+    for outcome in outcomes.iter().filter(|outcome| outcome.dtype == Dtype::F32) {
+        prop_assert!(
+            !outcome.sets[0].borderline.is_empty(),
+            "{} does not name the entry at {}",
+            outcome.by,
+            thresholds.ci
+        );
+    }
     // The masks are rounded too, so the edges are another matter: only who is alive is compared.
     compare_all(&outcomes, |_, _, _, _| f64::INFINITY)?;
     Ok(())

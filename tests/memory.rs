@@ -12,7 +12,8 @@ use tributary_backend::Element;
 use tributary_engine::{Method, Model, Request, Sets, Sink, SinkError, stream};
 use tributary_inputs::test_support::RandomWeights;
 use tributary_model::{
-    Biases, CausalImportances, CiSet, Layer, Prompt, Role, SetAttributions, Thresholds, Weights, published_layers,
+    Biases, CausalImportances, CiInput, CiSet, Layer, Prompt, Role, SetAttributions, Thresholds, Weights,
+    published_layers,
 };
 
 #[global_allocator]
@@ -31,6 +32,13 @@ struct Size {
     /// Alive at each position.
     alive: usize,
     method: Method,
+    /// Sets take turns with as many prompts.
+    prompts: usize,
+    /// Hidden widths of the causal-importance functions.
+    ci_hidden: usize,
+    ci_input: CiInput,
+    /// Whether the sets are the model's own.
+    own: bool,
 }
 
 impl Size {
@@ -46,15 +54,18 @@ impl Size {
         let undecomposed = |layer: &Layer| self.method == Method::Mixed && layer.role() == Role::Query;
         let layers = architecture.linear_layers().filter(|layer| !undecomposed(layer));
         random.components = layers.map(|layer| (layer, self.components)).collect();
-        random.ci_hidden = vec![8];
+        (random.ci_hidden, random.ci_input) = (vec![self.ci_hidden], self.ci_input);
         random.scaled_weights()
     }
 
     /// What is alive at a position is drawn from four times as many components of the layer.
     fn ci_sets(&self, weights: &Weights) -> Vec<CiSet> {
         let mut rng = Rng::with_seed(2);
-        let tokens: Vec<u32> = (0..self.positions).map(|position| (position % self.vocab) as u32).collect();
-        let prompt = Prompt { text: String::new(), token_strings: vec![String::new(); tokens.len()], tokens };
+        let prompt = |first: usize| {
+            let tokens: Vec<u32> =
+                (first..first + self.positions).map(|position| (position % self.vocab) as u32).collect();
+            Prompt { text: String::new(), token_strings: vec![String::new(); tokens.len()], tokens }
+        };
         let mut importances = |components: usize| {
             let mut values = vec![0.0; self.positions * components];
             for row in values.chunks_exact_mut(components) {
@@ -69,7 +80,7 @@ impl Size {
             .map(|set| {
                 let layers: BTreeMap<_, _> =
                     counts.iter().map(|(&layer, &components)| (layer, importances(components))).collect();
-                CiSet { name: format!("set_{set}"), prompt: prompt.clone(), layers }
+                CiSet { name: format!("set_{set}"), prompt: prompt(set % self.prompts), layers }
             })
             .collect()
     }
@@ -103,7 +114,12 @@ fn what_is_held_is_what_was_said() {
         sets: 8,
         alive: 12,
         method: Method::ClosedForm,
+        prompts: 1,
+        ci_hidden: 8,
+        ci_input: CiInput::SharedVector,
+        own: false,
     };
+    let by_component = Size { prompts: 8, ci_hidden: 64, ci_input: CiInput::Activation, alive: 2, ..usual };
     let sizes = [
         Size { name: "many sets", sets: 200, positions: 16, ..usual },
         Size { name: "many positions", sets: 2, positions: 512, ..usual },
@@ -112,6 +128,8 @@ fn what_is_held_is_what_was_said() {
         Size { name: "wide", d_model: 512, ..usual },
         Size { name: "autograd", positions: 8, sets: 4, alive: 2, method: Method::Autograd, ..usual },
         Size { name: "mixed", positions: 8, sets: 4, alive: 2, method: Method::Mixed, ..usual },
+        Size { name: "many prompts", ..by_component },
+        Size { name: "its own sets", own: true, ..by_component },
         usual,
     ];
     for size in sizes {
@@ -120,12 +138,15 @@ fn what_is_held_is_what_was_said() {
         let inputs: usize = sets.iter().flat_map(|set| set.layers.values()).map(|ci| 4 * ci.values.len()).sum();
         let model = Model::upload(tributary_flex::f32(), weights).unwrap();
         let thresholds = Thresholds { output_prob: 0.1, ..Thresholds::default() };
-        let request = Request { sets: Sets::Given(&sets), thresholds, method: size.method, max_memory: None };
+        let prompts: Vec<Prompt> = sets.iter().map(|set| set.prompt.clone()).collect();
+        let sets = if size.own { Sets::ModelCi(&prompts) } else { Sets::Given(&sets) };
+        let request = Request { sets, thresholds, method: size.method, max_memory: None };
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
         let cost = stream(&model, &request, &mut Discard, &mut |_| {}).unwrap();
         let held = (ALLOCATOR.peak_usage() - before) as u64;
-        let said = cost.memory - inputs as u64 - OVERHEAD;
+        // Sets that were given were there before.
+        let said = cost.memory - OVERHEAD - if size.own { 0 } else { inputs as u64 };
         // A tenth for what each of many threads holds. What a tape holds is only guessed, and the reserve has to do for what
         // the guess is short of.
         let (least, most) = match size.method {

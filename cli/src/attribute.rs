@@ -10,6 +10,7 @@ use tributary::results::Manifest;
 use tributary::{Compute, Files, Folder, Input, Settings};
 
 use crate::args::AttributeArgs;
+use crate::own_folder::refuse_own_folder;
 use crate::progress::Reporter;
 use crate::{CliError, console, plot, summary};
 
@@ -23,6 +24,7 @@ pub(crate) fn run<L: Providers>(args: &AttributeArgs, compute: Compute) -> Resul
         console::print(&dry_run::describe(args, &outline))?;
         return Ok(ExitCode::SUCCESS);
     };
+    refuse_own_folder(out, &[&args.model])?;
     let folder = Folder { path: out, replace: args.output.force };
     let manifest = tributary::attribute::<L>(&settings, folder, &mut |progress| reporter.show(progress))?;
     if args.plot {

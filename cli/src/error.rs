@@ -46,7 +46,7 @@ pub enum CliError {
         source: std::io::Error,
     },
     /// The output folder is the folder of a result that is read.
-    #[error("{result}: it is the result that is read, whose files must stay; choose another folder to write to")]
+    #[error("{result}: it is the folder that is read, whose files must stay; choose another folder to write to")]
     OwnFolder {
         /// The folder.
         result: String,

@@ -50,7 +50,10 @@ fn trained_run(run: &TrainedRun) -> String {
                     CiInput::Vector => "vector_mlp",
                     CiInput::Activation => "mlp",
                 };
-                (decomposed.components.count().to_string(), format!("{kind}, {} layers", function.layers.count()))
+                (
+                    decomposed.components.count().to_string(),
+                    format!("{kind}, {} layers", function.layers.shapes().len()),
+                )
             }
         };
         table.add_row([layer.to_string(), d_in.to_string(), d_out.to_string(), components, function]);

@@ -1,10 +1,10 @@
-//! Results are not written over while they are read.
+//! What is read is not written over.
 
 use std::path::Path;
 
 use crate::CliError;
 
-/// Refuses to write to a folder that is one of the results that are read: `--force` would replace what is in it.
+/// Refuses to write to a folder that is read, a result or a trained run: it would hold both, or lose what is in it.
 pub(crate) fn refuse_own_folder(out: &Path, results: &[impl AsRef<Path>]) -> Result<(), CliError> {
     let out = if out.as_os_str().is_empty() { Path::new(".") } else { out };
     let Ok(folder) = out.canonicalize() else { return Ok(()) };

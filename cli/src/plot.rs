@@ -10,6 +10,7 @@ use tributary_plot::{Figure, LeftOut, PlotOptions, Scale, png};
 use tributary_results::{ClosedFile, Manifest, OutputFile, ResultFolder, SetEntry};
 
 use crate::args::{FigureFormat, PIXELS, PlotArgs};
+use crate::own_folder::refuse_own_folder;
 use crate::{CliError, console, selected_sets};
 
 /// Folder of the figures in a result, unless one is given.
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &PlotArgs) -> Result<(), CliError> {
     let result = ResultFolder::open(&args.result)?;
     let sets = selected_sets::of_result(&args.sets, result.manifest(), &args.result)?;
     let out = args.out.clone().unwrap_or_else(|| args.result.join(PLOTS));
+    refuse_own_folder(&out, &[&args.result])?;
     let limits = args.limits.limits();
     let job = Job { result: &result, out: &out, formats: &args.format, pixels: args.scale, force: args.output.force };
     let drawn = job.draw(&sets, PlotOptions { limits, scale: None })?;

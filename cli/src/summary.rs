@@ -79,12 +79,12 @@ fn far_set(manifest: &Manifest, set: &SetEntry) -> Vec<String> {
         lines.push(format!("warning: set {name}: {}: {prediction}", Faithfulness::FAR));
     }
     if let Some(FarOutput { position, token, prob, target_prob }) = prediction.farthest {
-        let token = console::plain(&manifest.output_token(token));
+        let token = manifest.output_token(token);
         let nodes = match prediction.far_outputs {
             1 => "the probability of an output node is".to_owned(),
             count => format!("the probabilities of {count} output nodes are"),
         };
-        let most = if prediction.far_outputs == 1 { "" } else { "most of all " };
+        let most = if prediction.far_outputs == 1 { "" } else { "the largest difference is that of " };
         lines.push(format!(
             "note: set {name}: {nodes} more than ten times off the target model's, {most}{token:?} at position {position}: \
              {prob:.3} where the target model gives {target_prob:.1e}"

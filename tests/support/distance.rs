@@ -70,11 +70,6 @@ impl std::iter::Sum for Distance {
     }
 }
 
-/// L2 norm of values.
-pub fn norm<E: Element>(values: &[E]) -> f64 {
-    floats(values).map(|value| value * value).sum::<f64>().sqrt()
-}
-
 fn floats<E: Element>(values: &[E]) -> impl Iterator<Item = f64> {
     values.iter().map(|value| value.to_f64())
 }

@@ -52,7 +52,7 @@ impl Tables<'_> {
         let mut text = format!(
             "{} sets on the prompt {:?}, {} tokens\nan edge is an attribution that is not zero",
             sets.len(),
-            console::plain(&prompt.text),
+            prompt.text,
             prompt.tokens.len()
         );
         if let Some(least) = options.min_edge {

@@ -78,7 +78,7 @@ fn a_result_is_not_written_over_while_it_is_read() {
         &["report", "out", "--out", "out/manifest.json", "--force"],
     ] {
         let error = workshop.fail(args);
-        assert!(error.contains("it is the result that is read"), "{error}");
+        assert!(error.contains("it is the folder that is read"), "{error}");
     }
     assert_eq!(std::fs::read(workshop.path("out/manifest.json")).unwrap(), before);
     let twice = workshop.fail(&["compare", "out", "./out"]);

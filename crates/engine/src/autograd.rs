@@ -12,7 +12,7 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{AliveEntries, Pair, component_union, edge_count, source_rows};
 
 use crate::batch_alive::BatchAlive;
-use crate::closed_form::Edges;
+use crate::edges::Edges;
 use crate::recorded_pass::RecordedPass;
 use crate::segment::Segment;
 use crate::support::Slots;

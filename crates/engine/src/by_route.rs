@@ -7,13 +7,14 @@ use std::sync::Arc;
 use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, Layer, Pair, Role};
 
-use crate::closed_form::{Context, Edges, LayerEntries, ResidualReads, attention, elementwise};
+use crate::closed_form::{Context, ResidualReads, attention, elementwise};
+use crate::edges::{Edges, LayerEntries};
 use crate::entry_values::{EntryValues, RecordedEntries};
 use crate::recorded_pass::RecordedPass;
 use crate::route::Route;
 use crate::sink::Emit;
-use crate::timings::time;
-use crate::{EngineError, Method, Model, Progress, Stages, autograd};
+use crate::timings::StageClock;
+use crate::{EngineError, Method, Model, Progress, autograd};
 
 /// Emits the values of every pair of the pair table for every set, in the order of the pair table.
 pub(crate) fn attribute<B: AttributionBackend>(
@@ -21,7 +22,7 @@ pub(crate) fn attribute<B: AttributionBackend>(
     forward: &RecordedPass<B::Tensor>,
     entries: RecordedEntries<'_, B::Element>,
     method: Method,
-    stages: &mut Stages,
+    clock: &mut StageClock<'_>,
     progress: &mut dyn FnMut(Progress),
     emit: &mut Emit<'_, B::Element>,
 ) -> Result<(), EngineError> {
@@ -45,11 +46,16 @@ pub(crate) fn attribute<B: AttributionBackend>(
         let first = layers[0];
         match route(first) {
             Route::Residual => {
-                time(&mut stages.residual, || reads.read(model.norm_before(first), &layers, &mut edges))?;
+                clock.time(
+                    |stages| &mut stages.residual,
+                    || reads.read(model.norm_before(first), &layers, &mut edges),
+                )?;
             }
-            Route::Attention => time(&mut stages.attention, || attention::attribute(&context, first, &mut edges))?,
+            Route::Attention => {
+                clock.time(|stages| &mut stages.attention, || attention::attribute(&context, first, &mut edges))?;
+            }
             Route::Elementwise => {
-                time(&mut stages.elementwise, || elementwise::attribute(&context, first, &mut edges))?;
+                clock.time(|stages| &mut stages.elementwise, || elementwise::attribute(&context, first, &mut edges))?;
             }
             Route::Autograd => {
                 for target in layers.iter().filter_map(|layer| by_autograd.remove(layer)) {
@@ -57,7 +63,10 @@ pub(crate) fn attribute<B: AttributionBackend>(
                         done += 1;
                         progress(Progress::Backward { done, passes });
                     };
-                    time(&mut stages.autograd, || target.attribute(model, forward, &mut edges, &mut pass_done))?;
+                    clock.time(
+                        |stages| &mut stages.autograd,
+                        || target.attribute(model, forward, &mut edges, &mut pass_done),
+                    )?;
                 }
             }
         }

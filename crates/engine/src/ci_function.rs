@@ -6,8 +6,18 @@ use tributary_model::{Array, CiFunction, CiInput, CiLayers, Sigmoid};
 use crate::EngineError;
 use crate::upload::upload;
 
+/// Elements of the hidden layers of networks of single components that are held at once: as many as a cache holds.
+const HELD: usize = 1 << 20;
+
 /// A causal-importance function, on a backend or in its file.
-pub(crate) enum OwnCi<T> {
+pub(crate) struct OwnCi<T> {
+    input: CiInput,
+    /// Of the weights.
+    shapes: Vec<Vec<usize>>,
+    network: Network<T>,
+}
+
+enum Network<T> {
     Uploaded(CiNetwork<T>),
     Stored(CiFunction),
 }
@@ -18,10 +28,30 @@ impl<T: Clone> OwnCi<T> {
         backend: &B,
         function: CiFunction,
     ) -> Result<Self, EngineError> {
-        match function.layers {
-            CiLayers::Stored(_) if backend.device().is_cpu() => Ok(Self::Stored(function)),
-            _ => CiNetwork::upload(backend, function).map(Self::Uploaded),
-        }
+        let (input, shapes) = (function.input, function.layers.shapes());
+        let network = match function.layers {
+            CiLayers::Stored(_) if backend.device().is_cpu() => Network::Stored(function),
+            _ => CiNetwork::upload(backend, function).map(Network::Uploaded)?,
+        };
+        Ok(Self { input, shapes, network })
+    }
+
+    /// Elements that [`evaluate`](Self::evaluate) holds for so many rows, the result left out.
+    pub(crate) fn working_set(&self, rows: usize) -> usize {
+        let widest = self.shapes.iter().filter_map(|shape| shape.last()).max().copied().unwrap_or(0);
+        let hidden = match (self.input, self.shapes.first()) {
+            (CiInput::Vector | CiInput::Activation, Some(shape)) => {
+                rows * widest * components_at_once(rows, widest).min(shape[0])
+            }
+            _ => rows * widest,
+        };
+        let read = match self.network {
+            Network::Uploaded(_) => 0,
+            // As it is read, and on the backend.
+            Network::Stored(_) => 2 * self.shapes.iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>(),
+        };
+        // A layer and the steps of its nonlinearity.
+        read + 6 * hidden
     }
 
     /// As [`CiNetwork::evaluate`].
@@ -31,11 +61,16 @@ impl<T: Clone> OwnCi<T> {
         x: &T,
         v: &T,
     ) -> Result<Vec<f32>, EngineError> {
-        Ok(match self {
-            Self::Uploaded(network) => network.evaluate(b, x, v)?,
-            Self::Stored(function) => CiNetwork::upload(b, function.clone())?.evaluate(b, x, v)?,
+        Ok(match &self.network {
+            Network::Uploaded(network) => network.evaluate(b, x, v)?,
+            Network::Stored(function) => CiNetwork::upload(b, function.clone())?.evaluate(b, x, v)?,
         })
     }
+}
+
+/// How many networks of single components are evaluated at once.
+fn components_at_once(rows: usize, widest: usize) -> usize {
+    (HELD / (rows * widest).max(1)).max(1)
 }
 
 /// A causal-importance function on a backend.
@@ -67,21 +102,53 @@ impl<T: Clone> CiNetwork<T> {
     /// Causal importances `[rows, C]`, on the host, of a layer with input `x`, `[1, rows, d_in]`, and components reading it
     /// through `v`, `[d_in, C]`. Rows are positions, of one prompt or several.
     fn evaluate<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T, v: &T) -> Result<Vec<f32>, BackendError> {
-        // `[1, rows, width]` for a shared network; `[C, rows, width]`, its first axis perhaps still 1, for a
-        // network per component.
-        let mut hidden = match self.input {
-            CiInput::SharedVector | CiInput::Vector => x.clone(),
+        let [_, rows, _] = b.shape(x)[..] else { panic!("the input of a causal-importance function has three axes") };
+        let components = b.shape(v)[1];
+        if self.input == CiInput::SharedVector {
+            let hidden = self.through(b, x.clone(), |tensor| Ok(tensor.clone()))?;
+            return Ok(b.download(&hidden)?.into_iter().map(|value| self.importance(value)).collect());
+        }
+        // Of each component, `[C, rows, 1]`, or the same for all, `[1, rows, d_in]`.
+        let input = match self.input {
             CiInput::Activation => b.permute(&b.matmul(x, v)?, &[2, 1, 0])?,
+            _ => x.clone(),
         };
+        let widths = self.layers.iter().map(|(_, bias)| b.shape(bias)[2]);
+        let at_once = components_at_once(rows, widths.max().unwrap_or(1));
+        let mut importances = vec![0.0; rows * components];
+        for first in (0..components).step_by(at_once) {
+            let count = at_once.min(components - first);
+            let part = |tensor: &T| match b.shape(tensor)[0] {
+                of_all if of_all == 1 || count == of_all => Ok(tensor.clone()),
+                _ => b.narrow(tensor, 0, first, count),
+            };
+            let values = b.download(&self.through(b, part(&input)?, part)?)?;
+            for (component, values) in (first..).zip(values.chunks_exact(rows)) {
+                for (row, &value) in values.iter().enumerate() {
+                    importances[row * components + component] = self.importance(value);
+                }
+            }
+        }
+        Ok(importances)
+    }
+
+    fn importance<E: Element>(&self, value: E) -> f32 {
+        self.sigmoid.apply(value.to_f64()) as f32
+    }
+
+    /// What the layers make of `hidden`; `part` takes those of the networks that it goes through.
+    fn through<B: AttributionBackend<Tensor = T>>(
+        &self,
+        b: &B,
+        mut hidden: T,
+        part: impl Fn(&T) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
             if index > 0 {
                 hidden = b.gelu_erf(&hidden)?;
             }
-            hidden = b.add(&b.matmul(&hidden, weight)?, bias)?;
+            hidden = b.add(&b.matmul(&hidden, &part(weight)?)?, &part(bias)?)?;
         }
-        if self.input != CiInput::SharedVector {
-            hidden = b.permute(&hidden, &[2, 1, 0])?;
-        }
-        Ok(b.download(&hidden)?.into_iter().map(|value| self.sigmoid.apply(value.to_f64()) as f32).collect())
+        Ok(hidden)
     }
 }

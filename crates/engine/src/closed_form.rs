@@ -7,30 +7,12 @@
 //! from the device are these factors, which are fewer than the edges.
 
 pub(crate) mod attention;
-mod edges;
+mod context;
 pub(crate) mod elementwise;
 mod products;
 mod residual;
 mod row_matrix;
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use tributary_backend::AttributionBackend;
-use tributary_model::Layer;
-
-pub(crate) use self::edges::{CHUNK, Edges, LayerEntries};
+pub(crate) use self::context::Context;
 pub(crate) use self::products::gathered_at_once;
 pub(crate) use self::residual::ResidualReads;
-use crate::Model;
-use crate::recorded_pass::RecordedPass;
-
-/// What every segment's computation starts from.
-pub(crate) struct Context<'a, B: AttributionBackend> {
-    pub(crate) model: &'a Model<B>,
-    pub(crate) forward: &'a RecordedPass<B::Tensor>,
-    /// Of every layer, what is alive.
-    pub(crate) sources: BTreeMap<Layer, Rc<LayerEntries<'a, B::Element>>>,
-    /// Of every layer, what attributions are wanted to; the same thing unless only some are.
-    pub(crate) targets: BTreeMap<Layer, Rc<LayerEntries<'a, B::Element>>>,
-}

@@ -1,5 +1,6 @@
 //! The main job: every set's attributions in one pass.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +23,7 @@ use crate::recorded_pass::RecordedPass;
 use crate::sink::Collect;
 use crate::support::SetSupports;
 use crate::target_output::TargetOutput;
-use crate::timings::time;
+use crate::timings::{StageClock, time};
 use crate::{EngineError, Method, Model, Progress, Request, Sets, Sink, Targets, Timings, by_route, memory};
 
 /// What a run took.
@@ -142,7 +143,8 @@ impl<B: AttributionBackend> Run<'_, B> {
         let Request { sets, thresholds, method, max_memory } = **request;
         let prompts = self.check()?;
         let mut cost = Cost::default();
-        let (own, facts) = time(&mut cost.timings.model_ci, || self.prompt_facts(&prompts, progress))?;
+        let PromptPass { own, facts, memory } =
+            time(&mut cost.timings.model_ci, || self.prompt_facts(&prompts, progress))?;
         let sets = match sets {
             Sets::Given(sets) => sets,
             Sets::ModelCi(_) => own.as_slice(),
@@ -155,7 +157,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         let planned = plan(sets, supports, max_memory.unwrap_or(u64::MAX), estimate)?;
         cost.timings.attribution += started.elapsed().as_secs_f64();
         cost.batches = planned.len();
-        cost.memory = planned.iter().map(|planned| planned.memory).max().unwrap_or(0);
+        cost.memory = planned.iter().map(|planned| planned.memory).fold(memory, u64::max);
         for (done, planned) in planned.into_iter().enumerate() {
             progress(Progress::Forward { done, batches: cost.batches });
             let started = Instant::now();
@@ -171,20 +173,30 @@ impl<B: AttributionBackend> Run<'_, B> {
         &self,
         prompts: &[&'p Prompt],
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(Vec<CiSet>, Facts<'p, B::Tensor>), EngineError> {
-        let (model, thresholds) = (self.model, self.request.thresholds);
-        let groups = grouped(prompts);
-        let count = groups.iter().map(Vec::len).sum();
-        let (mut facts, mut own) = (Facts::new(), BTreeMap::new());
-        for group in groups {
+    ) -> Result<PromptPass<'p, B::Tensor>, EngineError> {
+        let (model, Request { sets, thresholds, .. }) = (self.model, self.request);
+        let held = match sets {
+            Sets::Given(sets) => memory::inputs(sets),
+            Sets::ModelCi(_) => 0,
+        };
+        let groups = self.grouped(prompts, held)?;
+        let count = groups.iter().map(|(group, _)| group.len()).sum();
+        let (mut facts, mut own, mut memory) = (Facts::new(), BTreeMap::new(), 0);
+        for (group, of_group) in groups {
             progress(Progress::ModelCi { done: facts.len(), prompts: count });
+            memory = memory.max(of_group);
             let tokens: Vec<&[u32]> = group.iter().map(|prompt| prompt.tokens.as_slice()).collect();
             for (prompt, TargetPass { layers, last }) in group.iter().zip(target_passes(model, &tokens)?) {
                 let set = CiSet { name: "model".to_owned(), prompt: (*prompt).clone(), layers };
-                let original = match self.request.sets {
-                    Sets::Given(_) => Some(original_alive(model, &set, thresholds)?),
+                check_ci(&set)?;
+                let original = match sets {
+                    Sets::Given(_) => {
+                        let supports = SetSupports::new(&set, *thresholds);
+                        let needed = held + memory::original_pass(model, &supports, prompt.tokens.len());
+                        memory = memory.max(self.allowed(&set.name, needed)?);
+                        Some(original_alive(model, &set, &supports, *thresholds)?)
+                    }
                     Sets::ModelCi(_) => {
-                        check_ci(&set)?;
                         own.insert(prompt.tokens.as_slice(), set.layers);
                         None
                     }
@@ -196,7 +208,33 @@ impl<B: AttributionBackend> Run<'_, B> {
             let layers = own.get(prompt.tokens.as_slice())?.clone();
             Some(CiSet { name: own_name(index), prompt: (*prompt).clone(), layers })
         };
-        Ok((prompts.iter().enumerate().filter_map(named).collect(), facts))
+        Ok(PromptPass { own: prompts.iter().enumerate().filter_map(named).collect(), facts, memory })
+    }
+
+    /// `needed` bytes, if that many may be taken.
+    fn allowed(&self, set: &str, needed: u64) -> Result<u64, EngineError> {
+        match self.request.max_memory {
+            Some(allowed) if needed > allowed => Err(EngineError::Memory { set: set.to_owned(), needed, allowed }),
+            _ => Ok(needed),
+        }
+    }
+
+    /// Distinct prompts in groups of one length that go through the target model together, each with the bytes that takes;
+    /// `held` are taken all the while.
+    fn grouped<'p>(&self, prompts: &[&'p Prompt], held: u64) -> Result<Vec<(Vec<&'p Prompt>, u64)>, EngineError> {
+        let distinct: BTreeMap<(usize, &[u32]), &Prompt> =
+            prompts.iter().map(|prompt| ((prompt.tokens.len(), prompt.tokens.as_slice()), *prompt)).collect();
+        let distinct: Vec<&Prompt> = distinct.into_values().collect();
+        let mut groups = Vec::new();
+        for same_length in distinct.chunk_by(|a, b| a.tokens.len() == b.tokens.len()) {
+            let positions = same_length[0].tokens.len();
+            let needed = |prompts| held + memory::target_pass(self.model, prompts, positions);
+            self.allowed("model", needed(1))?;
+            let fits = |prompts: &usize| needed(*prompts) <= self.request.max_memory.unwrap_or(u64::MAX);
+            let together = (1..=(ROWS_AT_ONCE / positions).max(1)).take_while(fits).last().unwrap_or(1);
+            groups.extend(same_length.chunks(together).map(|group| (group.to_vec(), needed(group.len()))));
+        }
+        Ok(groups)
     }
 
     /// Whether everything fits the model; gives the prompts of the sets.
@@ -268,14 +306,19 @@ impl<B: AttributionBackend> Run<'_, B> {
             time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
         }
         if self.values {
-            let Timings { sink: sink_seconds, stages, .. } = timings;
+            let sink_seconds = Cell::new(0.0);
             let mut emit = |pair: usize, set: usize, values: &[B::Element]| {
                 check_finite(&batch.sets()[set].name, &model.pairs[pair], values)?;
-                time(sink_seconds, || sink.values(members[set], pair, values)).map_err(EngineError::Sink)
+                let mut seconds = sink_seconds.get();
+                let taken = time(&mut seconds, || sink.values(members[set], pair, values));
+                sink_seconds.set(seconds);
+                taken.map_err(EngineError::Sink)
             };
             let method = self.request.method;
             let entries = RecordedEntries { alive: &alive, values: &values };
-            by_route::attribute(model, &forward, entries, method, stages, progress, &mut emit)?;
+            let mut clock = StageClock { stages: &mut timings.stages, sink: &sink_seconds };
+            by_route::attribute(model, &forward, entries, method, &mut clock, progress, &mut emit)?;
+            timings.sink += sink_seconds.get();
         }
         for &set in &members {
             time(&mut timings.sink, || sink.end(set)).map_err(EngineError::Sink)?;
@@ -330,6 +373,15 @@ impl<B: AttributionBackend> Run<'_, B> {
     }
 }
 
+/// What is known of all prompts before the sets are computed.
+struct PromptPass<'a, T> {
+    /// The model's own causal importances as sets, where those are asked for.
+    own: Vec<CiSet>,
+    facts: Facts<'a, T>,
+    /// Estimated bytes of memory at the worst moment.
+    memory: u64,
+}
+
 /// What the target model says of a prompt.
 struct PromptFacts<T> {
     /// What it unembeds, `[1, positions, d_model]`.
@@ -346,17 +398,6 @@ const ROWS_AT_ONCE: usize = 1 << 11;
 
 fn own_name(index: usize) -> String {
     format!("prompt_{index}")
-}
-
-/// Distinct prompts in groups of one length that go through the target model together.
-fn grouped<'a>(prompts: &[&'a Prompt]) -> Vec<Vec<&'a Prompt>> {
-    let distinct: BTreeMap<(usize, &[u32]), &Prompt> =
-        prompts.iter().map(|prompt| ((prompt.tokens.len(), prompt.tokens.as_slice()), *prompt)).collect();
-    let distinct: Vec<&Prompt> = distinct.into_values().collect();
-    let same_length = distinct.chunk_by(|a, b| a.tokens.len() == b.tokens.len());
-    same_length
-        .flat_map(|group| group.chunks((ROWS_AT_ONCE / group[0].tokens.len()).max(1)).map(<[_]>::to_vec))
-        .collect()
 }
 
 /// Values of `entries` out of `values`, `[positions, components]`.

@@ -2,9 +2,9 @@
 //!
 //! Data flows one way. [`Weights`](tributary_model::Weights) and
 //! [`CiSet`](tributary_model::CiSet)s come in from files; [`Model::upload`] puts the weights on a backend;
-//! [`attribute`] stacks the sets into batches, runs one masked forward pass for each batch (`masked`), finds what is
-//! alive (`alive`), computes each target's attributions to its sources (`pair`; `closed_form`, or `segment` and
-//! `autograd`), and hands out each set's own entries as
+//! [`attribute`] stacks the sets into batches, runs one masked forward pass for each batch (`recorded_pass`),
+//! finds what is alive (`batch_alive`), computes each target's attributions to its sources (`by_route`; `closed_form`, or
+//! `segment` and `autograd`), and hands out each set's own entries as
 //! [`SetAttributions`](tributary_model::SetAttributions).
 //!
 //! The forward pass is written once, in `forward`, and serves every purpose through a visitor.
@@ -36,6 +36,7 @@ mod by_route;
 mod check;
 mod ci_function;
 mod closed_form;
+mod edges;
 mod engine;
 mod entry_values;
 mod error;

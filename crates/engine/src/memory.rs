@@ -7,7 +7,9 @@
 use tributary_backend::{AttributionBackend, Dtype, Element};
 use tributary_model::{CiSet, Layer, Role};
 
-use crate::closed_form::{CHUNK, gathered_at_once};
+use crate::ci_function::OwnCi;
+use crate::closed_form::gathered_at_once;
+use crate::edges::CHUNK;
 use crate::support::SetSupports;
 use crate::{Method, Model};
 
@@ -25,16 +27,7 @@ pub(crate) fn working_set<B: AttributionBackend>(
     let a = &model.architecture;
     let rows = sets * positions;
     let sizes: Vec<(Layer, usize)> = supports.sizes().collect();
-    let widths = |layer| a.linear(layer).map_or((0, 0), |linear| (linear.d_in, linear.d_out));
-    // V and U of the support; importances, activations and, where all of it is alive, the host's copies of both with
-    // their indices; outputs.
-    let layers: usize = sizes
-        .iter()
-        .map(|&(layer, size)| {
-            let (d_in, d_out) = widths(layer);
-            size * (d_in + d_out) + rows * (5 * size + d_out)
-        })
-        .sum();
+    let layers = recorded_layers(model, &sizes, rows);
     let largest = |role| {
         let of_role = sizes.iter().filter(|(layer, _)| layer.role() == role);
         of_role.map(|&(_, size)| size).max().unwrap_or(0)
@@ -53,7 +46,7 @@ pub(crate) fn working_set<B: AttributionBackend>(
     let stream = 2 * a.n_blocks * written * a.d_model + 3 * rows * a.d_model;
     // The hidden layer of the MLP in the steps of its nonlinearity, and the rows of its two layers on the host.
     let hidden = 6 * rows * a.d_mlp + (largest(Role::MlpUp) + largest(Role::MlpDown)) * a.d_mlp;
-    let output = positions * a.vocab * 5;
+    let output = output(model, positions);
     let gathered = CHUNK.max(4 * gathered_at_once(&model.backend));
     let closed_form = 3 * CHUNK + gathered + stream + attention.max(reads).max(hidden);
     // The tape holds every intermediate of a segment, and gradients as large.
@@ -63,11 +56,56 @@ pub(crate) fn working_set<B: AttributionBackend>(
         Method::Autograd => autograd,
         Method::Mixed => closed_form.max(autograd),
     };
+    bytes::<B>(layers + passes.max(output))
+}
+
+/// Bytes that the target model takes on prompts of equal length that go through it together, with their own causal
+/// importances.
+pub(crate) fn target_pass<B: AttributionBackend>(model: &Model<B>, prompts: usize, positions: usize) -> u64 {
+    let a = &model.architecture;
+    let rows = prompts * positions;
+    let importances: usize = model.component_counts.values().map(|components| rows * components).sum();
+    let of_layer = |(layer, function): (&Layer, &OwnCi<B::Tensor>)| {
+        // Activations of all components, and the importances before they are put in order.
+        function.working_set(rows) + 3 * rows * model.component_counts[layer]
+    };
+    let functions = model.own_ci.iter().map(of_layer).max().unwrap_or(0);
+    let scores = rows * a.n_heads * 4 * positions;
+    let steps = functions.max(6 * rows * a.d_mlp).max(scores);
+    bytes::<B>(8 * rows * a.d_model + steps) + (importances * size_of::<f32>()) as u64
+}
+
+/// Bytes that the masked forward pass on one prompt takes up to the alive tokens, for what is originally alive.
+pub(crate) fn original_pass<B: AttributionBackend>(model: &Model<B>, supports: &SetSupports, positions: usize) -> u64 {
+    let a = &model.architecture;
+    let sizes: Vec<(Layer, usize)> = supports.sizes().collect();
+    let scores = positions * a.n_heads * 4 * positions;
+    let steps = scores.max(6 * positions * a.d_mlp).max(output(model, positions));
+    bytes::<B>(recorded_layers(model, &sizes, positions) + 8 * positions * a.d_model + steps)
+}
+
+/// V and U of the support; importances, activations and, where all of it is alive, the host's copies of both with their
+/// indices; outputs.
+fn recorded_layers<B: AttributionBackend>(model: &Model<B>, sizes: &[(Layer, usize)], rows: usize) -> usize {
+    let widths = |layer| model.architecture.linear(layer).map_or((0, 0), |linear| (linear.d_in, linear.d_out));
+    let of_layer = |&(layer, size): &(Layer, usize)| {
+        let (d_in, d_out) = widths(layer);
+        size * (d_in + d_out) + rows * (5 * size + d_out)
+    };
+    sizes.iter().map(of_layer).sum()
+}
+
+/// Logits and probabilities of one set, in the steps from the ones to the others, and those of the target model.
+fn output<B: AttributionBackend>(model: &Model<B>, positions: usize) -> usize {
+    positions * model.architecture.vocab * 5
+}
+
+fn bytes<B: AttributionBackend>(elements: usize) -> u64 {
     let element = match B::Element::DTYPE {
         Dtype::F32 => 4,
         Dtype::F64 => 8,
     };
-    ((layers + passes.max(output)) * element + OVERHEAD) as u64
+    (elements * element + OVERHEAD) as u64
 }
 
 /// Bytes that CI sets take on the host.

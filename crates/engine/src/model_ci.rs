@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Thresholds, alive_components};
 
-use crate::check::{check_ci, check_probs};
+use crate::check::check_probs;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::output::Logits;
 use crate::pass::Pass;
@@ -56,11 +56,10 @@ pub(crate) type OriginalAlive = BTreeMap<Layer, Arc<AliveEntries>>;
 pub(crate) fn original_alive<B: AttributionBackend>(
     model: &Model<B>,
     own: &CiSet,
+    supports: &SetSupports,
     thresholds: Thresholds,
 ) -> Result<OriginalAlive, EngineError> {
-    check_ci(own)?;
-    let supports = SetSupports::new(own, thresholds).components();
-    let forward = RecordedPass::run(model, &[&own.prompt.tokens], &Pass::masked(&[own]), supports)?;
+    let forward = RecordedPass::run(model, &[&own.prompt.tokens], &Pass::masked(&[own]), supports.components())?;
     let output = Logits::compute(model, &forward.last, 0)?.normalise(model, thresholds.output_prob, None)?;
     check_probs(&own.name, &output.probs)?;
     let mut alive: OriginalAlive =

@@ -1,5 +1,6 @@
 //! How long things take.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 /// Wall-clock seconds, summed over batches.
@@ -17,7 +18,7 @@ pub struct Timings {
     pub attribution: f64,
     /// What the sink took.
     pub sink: f64,
-    /// By route, the sink's time included.
+    /// By route, without what the sink took.
     pub stages: Stages,
 }
 
@@ -32,6 +33,24 @@ pub struct Stages {
     pub elementwise: f64,
     /// To targets that no closed form covers.
     pub autograd: f64,
+}
+
+/// Measures stages, in which a sink is at work too.
+pub(crate) struct StageClock<'a> {
+    pub(crate) stages: &'a mut Stages,
+    /// Seconds that the sink has taken so far.
+    pub(crate) sink: &'a Cell<f64>,
+}
+
+impl StageClock<'_> {
+    /// Calls `f` and adds what it takes, the sink left out, to a stage.
+    pub(crate) fn time<T>(&mut self, stage: impl FnOnce(&mut Stages) -> &mut f64, f: impl FnOnce() -> T) -> T {
+        let before = self.sink.get();
+        let mut seconds = 0.0;
+        let result = time(&mut seconds, f);
+        *stage(self.stages) += seconds - (self.sink.get() - before);
+        result
+    }
 }
 
 /// Calls `f` and adds what it takes to `seconds`.

@@ -129,6 +129,10 @@ pub(crate) struct StoredTensor {
 }
 
 impl StoredTensor {
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.tensor.shape()
+    }
+
     /// Reads it out of the checkpoint, which is `file`. Every value must be finite.
     pub(crate) fn read(&self, file: &Path) -> Result<Array, InputError> {
         let Self { name, tensor, decode } = self;

@@ -22,8 +22,8 @@ impl CiLayersInCheckpoint {
 }
 
 impl StoredCiLayers for CiLayersInCheckpoint {
-    fn count(&self) -> usize {
-        self.layers.len()
+    fn shapes(&self) -> Vec<Vec<usize>> {
+        self.layers.iter().map(|(weight, _)| weight.shape().to_vec()).collect()
     }
 
     fn read(&self) -> Result<Vec<(Array, Array)>, StoredError> {

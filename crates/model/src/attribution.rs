@@ -274,9 +274,9 @@ impl<E: Copy> SetAttributions<E> {
         self.nodes.values().map(|nodes| nodes.alive.len()).sum()
     }
 
-    /// Total number of edges.
+    /// Total number of edges, whether or not their values are there.
     pub fn edge_count(&self) -> usize {
-        self.pairs.iter().map(|pair| pair.values.len()).sum()
+        self.pairs.iter().map(PairAttribution::edge_count).sum()
     }
 }
 

@@ -45,8 +45,8 @@ pub enum CiLayers {
 
 /// Linear layers of a causal-importance function in a file.
 pub trait StoredCiLayers: Debug + Send + Sync {
-    /// How many there are.
-    fn count(&self) -> usize;
+    /// Shapes of their weights, as [`CiInput`] says.
+    fn shapes(&self) -> Vec<Vec<usize>>;
 
     /// Reads weight and bias of each; shapes as [`CiInput`] says.
     ///
@@ -60,11 +60,11 @@ pub trait StoredCiLayers: Debug + Send + Sync {
 pub type StoredError = Box<dyn Error + Send + Sync>;
 
 impl CiLayers {
-    /// How many there are.
-    pub fn count(&self) -> usize {
+    /// Shapes of their weights, as [`CiInput`] says.
+    pub fn shapes(&self) -> Vec<Vec<usize>> {
         match self {
-            Self::Read(layers) => layers.len(),
-            Self::Stored(stored) => stored.count(),
+            Self::Read(layers) => layers.iter().map(|(weight, _)| weight.shape.clone()).collect(),
+            Self::Stored(stored) => stored.shapes(),
         }
     }
 

@@ -20,9 +20,9 @@ use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{AliveEntries, Layer, Pair, Role};
 
-use super::Context;
-use super::edges::{CHUNK, Edges, LayerEntries};
+use super::context::Context;
 use crate::EngineError;
+use crate::edges::{CHUNK, Edges, LayerEntries};
 use crate::forward::Heads;
 use crate::lanes::dot;
 

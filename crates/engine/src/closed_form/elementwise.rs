@@ -9,11 +9,11 @@
 use tributary_backend::{AttributionBackend, BackendError, Unary};
 use tributary_model::{Layer, Pair, Role};
 
-use super::Context;
-use super::edges::{CHUNK, Edges, chunks};
+use super::context::Context;
 use super::products::{Rows, Slopes, products};
 use super::row_matrix::RowMatrix;
 use crate::EngineError;
+use crate::edges::{CHUNK, Edges, chunks};
 
 /// Attributions to `target`, the output of an MLP, from its hidden layer.
 pub(crate) fn attribute<B: AttributionBackend>(

@@ -15,11 +15,11 @@
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{AliveEntries, Layer, Pair};
 
-use super::Context;
-use super::edges::{CHUNK, Edges, LayerEntries, chunks};
+use super::context::Context;
 use super::products::{Rows, costs, products};
 use super::row_matrix::RowMatrix;
 use crate::EngineError;
+use crate::edges::{CHUNK, Edges, LayerEntries, chunks};
 use crate::model::NormTensors;
 
 /// The residual stream as it grows, and who wrote to it.

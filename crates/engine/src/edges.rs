@@ -23,17 +23,17 @@ const WORTH_SHARING: usize = 1 << 14;
 /// Entries of one layer for every set.
 pub(crate) struct LayerEntries<'a, E> {
     /// `[set]`
-    pub(super) alive: &'a [Arc<AliveEntries>],
+    pub(crate) alive: &'a [Arc<AliveEntries>],
     /// What slots number: the support of the layer; the tokens alive anywhere, for `output`.
-    pub(super) components: Vec<usize>,
+    pub(crate) components: Vec<usize>,
     /// `[set][row]`: slot of the entry's component.
-    pub(super) slots: Vec<Vec<u32>>,
+    pub(crate) slots: Vec<Vec<u32>>,
     /// `[set][row]`: position of the entry.
-    pub(super) positions: Vec<Vec<u32>>,
+    pub(crate) positions: Vec<Vec<u32>>,
     /// `[set][row]`: `post * mask`; empty for `wte` and `output`.
-    pub(super) weight: Vec<Vec<E>>,
+    pub(crate) weight: Vec<Vec<E>>,
     /// `[set][row]`: `pre`; the logit for `output`; empty for `wte`.
-    pub(super) pre: Vec<Vec<E>>,
+    pub(crate) pre: Vec<Vec<E>>,
 }
 
 impl<'a, E: Element> LayerEntries<'a, E> {
@@ -83,7 +83,7 @@ impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
     ///
     /// `fill(s_out, values)` writes those of the targets at `s_out`, `[targets][sources]`, every one: what it finds there
     /// is left over from others.
-    pub(super) fn put(
+    pub(crate) fn put(
         &mut self,
         pair: &Pair,
         set: usize,
@@ -98,7 +98,7 @@ impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
     }
 
     /// The same for the targets at some positions.
-    pub(super) fn put_chunk(
+    pub(crate) fn put_chunk(
         &mut self,
         pair: &Pair,
         set: usize,
@@ -136,7 +136,7 @@ impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
 }
 
 /// Target positions in ranges of about `at_once` edges, at least one position each.
-pub(super) fn chunks(pair: &Pair, source: &AliveEntries, target: &AliveEntries, at_once: usize) -> Vec<Range<usize>> {
+pub(crate) fn chunks(pair: &Pair, source: &AliveEntries, target: &AliveEntries, at_once: usize) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let (mut start, mut edges) = (0, 0);
     for s_out in 0..target.positions() {

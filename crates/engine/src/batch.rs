@@ -48,7 +48,8 @@ pub(crate) fn plan(
             }
             let needed = estimate(&own, 1, positions);
             if needed > max_memory {
-                return Err(EngineError::Memory { set: sets[index].name.clone(), needed, allowed: max_memory });
+                let what = format!("CI set {:?}", sets[index].name);
+                return Err(EngineError::Memory { what, needed, allowed: max_memory });
             }
             batches.extend(open.replace((vec![index], own, needed)));
         }

@@ -193,7 +193,7 @@ impl<B: AttributionBackend> Run<'_, B> {
                     Sets::Given(_) => {
                         let supports = SetSupports::new(&set, *thresholds);
                         let needed = held + memory::original_pass(model, &supports, prompt.tokens.len());
-                        memory = memory.max(self.allowed(&set.name, needed)?);
+                        memory = memory.max(self.allowed("a prompt under the model's own causal importances", needed)?);
                         Some(original_alive(model, &set, &supports, *thresholds)?)
                     }
                     Sets::ModelCi(_) => {
@@ -212,9 +212,9 @@ impl<B: AttributionBackend> Run<'_, B> {
     }
 
     /// `needed` bytes, if that many may be taken.
-    fn allowed(&self, set: &str, needed: u64) -> Result<u64, EngineError> {
+    fn allowed(&self, what: &str, needed: u64) -> Result<u64, EngineError> {
         match self.request.max_memory {
-            Some(allowed) if needed > allowed => Err(EngineError::Memory { set: set.to_owned(), needed, allowed }),
+            Some(allowed) if needed > allowed => Err(EngineError::Memory { what: what.to_owned(), needed, allowed }),
             _ => Ok(needed),
         }
     }
@@ -229,7 +229,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         for same_length in distinct.chunk_by(|a, b| a.tokens.len() == b.tokens.len()) {
             let positions = same_length[0].tokens.len();
             let needed = |prompts| held + memory::target_pass(self.model, prompts, positions);
-            self.allowed("model", needed(1))?;
+            self.allowed("the target model on a prompt", needed(1))?;
             let fits = |prompts: &usize| needed(*prompts) <= self.request.max_memory.unwrap_or(u64::MAX);
             let together = (1..=(ROWS_AT_ONCE / positions).max(1)).take_while(fits).last().unwrap_or(1);
             groups.extend(same_length.chunks(together).map(|group| (group.to_vec(), needed(group.len()))));

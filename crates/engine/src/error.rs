@@ -31,14 +31,14 @@ pub enum EngineError {
         /// A layer that is not decomposed.
         layer: Layer,
     },
-    /// One set alone takes more memory than is allowed.
+    /// One set or one prompt alone takes more memory than is allowed.
     #[error(
-        "CI set {set:?} takes about {} MB of memory beside the model, more than the {} bytes that are allowed; allow more",
-        needed.div_ceil(1_000_000), allowed
+        "{what} takes about {} MB of memory beside the model, more than the {} MB that are allowed; allow more",
+        needed.div_ceil(1_000_000), *allowed as f64 / 1e6
     )]
     Memory {
-        /// Name of the set.
-        set: String,
+        /// What takes it.
+        what: String,
         /// Estimated bytes it takes.
         needed: u64,
         /// Bytes that may be taken.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use fastrand::Rng;
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ use tributary_engine::{
 use tributary_model::{CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
 use tributary_testing::config;
 use tributary_tests::direct::Direct;
+use tributary_tests::discard::Discard;
 use tributary_tests::distance::Distance;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{CI_THRESHOLD, Shape, shapes};
@@ -97,45 +99,17 @@ fn equals_direct(shape: &Shape, weights: &Weights, sets: &[CiSet], method: Metho
     Ok(())
 }
 
-/// A sink that takes its time.
-struct Slow;
-
-impl Sink<f64> for Slow {
-    fn begin(&mut self, _: usize, _: SetAttributions<f64>) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn values(&mut self, _: usize, _: usize, _: &[f64]) -> Result<(), SinkError> {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        Ok(())
-    }
-
-    fn end(&mut self, _: usize) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
-
 /// What the sink takes is counted once, on its own.
 #[test]
 fn stages_are_parts_of_the_attribution() {
-    let shape = Shape {
-        llama: false,
-        adjacent_pairs: false,
-        biases: true,
-        n_blocks: 2,
-        n_kv_heads: 2,
-        group: 1,
-        half_head: 2,
-        positions: 3,
-        sets: 2,
-        seed: 1,
-    };
+    let shape = Shape { n_blocks: 2, n_kv_heads: 2, positions: 3, sets: 2, seed: 1, ..Shape::SMALL };
     let weights = shape.model();
     let sets = shape.ci_sets(&weights);
     let model = Model::upload(NaiveBackend, weights).unwrap();
     for method in [Method::ClosedForm, Method::Autograd] {
         let request = Request { sets: Sets::Given(&sets), thresholds: THRESHOLDS, method, max_memory: None };
-        let timings = stream(&model, &request, &mut Slow, &mut |_| {}).unwrap().timings;
+        let timings =
+            stream(&model, &request, &mut Discard { pause: Duration::from_millis(1) }, &mut |_| {}).unwrap().timings;
         let Stages { residual, attention, elementwise, autograd } = timings.stages;
         let parts = timings.forward + timings.output + timings.target_output;
         let parts = parts + residual + attention + elementwise + autograd;
@@ -402,18 +376,9 @@ fn check_closed_form(shape: &Shape, weights: &Weights, method: Method) -> Result
 #[test]
 fn closed_form_equals_autograd_where_a_norm_cancels() -> Result<(), TestCaseError> {
     for (adjacent_pairs, biases) in [(false, false), (false, true), (true, false), (true, true)] {
-        let shape = Shape {
-            llama: true,
-            adjacent_pairs,
-            biases,
-            n_blocks: 1,
-            n_kv_heads: 2,
-            group: 2,
-            half_head: 2,
-            positions: 1,
-            sets: 1,
-            seed: 8_090_286_457_182_399_478,
-        };
+        let seed = 8_090_286_457_182_399_478;
+        let small = Shape { llama: true, adjacent_pairs, biases, seed, ..Shape::SMALL };
+        let shape = Shape { n_kv_heads: 2, group: 2, positions: 1, ..small };
         check_closed_form(&shape, &shape.model(), Method::ClosedForm)?;
     }
     Ok(())

@@ -32,8 +32,8 @@ fn largest_error(device: &DeviceInfo, case: &GoldenCase) -> (f64, f64) {
     }
 }
 
-/// Largest L2 distance of the two methods, which compute nothing in common past the forward pass, at a pair, in the same two parts. Both
-/// are as far from the truth as rounding makes them, so together no more than twice that.
+/// Largest L2 distance of the two methods, which compute nothing in common past the forward pass, at a pair, in the same two
+/// parts. Both are as far from the truth as rounding makes them, so together no more than twice that.
 fn largest_apart(device: &DeviceInfo) -> (f64, f64) {
     match device.dtype {
         Dtype::F32 if device.device != "cpu" => (2e-5, 2e-6),

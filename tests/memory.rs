@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use peak_alloc::PeakAlloc;
-use tributary_backend::Element;
-use tributary_engine::{Method, Model, Request, Sets, Sink, SinkError, stream};
+use tributary_engine::{Method, Model, Request, Sets, stream};
 use tributary_inputs::test_support::RandomWeights;
 use tributary_model::{
-    Biases, CausalImportances, CiInput, CiSet, Layer, Prompt, Role, SetAttributions, Thresholds, Weights,
-    published_layers,
+    Biases, CausalImportances, CiInput, CiSet, Layer, Prompt, Role, Thresholds, Weights, published_layers,
 };
+use tributary_tests::discard::Discard;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -86,23 +85,6 @@ impl Size {
     }
 }
 
-/// Takes graphs and keeps nothing.
-struct Discard;
-
-impl<E: Element> Sink<E> for Discard {
-    fn begin(&mut self, _: usize, _: SetAttributions<E>) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn values(&mut self, _: usize, _: usize, _: &[E]) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn end(&mut self, _: usize) -> Result<(), SinkError> {
-        Ok(())
-    }
-}
-
 #[test]
 fn what_is_held_is_what_was_said() {
     let usual = Size {
@@ -143,7 +125,7 @@ fn what_is_held_is_what_was_said() {
         let request = Request { sets, thresholds, method: size.method, max_memory: None };
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
-        let cost = stream(&model, &request, &mut Discard, &mut |_| {}).unwrap();
+        let cost = stream(&model, &request, &mut Discard::default(), &mut |_| {}).unwrap();
         let held = (ALLOCATOR.peak_usage() - before) as u64;
         // Sets that were given were there before.
         let said = cost.memory - OVERHEAD - if size.own { 0 } else { inputs as u64 };

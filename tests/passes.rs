@@ -12,7 +12,7 @@ use tributary_model::{CiSet, Layer, Prompt, Weights};
 use tributary_testing::config;
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
-use tributary_tests::random_case::shapes;
+use tributary_tests::random_case::{Shape, shapes};
 
 /// Logits of one set by the separately written forward pass, in which some layers take their activations from `leaves`.
 fn direct(
@@ -108,18 +108,7 @@ proptest! {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let shape = tributary_tests::random_case::Shape {
-        llama: false,
-        adjacent_pairs: false,
-        biases: true,
-        n_blocks: 1,
-        n_kv_heads: 1,
-        group: 1,
-        half_head: 2,
-        positions: 2,
-        sets: 1,
-        seed: 0,
-    };
+    let shape = Shape::SMALL;
     let weights = shape.model();
     let sets = shape.ci_sets(&weights);
     let model = Model::upload(NaiveBackend, weights.clone()).unwrap();

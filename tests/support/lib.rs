@@ -4,6 +4,7 @@
 
 pub mod backends;
 pub mod direct;
+pub mod discard;
 pub mod distance;
 pub mod golden;
 pub mod naive;

@@ -61,6 +61,20 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
 }
 
 impl Shape {
+    /// A small model of the one architecture.
+    pub const SMALL: Self = Self {
+        llama: false,
+        adjacent_pairs: false,
+        biases: true,
+        n_blocks: 1,
+        n_kv_heads: 1,
+        group: 1,
+        half_head: 2,
+        positions: 2,
+        sets: 1,
+        seed: 0,
+    };
+
     /// The architecture of this shape.
     pub fn architecture(&self) -> Architecture {
         let n_heads = self.n_kv_heads * self.group;

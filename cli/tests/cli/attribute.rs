@@ -300,7 +300,12 @@ fn sets_that_do_not_fit_into_memory_together_are_the_same_one_by_one() {
     let refused = into(&workshop, "refused", &["--max-memory", "1MB"]);
     assert_eq!(refused.status.code(), Some(1));
     let message = stderr(&refused);
-    assert!(message.contains("takes about") && message.contains("more than the 1 MB"), "{message}");
-    assert!(message.contains("--max-memory"), "{message}");
+    assert!(message.contains("the target model on a prompt takes about"), "{message}");
+    assert!(message.contains("more than the 1 MB that are allowed") && message.contains("--max-memory"), "{message}");
+    // Enough for the target model, and not for the edges of a set.
+    let refused = into(&workshop, "refused", &["--max-memory", "80MB"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let message = stderr(&refused);
+    assert!(message.contains("CI set \"low\" takes about") && message.contains("--max-memory"), "{message}");
     assert!(!workshop.path("refused").exists());
 }

@@ -11,7 +11,6 @@ const HELD: usize = 1 << 20;
 
 /// A causal-importance function, on a backend or in its file.
 pub(crate) struct OwnCi<T> {
-    input: CiInput,
     /// Of the weights.
     shapes: Vec<Vec<usize>>,
     network: Network<T>,
@@ -28,28 +27,32 @@ impl<T: Clone> OwnCi<T> {
         backend: &B,
         function: CiFunction,
     ) -> Result<Self, EngineError> {
-        let (input, shapes) = (function.input, function.layers.shapes());
+        let shapes = function.layers.shapes();
         let network = match function.layers {
             CiLayers::Stored(_) if backend.device().is_cpu() => Network::Stored(function),
             _ => CiNetwork::upload(backend, function).map(Network::Uploaded)?,
         };
-        Ok(Self { input, shapes, network })
+        Ok(Self { shapes, network })
+    }
+
+    fn widest(&self) -> usize {
+        self.shapes.iter().filter_map(|shape| shape.last()).max().copied().unwrap_or(1)
     }
 
     /// Elements that [`evaluate`](Self::evaluate) holds for so many rows, the result left out.
     pub(crate) fn working_set(&self, rows: usize) -> usize {
-        let widest = self.shapes.iter().filter_map(|shape| shape.last()).max().copied().unwrap_or(0);
-        let hidden = match (self.input, self.shapes.first()) {
-            (CiInput::Vector | CiInput::Activation, Some(shape)) => {
-                rows * widest * components_at_once(rows, widest).min(shape[0])
-            }
-            _ => rows * widest,
-        };
-        let read = match self.network {
-            Network::Uploaded(_) => 0,
+        let (input, read) = match &self.network {
+            Network::Uploaded(network) => (network.input, 0),
             // As it is read, and on the backend.
-            Network::Stored(_) => 2 * self.shapes.iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>(),
+            Network::Stored(function) => {
+                (function.input, 2 * self.shapes.iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>())
+            }
         };
+        let networks = match (input, self.shapes.first()) {
+            (CiInput::Vector | CiInput::Activation, Some(shape)) => self.at_once(rows).min(shape[0]),
+            _ => 1,
+        };
+        let hidden = rows * self.widest() * networks;
         // A layer and the steps of its nonlinearity.
         read + 6 * hidden
     }
@@ -61,16 +64,17 @@ impl<T: Clone> OwnCi<T> {
         x: &T,
         v: &T,
     ) -> Result<Vec<f32>, EngineError> {
+        let at_once = self.at_once(b.shape(x)[1]);
         Ok(match &self.network {
-            Network::Uploaded(network) => network.evaluate(b, x, v)?,
-            Network::Stored(function) => CiNetwork::upload(b, function.clone())?.evaluate(b, x, v)?,
+            Network::Uploaded(network) => network.evaluate(b, x, v, at_once)?,
+            Network::Stored(function) => CiNetwork::upload(b, function.clone())?.evaluate(b, x, v, at_once)?,
         })
     }
-}
 
-/// How many networks of single components are evaluated at once.
-fn components_at_once(rows: usize, widest: usize) -> usize {
-    (HELD / (rows * widest).max(1)).max(1)
+    /// How many networks of single components are evaluated at once.
+    fn at_once(&self, rows: usize) -> usize {
+        (HELD / (rows * self.widest()).max(1)).max(1)
+    }
 }
 
 /// A causal-importance function on a backend.
@@ -100,8 +104,15 @@ impl<T: Clone> CiNetwork<T> {
     }
 
     /// Causal importances `[rows, C]`, on the host, of a layer with input `x`, `[1, rows, d_in]`, and components reading it
-    /// through `v`, `[d_in, C]`. Rows are positions, of one prompt or several.
-    fn evaluate<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T, v: &T) -> Result<Vec<f32>, BackendError> {
+    /// through `v`, `[d_in, C]`. Rows are positions, of one prompt or several. Of networks of single components, `at_once` are
+    /// evaluated at a time.
+    fn evaluate<B: AttributionBackend<Tensor = T>>(
+        &self,
+        b: &B,
+        x: &T,
+        v: &T,
+        at_once: usize,
+    ) -> Result<Vec<f32>, BackendError> {
         let [_, rows, _] = b.shape(x)[..] else { panic!("the input of a causal-importance function has three axes") };
         let components = b.shape(v)[1];
         if self.input == CiInput::SharedVector {
@@ -113,8 +124,6 @@ impl<T: Clone> CiNetwork<T> {
             CiInput::Activation => b.permute(&b.matmul(x, v)?, &[2, 1, 0])?,
             _ => x.clone(),
         };
-        let widths = self.layers.iter().map(|(_, bias)| b.shape(bias)[2]);
-        let at_once = components_at_once(rows, widths.max().unwrap_or(1));
         let mut importances = vec![0.0; rows * components];
         for first in (0..components).step_by(at_once) {
             let count = at_once.min(components - first);

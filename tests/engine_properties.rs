@@ -293,7 +293,7 @@ proptest! {
         let expected = Direct { weights: &weights, set: &sets[0] }.model_ci();
         prop_assert!(own.layers.keys().eq(expected.keys()));
         for (layer, ci) in &own.layers {
-            for (&got, &expected) in ci.values.iter().zip(&expected[layer]) {
+            for (&got, &expected) in ci.to_dense().iter().zip(&expected[layer]) {
                 // Both in float64, of which the engine keeps the float32: off by 2^-25 of the value.
                 prop_assert!((f64::from(got) - expected).abs() <= 1e-7 * (1.0 + expected.abs()), "{layer}: {got} {expected}");
             }

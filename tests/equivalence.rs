@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Dtype, Element};
 use tributary_engine::{Method, Model, Sets, attribute, model_ci};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
+use tributary_model::{CausalImportances, CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
 use tributary_testing::config;
 use tributary_tests::backends::{Visitor, open_or_skip, visit_cpus, visit_gpus};
 use tributary_tests::distance::Distance;
@@ -189,7 +189,7 @@ fn the_ci_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Index) -
     let prompts = [shape.ci_sets(&weights).remove(0).prompt];
     let model = Model::upload(tributary_flex::f32(), weights.clone()).unwrap();
     let own = model_ci(&model, "own", &prompts[0]).unwrap();
-    let above: Vec<f32> = own.layers.values().flat_map(|ci| ci.values.iter().copied()).filter(|&ci| ci > 0.0).collect();
+    let above: Vec<f32> = own.layers.values().flat_map(CausalImportances::values).filter(|&ci| ci > 0.0).collect();
     prop_assume!(!above.is_empty());
     let thresholds = Thresholds { ci: f64::from(above[pick.index(above.len())]), output_prob: 0.0 };
     let outcomes = run_all(on, &weights, Sets::ModelCi(&prompts), thresholds);

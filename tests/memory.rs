@@ -72,7 +72,7 @@ impl Size {
                     row[component] = 0.5;
                 }
             }
-            CausalImportances { components, values }
+            CausalImportances::from_dense(components, &values)
         };
         let counts = weights.component_counts();
         (0..self.sets)
@@ -117,7 +117,7 @@ fn what_is_held_is_what_was_said() {
     for size in sizes {
         let weights = size.weights();
         let sets = size.ci_sets(&weights);
-        let inputs: usize = sets.iter().flat_map(|set| set.layers.values()).map(|ci| 4 * ci.values.len()).sum();
+        let inputs: usize = sets.iter().flat_map(|set| set.layers.values()).map(CausalImportances::bytes).sum();
         let model = Model::upload(tributary_flex::f32(), weights).unwrap();
         let thresholds = Thresholds { output_prob: 0.1, ..Thresholds::default() };
         let prompts: Vec<Prompt> = sets.iter().map(|set| set.prompt.clone()).collect();

@@ -93,8 +93,8 @@ proptest! {
             *decomposed = exact(&linear[layer]);
         }
         let mut set = shape.ci_sets(&weights).swap_remove(0);
-        for CausalImportances { values, .. } in set.layers.values_mut() {
-            values.fill(1.0);
+        for ci in set.layers.values_mut() {
+            *ci = CausalImportances::from_dense(ci.components(), &vec![1.0; ci.positions() * ci.components()]);
         }
         let graph = run(&weights, &[set]).swap_remove(0);
         let prediction = graph.prediction.as_ref().unwrap();

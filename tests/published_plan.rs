@@ -78,9 +78,9 @@ fn sets_with_other_components_are_trimmed_separately() {
             .layers
             .iter()
             .map(|(&layer, ci)| {
-                let value = |at: usize| if at % ci.components % 2 == parity { 1.0 } else { 0.0 };
-                let values = (0..ci.values.len()).map(value).collect();
-                (layer, CausalImportances { components: ci.components, values })
+                let value = |component: usize| if component % 2 == parity { 1.0 } else { 0.0 };
+                let row: Vec<f32> = (0..ci.components()).map(value).collect();
+                (layer, CausalImportances::from_dense(ci.components(), &row.repeat(ci.positions())))
             })
             .collect(),
         ..base.clone()

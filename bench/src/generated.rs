@@ -99,7 +99,7 @@ pub(crate) fn ci_sets(sets: usize, prompt: &Prompt, layers: &[Aliveness]) -> Vec
                 row[component] = 0.1 + 0.9 * random.f32();
             }
         }
-        CausalImportances { components: layer.components, values }
+        CausalImportances::from_dense(layer.components, &values)
     };
     (0..sets)
         .map(|set| {
@@ -117,7 +117,7 @@ pub(crate) fn write_ci_sets(sets: &[CiSet], out: &mut impl Write) -> io::Result<
         write!(out, "{}{}: {{", if at > 0 { ", " } else { "" }, serde_json::json!(set.name))?;
         for (at, (layer, ci)) in set.layers.iter().enumerate() {
             write!(out, "{}\"{layer}\": [", if at > 0 { ", " } else { "" })?;
-            for (at, row) in ci.values.chunks_exact(ci.components).enumerate() {
+            for (at, row) in ci.to_dense().chunks_exact(ci.components()).enumerate() {
                 write!(out, "{}[", if at > 0 { ", " } else { "" })?;
                 for (at, value) in row.iter().enumerate() {
                     write!(out, "{}{value:?}", if at > 0 { ", " } else { "" })?;

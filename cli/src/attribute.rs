@@ -21,16 +21,20 @@ pub(crate) fn run<L: Providers>(args: &AttributeArgs, compute: Compute) -> Resul
     let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
         let outline = tributary::outline::<L>(&settings, &mut |progress| reporter.show(progress))?;
         reporter.finish();
-        console::print(&dry_run::describe(args, &outline))?;
+        dry_run::print(args, &outline)?;
         return Ok(ExitCode::SUCCESS);
     };
     refuse_own_folder(out, &[&args.model])?;
     let folder = Folder { path: out, replace: args.output.force };
-    let manifest = tributary::attribute::<L>(&settings, folder, &mut |progress| reporter.show(progress))?;
+    if args.plot && !args.output.force {
+        plot::refuse_figures(out)?;
+    }
+    let results = tributary::write::<L>(&settings, folder, &mut |progress| reporter.show(progress))?;
     if args.plot {
         reporter.step("plotting");
-        plot::beside(out, args.output.force)?;
+        plot::with(&results, args.output.force)?;
     }
+    let manifest = results.commit()?;
     reporter.finish();
     if let Some(note) = plot::stale(out, &manifest, args.plot) {
         console::say(&note);
@@ -59,7 +63,7 @@ fn report(args: &AttributeArgs, out: &Path, manifest: &Manifest) -> Result<(), C
         console::say(line);
     }
     if args.output.json {
-        return console::print(&summary::json(out, manifest));
+        return console::print_json(&summary::json(out, manifest));
     }
     if args.output.quiet {
         return Ok(());

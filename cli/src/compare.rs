@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     let comparison = Comparison::new(&alignment, &consensus, args.top.0);
     if args.json {
         // Nothing in it refuses to be serialised: its keys are text.
-        return console::print(&format!("{}\n", json!(comparison)));
+        return console::print_json(&format!("{}\n", json!(comparison)));
     }
     console::print(&tables::text(&comparison))?;
     if let Some(out) = &args.out {

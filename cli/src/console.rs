@@ -4,11 +4,21 @@ use std::io::{ErrorKind, Write};
 
 use comfy_table::{ContentArrangement, Table};
 
-use crate::CliError;
 use crate::args::OutputArgs;
+use crate::{CliError, visible};
 
-/// Writes to stdout. A reader that has seen enough and closed it (`| head`) is no failure.
+/// Writes text to stdout, as a terminal may have it.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
+    write(&visible::in_lines(text))
+}
+
+/// Writes a line of JSON to stdout.
+pub(crate) fn print_json(line: &str) -> Result<(), CliError> {
+    write(&visible::json(line))
+}
+
+/// A reader that has seen enough and closed stdout (`| head`) is no failure.
+fn write(text: &str) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Stdout(error)),
@@ -23,15 +33,15 @@ pub(crate) fn summarise(
     text: impl FnOnce() -> String,
 ) -> Result<(), CliError> {
     match args {
-        OutputArgs { json: true, .. } => print(&json()),
+        OutputArgs { json: true, .. } => print_json(&json()),
         OutputArgs { quiet: true, .. } => Ok(()),
         _ => print(&text()),
     }
 }
 
-/// Writes a line to stderr. Whether anybody reads it (`2>&1 | head`) must not decide over a run.
+/// Writes a line to stderr, as a terminal may have it. Whether anybody reads it (`2>&1 | head`) must not decide over a run.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible::cut(&visible::in_lines(line)));
 }
 
 /// An empty table with these columns, in the one style of all commands.
@@ -41,10 +51,4 @@ pub(crate) fn table<const N: usize>(columns: [&str; N]) -> Table {
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns);
     table
-}
-
-/// Text that may hold anything, safe to show on a terminal: control characters escaped, so that no set name can move
-/// the cursor or change colours.
-pub(crate) fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

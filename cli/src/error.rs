@@ -4,6 +4,7 @@ use tributary::Remedy;
 use tributary::results::ResultError;
 use tributary_compare::CompareError;
 use tributary_export::ExportError;
+use tributary_files::FilesError;
 use tributary_plot::PlotError;
 use tributary_report::ReportError;
 
@@ -82,6 +83,12 @@ pub enum CliError {
     /// Stdout could not be written to.
     #[error("cannot write to standard output: {0}")]
     Stdout(std::io::Error),
+}
+
+impl From<FilesError> for CliError {
+    fn from(error: FilesError) -> Self {
+        ResultError::from(error).into()
+    }
 }
 
 impl From<ResultError> for CliError {

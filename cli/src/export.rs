@@ -9,7 +9,7 @@ use tributary_results::ResultFolder;
 
 use crate::args::{ExportArgs, ExportFormat};
 use crate::own_folder::refuse_own_folder;
-use crate::{CliError, console, selected_sets};
+use crate::{CliError, console, selected_sets, visible};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let result = ResultFolder::open(&args.result)?;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
     let exported = export(&result, &sets, &args.out, args.output.force, &format)?;
     for set in &exported.sets {
         for warning in &set.warnings {
-            console::say(&format!("note: set {}: {warning}", console::plain(&set.set)));
+            console::say(&format!("note: set {}: {warning}", visible::on_one_line(&set.set)));
         }
     }
     console::summarise(&args.output, || json(&exported), || text(&args.out, &exported))
@@ -44,7 +44,7 @@ fn text(out: &Path, exported: &Exported) -> String {
     let mut text = String::new();
     for ExportedSet { set, files, nodes, ghosts, edges, left_out, not_finite, .. } in &exported.sets {
         let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-        let _ = write!(text, "set {}: {}\n  {nodes} nodes, ", console::plain(set), files.join(", "));
+        let _ = write!(text, "set {}: {}\n  {nodes} nodes, ", visible::on_one_line(set), files.join(", "));
         if *ghosts > 0 {
             let _ = write!(text, "{ghosts} ghosts, ");
         }

@@ -3,24 +3,31 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
+use tributary_files::recover;
 use tributary_inputs::TrainedRun;
 use tributary_model::{CiInput, Faithfulness, LinearLayer};
 use tributary_results::{MANIFEST_FILE, Manifest, PromptEntry, ResultFolder};
 
 use crate::args::InspectArgs;
-use crate::{CliError, console, summary};
+use crate::{CliError, console, summary, visible};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
-    let text = if args.folder.join(MANIFEST_FILE).exists() {
+    // What a killed run was replacing comes back before it is looked for.
+    recover(&args.folder)?;
+    if args.folder.join(MANIFEST_FILE).exists() {
         let folder = ResultFolder::open(&args.folder)?;
-        if args.json { format!("{}\n", json!(folder.manifest())) } else { result(folder.manifest()) }
-    } else if args.folder.is_dir() && !args.folder.join("final_config.yaml").exists() {
+        let manifest = folder.manifest();
+        return if args.json {
+            console::print_json(&format!("{}\n", json!(manifest)))
+        } else {
+            console::print(&result(manifest))
+        };
+    }
+    if args.folder.is_dir() && !args.folder.join("final_config.yaml").exists() {
         return Err(CliError::NothingToInspect { folder: args.folder.display().to_string() });
-    } else {
-        let run = args.run.of(&args.folder).load()?;
-        if args.json { trained_run_json(&run) } else { trained_run(&run) }
-    };
-    console::print(&text)
+    }
+    let run = args.run.of(&args.folder).load()?;
+    if args.json { console::print_json(&trained_run_json(&run)) } else { console::print(&trained_run(&run)) }
 }
 
 fn trained_run(run: &TrainedRun) -> String {
@@ -97,10 +104,10 @@ fn prediction(prediction: Option<Faithfulness>) -> [String; 2] {
 fn likeliest(manifest: &Manifest, prompt: &PromptEntry) -> comfy_table::Table {
     let mut table = console::table(["position", "token", "likeliest after it"]);
     for (position, (token, likeliest)) in prompt.token_strings.iter().zip(&prompt.target_likeliest).enumerate() {
-        let shown = likeliest
-            .iter()
-            .map(|entry| format!("\"{}\" {:.3}", console::plain(&manifest.output_token(entry.token)), entry.prob));
-        table.add_row([position.to_string(), console::plain(token), shown.collect::<Vec<_>>().join(", ")]);
+        let shown = likeliest.iter().map(|entry| {
+            format!("\"{}\" {:.3}", visible::on_one_line(&manifest.output_token(entry.token)), entry.prob)
+        });
+        table.add_row([position.to_string(), visible::on_one_line(token), shown.collect::<Vec<_>>().join(", ")]);
     }
     table
 }
@@ -123,7 +130,8 @@ fn result(manifest: &Manifest) -> String {
         manifest.settings.output_prob_threshold,
     );
     for (index, prompt) in manifest.prompts.iter().enumerate() {
-        let _ = writeln!(text, "prompt {index}, {} tokens: {}", prompt.tokens.len(), console::plain(&prompt.text));
+        let _ =
+            writeln!(text, "prompt {index}, {} tokens: {}", prompt.tokens.len(), visible::on_one_line(&prompt.text));
     }
     let is_known = manifest.sets.iter().any(|set| set.prediction.is_some());
     let mut sets = console::table([]);
@@ -133,7 +141,7 @@ fn result(manifest: &Manifest) -> String {
     for set in &manifest.sets {
         let ghosts: usize = set.layers.values().map(|counts| counts.ghosts).sum();
         let mut row = vec![
-            console::plain(&set.name),
+            visible::on_one_line(&set.name),
             set.prompt.to_string(),
             set.nodes.to_string(),
             ghosts.to_string(),
@@ -152,7 +160,7 @@ fn result(manifest: &Manifest) -> String {
     for prompt in manifest.prompts.iter().filter(|prompt| !prompt.target_likeliest.is_empty()) {
         let _ = writeln!(text, "what the target model says comes next\n{}", likeliest(manifest, prompt));
     }
-    let names: Vec<String> = manifest.sets.iter().map(|set| console::plain(&set.name)).collect();
+    let names: Vec<String> = manifest.sets.iter().map(|set| visible::on_one_line(&set.name)).collect();
     let header = ["layer".to_owned(), "components".to_owned()].into_iter().chain(names);
     let mut layers = console::table([]);
     layers.set_header(header);
@@ -165,7 +173,7 @@ fn result(manifest: &Manifest) -> String {
     }
     let _ = writeln!(text, "{layers}");
     for set in &manifest.sets {
-        let _ = writeln!(text, "set {}\n{}", console::plain(&set.name), summary::pairs(manifest, set));
+        let _ = writeln!(text, "set {}\n{}", visible::on_one_line(&set.name), summary::pairs(manifest, set));
     }
     text
 }

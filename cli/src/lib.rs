@@ -25,17 +25,19 @@ mod selected_sets;
 mod summary;
 mod threads;
 mod verify;
+mod visible;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use tributary::backend::{Provider, Providers};
+use tributary_files::{interrupted, undo_when_interrupted};
 
 pub use args::Args;
 pub use built_in::BuiltIn;
 pub use error::CliError;
 
-use args::Command;
+use args::{AttributeArgs, Command, VerifyArgs};
 use backends::{Backends, Chosen};
 
 /// Runs the command that the process was started with, on the backends of `L` or on those of plugins. Exit status 0 on
@@ -58,12 +60,16 @@ fn start<L: Providers>(backends: &Backends) -> ExitCode {
     let json = args.command.json();
     match run::<L>(&args.command, backends) {
         Ok(status) => status,
+        // Who asked for the end knows why it fails, and the thread that waits for signals ends the process.
+        Err(_) if interrupted() => loop {
+            std::thread::park();
+        },
         Err(error) => {
             let error = error.with_flag();
             console::say(&format!("error: {error}"));
             if json {
                 // The line is a courtesy to whoever reads stdout; the status tells them all the same.
-                let _ = console::print(&format!("{}\n", serde_json::json!({ "error": error })));
+                let _ = console::print_json(&format!("{}\n", serde_json::json!({ "error": error })));
             }
             ExitCode::FAILURE
         }
@@ -71,22 +77,20 @@ fn start<L: Providers>(backends: &Backends) -> ExitCode {
 }
 
 fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode, CliError> {
-    // Threads are set before anything else, such as looking for devices, may start one.
+    // Threads are set before anything else, such as waiting for signals or looking for devices, may start one.
+    if let Command::Attribute(AttributeArgs { compute, .. }) | Command::Verify(VerifyArgs { compute, .. }) = command {
+        threads::set(compute.threads)?;
+    }
+    undo_when_interrupted();
     match command {
-        Command::Attribute(args) => {
-            threads::set(args.compute.threads)?;
-            match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {
-                Chosen::Own(compute) => return attribute::run::<L>(args, compute),
-                Chosen::Plugin(plugin) => return plugin.take_over(),
-            }
-        }
-        Command::Verify(args) => {
-            threads::set(args.compute.threads)?;
-            match backends.choose(&verify::wanted(args, backends.is_plugin()), args.quiet)? {
-                Chosen::Own(compute) => return verify::run::<L>(args, compute),
-                Chosen::Plugin(plugin) => return plugin.take_over(),
-            }
-        }
+        Command::Attribute(args) => match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {
+            Chosen::Own(compute) => return attribute::run::<L>(args, compute),
+            Chosen::Plugin(plugin) => return plugin.take_over(),
+        },
+        Command::Verify(args) => match backends.choose(&verify::wanted(args, backends.is_plugin()), args.quiet)? {
+            Chosen::Own(compute) => return verify::run::<L>(args, compute),
+            Chosen::Plugin(plugin) => return plugin.take_over(),
+        },
         Command::Inspect(args) => inspect::run(args)?,
         Command::Report(args) => report::run(args)?,
         Command::Export(args) => export::run(args)?,

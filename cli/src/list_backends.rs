@@ -8,14 +8,14 @@ use tributary::{BackendDescription, DeviceDescription};
 
 use crate::args::BackendsArgs;
 use crate::backends::Backends;
-use crate::{CliError, console};
+use crate::{CliError, console, visible};
 
 pub(crate) fn run(args: &BackendsArgs, backends: &Backends) -> Result<(), CliError> {
     let backends = backends.descriptions();
     if args.json {
         let backends: Vec<Value> =
             backends.iter().map(|(backend, path)| describe_json(backend, path.as_ref())).collect();
-        return console::print(&format!("{}\n", json!({ "backends": backends })));
+        return console::print_json(&format!("{}\n", json!({ "backends": backends })));
     }
     let mut table = console::table(["backend", "what it is", "version", "where", "usable here"]);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -26,7 +26,13 @@ pub(crate) fn run(args: &BackendsArgs, backends: &Backends) -> Result<(), CliErr
             None => "built in".to_owned(),
         };
         let version = if backend.version.is_empty() { "-" } else { &backend.version };
-        table.add_row([&backend.name, &backend.description, version, &location, &console::plain(&usable(backend))]);
+        table.add_row([
+            &backend.name,
+            &backend.description,
+            version,
+            &location,
+            &visible::on_one_line(&usable(backend)),
+        ]);
     }
     console::print(&format!("{table}\n"))
 }
@@ -34,7 +40,7 @@ pub(crate) fn run(args: &BackendsArgs, backends: &Backends) -> Result<(), CliErr
 /// Answers whoever found this executable as a plugin.
 pub(crate) fn describe(backends: &Backends) -> Result<(), CliError> {
     let own = backends.own_description().ok_or(CliError::NotAPlugin)?;
-    console::print(&format!("{}\n", json!(own)))
+    console::print_json(&format!("{}\n", json!(own)))
 }
 
 fn describe_json(backend: &BackendDescription, path: Option<&PathBuf>) -> Value {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde_json::json;
+use tributary_files::{FilesError, Replace, Transaction};
 use tributary_graph::Graph;
 use tributary_plot::{Figure, LeftOut, PlotOptions, Scale, png};
-use tributary_results::{ClosedFile, Manifest, OutputFile, ResultFolder, SetEntry};
+use tributary_results::{Manifest, PendingResults, ResultFolder, SetEntry};
 
 use crate::args::{FigureFormat, PIXELS, PlotArgs};
 use crate::own_folder::refuse_own_folder;
-use crate::{CliError, console, selected_sets};
+use crate::{CliError, console, selected_sets, visible};
 
 /// Folder of the figures in a result, unless one is given.
 const PLOTS: &str = "plots";
@@ -33,20 +34,61 @@ pub(crate) fn run(args: &PlotArgs) -> Result<(), CliError> {
     let sets = selected_sets::of_result(&args.sets, result.manifest(), &args.result)?;
     let out = args.out.clone().unwrap_or_else(|| args.result.join(PLOTS));
     refuse_own_folder(&out, &[&args.result])?;
-    let limits = args.limits.limits();
-    let job = Job { result: &result, out: &out, formats: &args.format, pixels: args.scale, force: args.output.force };
-    let drawn = job.draw(&sets, PlotOptions { limits, scale: None })?;
+    let (folder, prefix) = match &args.out {
+        Some(out) => (out.as_path(), Path::new("")),
+        None => (args.result.as_path(), Path::new(PLOTS)),
+    };
+    let files = Transaction::begin(folder)?;
+    let job = Job {
+        result: &result,
+        files: &files,
+        prefix,
+        formats: &args.format,
+        pixels: args.scale,
+        replace: Replace::if_asked(args.output.force),
+    };
+    let drawn = job.draw(&sets, PlotOptions { limits: args.limits.limits(), scale: None })?;
+    files.commit()?;
     console::summarise(&args.output, || json(&drawn), || text(&drawn))
 }
 
-/// Draws all sets of a result into the folder `plots` in it.
-pub(crate) fn beside(result: &Path, force: bool) -> Result<(), CliError> {
-    let folder = ResultFolder::open(result)?;
+/// Refuses figures that are there already, in the folder `plots` of a result to be.
+pub(crate) fn refuse_figures(result: &Path) -> Result<(), CliError> {
+    match figures(result).next() {
+        Some(path) => Err(FilesError::FileExists { path }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Draws all sets of results into the folder `plots` in theirs, to come into place with them. Figures of the results that are
+/// replaced go away.
+pub(crate) fn with(results: &PendingResults, force: bool) -> Result<(), CliError> {
+    let folder = results.folder();
     let sets: Vec<&SetEntry> = folder.manifest().sets.iter().collect();
     let formats = [FigureFormat::Svg, FigureFormat::Png];
-    let job = Job { result: &folder, out: &result.join(PLOTS), formats: &formats, pixels: PIXELS, force };
+    let (files, replace) = (results.files(), Replace::if_asked(force));
+    let job = Job { result: &folder, files, prefix: Path::new(PLOTS), formats: &formats, pixels: PIXELS, replace };
     job.draw(&sets, PlotOptions::default())?;
+    let is_drawn = |old: &&SetEntry| sets.iter().any(|set| set.stem() == old.stem());
+    for old in results.replaced().into_iter().flat_map(|old| &old.sets).filter(|old| !is_drawn(old)) {
+        EXTENSIONS.iter().for_each(|extension| files.remove(figure_name(old, extension)));
+    }
     Ok(())
+}
+
+/// What files of figures end in.
+const EXTENSIONS: [&str; 2] = ["svg", "png"];
+
+fn figure_name(set: &SetEntry, extension: &str) -> PathBuf {
+    Path::new(PLOTS).join(format!("{}.{extension}", set.stem()))
+}
+
+/// The figures in the folder `plots` of a result.
+fn figures(result: &Path) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(result.join(PLOTS)).into_iter().flatten();
+    let is_figure =
+        |path: &PathBuf| EXTENSIONS.iter().any(|&known| path.extension().is_some_and(|found| found == known));
+    files.filter_map(|entry| Some(entry.ok()?.path())).filter(is_figure)
 }
 
 /// What to tell of figures that are no longer those of the results beside them: `drawn` says whether figures of all sets
@@ -56,24 +98,23 @@ pub(crate) fn stale(result: &Path, manifest: &Manifest, drawn: bool) -> Option<S
         let is_of = |set: &SetEntry| path.file_stem().is_some_and(|stem| stem == set.stem());
         drawn && manifest.sets.iter().any(is_of)
     };
-    let is_figure = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "svg" || extension == "png");
-    let folder = result.join(PLOTS);
-    let files = std::fs::read_dir(&folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let stale = files.filter(is_figure).filter(|path| !is_current(path)).count();
-    let text = format!("note: {} holds {stale} figures that are not of these results", folder.display());
+    let stale = figures(result).filter(|path| !is_current(path)).count();
+    let text = format!("note: {} holds {stale} figures that are not of these results", result.join(PLOTS).display());
     (stale > 0).then_some(text)
 }
 
 struct Job<'a> {
     result: &'a ResultFolder,
-    out: &'a Path,
+    files: &'a Transaction,
+    /// Folder of the figures in that of the transaction; empty for that itself.
+    prefix: &'a Path,
     formats: &'a [FigureFormat],
     pixels: f64,
-    force: bool,
+    replace: Replace,
 }
 
 impl Job<'_> {
-    /// Draws sets on one scale. Nothing is in place before all figures are drawn.
+    /// Draws sets on one scale. They come into place when the transaction commits.
     fn draw(&self, sets: &[&SetEntry], mut options: PlotOptions) -> Result<Vec<Drawn>, CliError> {
         let graphs: Vec<Graph> = sets
             .par_iter()
@@ -82,27 +123,10 @@ impl Job<'_> {
         // The sets of a consensus are means, deviations, shares and counts, which have no scale in common.
         let is_consensus = self.result.manifest().run.is_consensus();
         options.scale = (!is_consensus).then(|| graphs.iter().fold(Scale::default(), Scale::including));
-        let drawn: Vec<(Drawn, Vec<ClosedFile>)> = sets
-            .par_iter()
-            .zip(&graphs)
-            .map(|(set, graph)| self.figure(set, graph, &options))
-            .collect::<Result<_, CliError>>()?;
-        let mut figures = Vec::with_capacity(drawn.len());
-        for (figure, files) in drawn {
-            for file in files {
-                file.finish()?;
-            }
-            figures.push(figure);
-        }
-        Ok(figures)
+        sets.par_iter().zip(&graphs).map(|(set, graph)| self.figure(set, graph, &options)).collect()
     }
 
-    fn figure(
-        &self,
-        set: &SetEntry,
-        graph: &Graph,
-        options: &PlotOptions,
-    ) -> Result<(Drawn, Vec<ClosedFile>), CliError> {
+    fn figure(&self, set: &SetEntry, graph: &Graph, options: &PlotOptions) -> Result<Drawn, CliError> {
         let figure = Figure::new(graph, self.result.manifest(), set, options);
         let svg = figure.svg();
         let mut drawn = Drawn {
@@ -114,14 +138,13 @@ impl Job<'_> {
             ghosts: figure.ghost_count(),
             scaled_down: None,
         };
-        let mut files = Vec::new();
         for (format, extension) in [(FigureFormat::Svg, "svg"), (FigureFormat::Png, "png")] {
             if !self.formats.contains(&format) {
                 continue;
             }
-            let path = self.out.join(format!("{}.{extension}", set.stem()));
             // Whether the file may be written is known before the picture is made.
-            let mut file = OutputFile::create(&path, self.force)?;
+            let file = self.files.create(self.prefix.join(format!("{}.{extension}", set.stem())), self.replace)?;
+            drawn.files.push(file.path().to_owned());
             match format {
                 FigureFormat::Svg => file.write_whole(svg.as_bytes())?,
                 FigureFormat::Png => {
@@ -131,10 +154,8 @@ impl Job<'_> {
                     file.write_whole(&picture.bytes)?;
                 }
             }
-            drawn.files.push(path);
-            files.push(file.close()?);
         }
-        Ok((drawn, files))
+        Ok(drawn)
     }
 }
 
@@ -145,7 +166,7 @@ fn text(drawn: &[Drawn]) -> String {
         let _ = write!(
             text,
             "set {}: {}\n  {edges} of {} edges that are not zero, {nodes} of {} nodes, {ghosts} of {} ghosts",
-            console::plain(set),
+            visible::on_one_line(set),
             files.join(", "),
             edges + left_out.edges,
             nodes + left_out.nodes,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tributary::{BackendDescription, VERSION};
 
-use crate::{CliError, console};
+use crate::{CliError, visible};
 
 /// What the name of every plugin's executable begins with.
 pub(crate) const PREFIX: &str = "tributary-backend-";
@@ -136,13 +136,14 @@ impl Plugin {
 /// The same with its texts safe to show on a terminal.
 fn plain(mut description: BackendDescription) -> BackendDescription {
     for text in [&mut description.description, &mut description.version] {
-        *text = console::plain(text);
+        *text = visible::on_one_line(text);
     }
     for text in [&mut description.note, &mut description.unusable_because] {
-        *text = text.as_deref().map(console::plain);
+        *text = text.as_deref().map(visible::on_one_line);
     }
     for device in &mut description.devices {
-        (device.name, device.description) = (console::plain(&device.name), console::plain(&device.description));
+        (device.name, device.description) =
+            (visible::on_one_line(&device.name), visible::on_one_line(&device.description));
     }
     description
 }

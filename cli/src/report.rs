@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
+use tributary_files::{Replace, Transaction};
 use tributary_report::{Options, Summary, write};
-use tributary_results::{OutputFile, ResultFolder};
+use tributary_results::ResultFolder;
 
 use crate::args::ReportArgs;
 use crate::own_folder::refuse_own_folder;
-use crate::{CliError, console, selected_sets};
+use crate::{CliError, console, selected_sets, visible};
 
 pub(crate) fn run(args: &ReportArgs) -> Result<(), CliError> {
     let result = ResultFolder::open(&args.result)?;
@@ -18,16 +19,18 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), CliError> {
     if let Some(folder) = args.out.parent() {
         refuse_own_folder(folder, &[&args.result])?;
     }
-    let mut file = OutputFile::create(&args.out, args.output.force)?;
+    let (transaction, name) = Transaction::of_file(&args.out)?;
+    let mut file = transaction.create(name, Replace::if_asked(args.output.force))?;
     let summary = write(&result, &options, &mut file)?;
-    file.finish()?;
+    file.close()?;
+    transaction.commit()?;
     console::summarise(&args.output, || json(args, &summary), || text(args, &summary))
 }
 
 fn text(args: &ReportArgs, summary: &Summary) -> String {
     let mut text = String::new();
     for set in &summary.sets {
-        let _ = write!(text, "set {}: {} nodes, {} edges", console::plain(&set.name), set.nodes, set.written);
+        let _ = write!(text, "set {}: {} nodes, {} edges", visible::on_one_line(&set.name), set.nodes, set.written);
         if set.left_out > 0 {
             let _ = write!(text, "; {} left out, each at most {:.3e}", set.left_out, set.largest_left_out);
         }

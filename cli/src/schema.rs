@@ -7,7 +7,7 @@ use crate::args::{SchemaArgs, SchemaFormat};
 use crate::{CliError, console};
 
 pub(crate) fn run(args: &SchemaArgs) -> Result<(), CliError> {
-    console::print(match args.format {
+    console::print_json(match args.format {
         SchemaFormat::Graph => GRAPH_SCHEMA,
         SchemaFormat::CircuitTracer => CIRCUIT_TRACER_SCHEMA,
         SchemaFormat::Comparison => SCHEMA,

@@ -7,7 +7,7 @@ use serde_json::json;
 use tributary_model::{Faithfulness, FarOutput};
 use tributary_results::{Manifest, SetEntry};
 
-use crate::console;
+use crate::{console, visible};
 
 /// A table of pairs for each set, then where it all is.
 pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
@@ -16,7 +16,7 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
         let _ = writeln!(
             text,
             "set {}: {} nodes, {} edges, in {}",
-            console::plain(&set.name),
+            visible::on_one_line(&set.name),
             set.nodes,
             set.edges,
             set.file,
@@ -57,7 +57,7 @@ pub(crate) fn borderline(manifest: &Manifest) -> Vec<String> {
         format!(
             "note: set {}: {} entries are within rounding of a threshold, and another backend may decide otherwise who of \
              them is alive: {}{more} (all in manifest.json)",
-            console::plain(&set.name),
+            visible::on_one_line(&set.name),
             set.borderline.len(),
             shown.collect::<Vec<_>>().join(", "),
         )
@@ -73,7 +73,7 @@ pub(crate) fn far(manifest: &Manifest) -> Vec<String> {
 
 fn far_set(manifest: &Manifest, set: &SetEntry) -> Vec<String> {
     let Some(prediction) = set.prediction else { return Vec::new() };
-    let name = console::plain(&set.name);
+    let name = visible::on_one_line(&set.name);
     let mut lines = Vec::new();
     if prediction.is_far() {
         lines.push(format!("warning: set {name}: {}: {prediction}", Faithfulness::FAR));

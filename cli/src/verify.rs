@@ -37,6 +37,10 @@ pub(crate) fn run<L: Providers>(args: &VerifyArgs, compute: Compute) -> Result<E
     let mut reporter = Reporter::new(args.quiet);
     let verification = tributary::verify::<L>(&settings, &mut |progress| reporter.show(progress))?;
     reporter.finish();
-    console::print(&if args.json { text::json(&verification) } else { text::text(&verification) })?;
+    if args.json {
+        console::print_json(&text::json(&verification))?;
+    } else {
+        console::print(&text::text(&verification))?;
+    }
     Ok(if verification.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

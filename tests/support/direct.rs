@@ -124,7 +124,7 @@ impl Direct<'_> {
                 found.pre.insert(layer, pre);
                 found.post.insert(layer, post.clone());
                 let ci = &self.set.layers[&layer];
-                let mask = up(&Array::new([ci.positions(), ci.components], ci.values.clone()));
+                let mask = up(&Array::new([ci.positions(), ci.components()], ci.to_dense()));
                 B.matmul(&B.mul(&post, &mask).unwrap(), &up(&decomposed.components.u)).unwrap()
             }
         };

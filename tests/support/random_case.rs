@@ -155,7 +155,8 @@ impl Shape {
         let set = |index| {
             let layers = model.component_counts().into_iter().map(|(layer, components)| {
                 let value = |_| if rng.bool() { rng.f32().max(CI_THRESHOLD as f32) } else { 0.2 * rng.f32() };
-                (layer, CausalImportances { components, values: (0..self.positions * components).map(value).collect() })
+                let values: Vec<f32> = (0..self.positions * components).map(value).collect();
+                (layer, CausalImportances::from_dense(components, &values))
             });
             CiSet { name: format!("set_{index}"), prompt: prompt.clone(), layers: layers.collect() }
         };
@@ -166,8 +167,10 @@ impl Shape {
     pub fn sparse_ci_sets(&self, model: &Weights) -> Vec<CiSet> {
         let mut rng = Rng::with_seed(self.seed ^ 0x59a5e);
         let mut sets = self.ci_sets(model);
-        for value in sets.iter_mut().flat_map(|set| set.layers.values_mut()).flat_map(|ci| &mut ci.values) {
-            *value = if rng.usize(0..16) == 0 { *value } else { 0.0 };
+        for ci in sets.iter_mut().flat_map(|set| set.layers.values_mut()) {
+            let kept: Vec<f32> =
+                ci.to_dense().iter().map(|&value| if rng.usize(0..16) == 0 { value } else { 0.0 }).collect();
+            *ci = CausalImportances::from_dense(ci.components(), &kept);
         }
         sets
     }

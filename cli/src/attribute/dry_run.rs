@@ -7,11 +7,11 @@ use serde_json::json;
 use tributary::{Outline, SetOutline};
 
 use crate::args::AttributeArgs;
-use crate::console;
+use crate::{CliError, console, visible};
 
-/// The outline as a table or a line of JSON.
-pub(super) fn describe(args: &AttributeArgs, outline: &Outline) -> String {
-    if args.output.json { json_line(outline) } else { table(outline) }
+/// Prints the outline as a table or a line of JSON.
+pub(super) fn print(args: &AttributeArgs, outline: &Outline) -> Result<(), CliError> {
+    if args.output.json { console::print_json(&json_line(outline)) } else { console::print(&table(outline)) }
 }
 
 fn json_line(outline: &Outline) -> String {
@@ -34,7 +34,7 @@ fn table(outline: &Outline) -> String {
     let size = |bytes: u64| ByteSize(bytes).display().si().to_string();
     let mut table = console::table(["set", "nodes", "edges", "file"]);
     for set in sets {
-        table.add_row([console::plain(&set.name), set.nodes.to_string(), set.edges.to_string(), size(set.bytes)]);
+        table.add_row([visible::on_one_line(&set.name), set.nodes.to_string(), set.edges.to_string(), size(set.bytes)]);
     }
     let (nodes, edges) = sets.iter().fold((0, 0), |(nodes, edges), set| (nodes + set.nodes, edges + set.edges));
     let bytes = sets.iter().map(|set| set.bytes).sum();

@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, Table};
 use tributary_compare::{Comparison, EdgeKey, GroupOverlap, NodeKey, Overlap, PredictionSummary, StepCounts};
 use tributary_graph::Entry;
 
-use crate::console;
+use crate::{console, visible};
 
 /// All of a comparison in tables, the most general first.
 pub(crate) fn text(comparison: &Comparison) -> String {
@@ -30,7 +30,7 @@ struct Tables<'a> {
 
 impl Tables<'_> {
     fn label(&self, set: usize) -> String {
-        console::plain(&self.comparison.sets[set].label)
+        visible::on_one_line(&self.comparison.sets[set].label)
     }
 
     fn labels(&self) -> impl Iterator<Item = String> + '_ {
@@ -40,7 +40,7 @@ impl Tables<'_> {
     fn node(&self, entry: Entry) -> String {
         let prompt = &self.comparison.prompt;
         let token = |id: u32| prompt.output_tokens.get(&id).cloned().unwrap_or_else(|| format!("<{id}>"));
-        console::plain(&entry.name(&prompt.token_strings, token))
+        visible::on_one_line(&entry.name(&prompt.token_strings, token))
     }
 
     fn edge(&self, key: &EdgeKey) -> String {
@@ -80,7 +80,7 @@ impl Tables<'_> {
         }
         let _ = writeln!(text, "{table}");
         for note in notes {
-            let _ = writeln!(text, "note: {}", console::plain(note));
+            let _ = writeln!(text, "note: {}", visible::on_one_line(note));
         }
         text
     }
@@ -208,7 +208,7 @@ impl Tables<'_> {
 
     fn sweep(&self) -> String {
         let Some(sweep) = &self.comparison.sweep else { return String::new() };
-        let mut text = format!("\nalong the sparsity coefficient ({})\n", console::plain(&sweep.found_in));
+        let mut text = format!("\nalong the sparsity coefficient ({})\n", visible::on_one_line(&sweep.found_in));
         if !sweep.without.is_empty() {
             let without: Vec<String> = sweep.without.iter().map(|&set| self.label(set)).collect();
             let _ = writeln!(text, "sets without one are left out: {}", without.join(", "));

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use tributary::{Difference, OtherNode, Verification};
 
-use crate::console;
+use crate::visible;
 
 /// For people.
 pub(super) fn text(verification: &Verification) -> String {
@@ -42,7 +42,7 @@ pub(super) fn text(verification: &Verification) -> String {
             text,
             "largest difference of an edge: {relative:.2e} of the largest value at its target, at set {}, {} {:?} -> {} \
              {:?}: {:e} stored, {recomputed:e} computed again",
-            console::plain(&manifest.sets[set].name),
+            visible::on_one_line(&manifest.sets[set].name),
             pair.source,
             edge.source,
             pair.target,
@@ -51,7 +51,7 @@ pub(super) fn text(verification: &Verification) -> String {
         );
     }
     if let Some(found) = comparison.largest_pair {
-        let (set, pair) = (console::plain(&manifest.sets[found.set].name), &manifest.pairs[found.pair]);
+        let (set, pair) = (visible::on_one_line(&manifest.sets[found.set].name), &manifest.pairs[found.pair]);
         let _ = writeln!(
             text,
             "largest difference of a pair: {:.2e} of its own L2 norm, at set {set}, {} -> {}",
@@ -122,7 +122,7 @@ fn other_nodes(verification: &Verification, most: usize) -> Vec<String> {
     let nodes = verification.comparison.other_nodes.iter().take(most);
     let line = |node: &OtherNode| {
         let OtherNode { set, layer, position, component, side } = node;
-        let name = console::plain(&verification.manifest.sets[*set].name);
+        let name = visible::on_one_line(&verification.manifest.sets[*set].name);
         format!("set {name}: {layer} ({position}, {component}) is alive only as {side}")
     };
     nodes.map(line).collect()

@@ -29,35 +29,35 @@ pub(crate) fn borderline<E: Element>(
     let margin = margin(E::DTYPE);
     let mut found = Vec::new();
     for (&layer, ci) in computed.iter().flat_map(|set| &set.layers) {
-        let importances = ci.values.iter().map(|&value| f64::from(value));
-        found.extend(near(layer, importances, ci.components, thresholds.ci, margin));
+        for position in 0..ci.positions() {
+            let importances = ci.row(position).map(|(component, value)| (component, f64::from(value)));
+            found.extend(near(layer, position, importances, thresholds.ci, margin));
+        }
     }
     // Most probabilities are far from the threshold: rows without any near it are passed over at once.
     for (position, row) in probs.chunks_exact(vocab).enumerate() {
         let (low, high) = (thresholds.output_prob - margin, thresholds.output_prob + margin);
         let count: usize = row.iter().map(|prob| usize::from((low..=high).contains(&prob.to_f64()))).sum();
         if count > 0 {
-            let row = row.iter().map(|prob| prob.to_f64());
-            let of_row = near(Layer::output(), row, vocab, thresholds.output_prob, margin);
-            found.extend(of_row.map(|entry| Borderline { position, ..entry }));
+            let probs = row.iter().map(|prob| prob.to_f64()).enumerate();
+            found.extend(near(Layer::output(), position, probs, thresholds.output_prob, margin));
         }
     }
     found
 }
 
-/// Entries of `importances`, `[positions, components]`, within `margin` of `threshold`.
+/// Entries at a position, of these components and importances, within `margin` of `threshold`.
 ///
 /// Not those of exactly 0, to which causal-importance functions clamp nearly everything. Where another backend has such an
 /// entry alive, it is borderline there: a comparison takes what either side names.
 fn near(
     layer: Layer,
-    importances: impl Iterator<Item = f64>,
-    components: usize,
+    position: usize,
+    importances: impl Iterator<Item = (usize, f64)>,
     threshold: f64,
     margin: f64,
 ) -> impl Iterator<Item = Borderline> {
-    let entry =
-        move |(at, importance)| Borderline { layer, position: at / components, component: at % components, importance };
+    let entry = move |(component, importance)| Borderline { layer, position, component, importance };
     let is_near = move |&(_, importance): &(usize, f64)| importance != 0.0 && (importance - threshold).abs() <= margin;
-    importances.enumerate().filter(is_near).map(entry)
+    importances.filter(is_near).map(entry)
 }

@@ -28,8 +28,8 @@ pub(crate) fn check_mask<B: AttributionBackend>(
     }
     for (layer, &components) in &model.component_counts {
         let Some(ci) = layers.get(layer) else { return Err(format!("layer {layer} is missing")) };
-        if ci.components != components || ci.values.len() != positions * components {
-            let found = format!("{} values of {} components", ci.values.len(), ci.components);
+        if ci.components() != components || ci.positions() != positions {
+            let found = format!("{} positions of {} components", ci.positions(), ci.components());
             return Err(format!("layer {layer} has {found}, expected {positions} positions of {components}"));
         }
     }
@@ -74,7 +74,7 @@ pub(crate) fn check_prediction<E: Element>(set: &str, prediction: &Prediction<E>
 
 /// Whether causal importances that were computed are finite. A NaN is never alive, so it would go unseen.
 pub(crate) fn check_ci(set: &CiSet) -> Result<(), EngineError> {
-    match set.layers.iter().find(|(_, ci)| !all_finite(&ci.values)) {
+    match set.layers.iter().find(|(_, ci)| !ci.values().all(f32::is_finite)) {
         Some((layer, _)) => Err(not_finite::<f32>(&set.name, format!("the model's own causal importance of {layer}"))),
         None => Ok(()),
     }

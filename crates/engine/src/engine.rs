@@ -143,16 +143,18 @@ impl<B: AttributionBackend> Run<'_, B> {
         let Request { sets, thresholds, method, max_memory } = **request;
         let prompts = self.check()?;
         let mut cost = Cost::default();
+        let of_sink = sink.memory(sets.len(), model.component_counts.len() + 2, model.pairs.len());
         let PromptPass { own, facts, memory } =
-            time(&mut cost.timings.model_ci, || self.prompt_facts(&prompts, progress))?;
+            time(&mut cost.timings.model_ci, || self.prompt_facts(&prompts, of_sink, progress))?;
         let sets = match sets {
             Sets::Given(sets) => sets,
             Sets::ModelCi(_) => own.as_slice(),
         };
         let started = Instant::now();
         let supports: Vec<SetSupports> = sets.par_iter().map(|set| SetSupports::new(set, thresholds)).collect();
+        let held = of_sink + memory::inputs(sets);
         let estimate = |supports: &SetSupports, count, positions| {
-            memory::inputs(sets) + memory::working_set(model, supports, count, positions, method)
+            held + memory::working_set(model, supports, count, positions, method)
         };
         let planned = plan(sets, supports, max_memory.unwrap_or(u64::MAX), estimate)?;
         cost.timings.attribution += started.elapsed().as_secs_f64();
@@ -172,13 +174,15 @@ impl<B: AttributionBackend> Run<'_, B> {
     fn prompt_facts<'p>(
         &self,
         prompts: &[&'p Prompt],
+        of_sink: u64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PromptPass<'p, B::Tensor>, EngineError> {
         let (model, Request { sets, thresholds, .. }) = (self.model, self.request);
-        let held = match sets {
-            Sets::Given(sets) => memory::inputs(sets),
-            Sets::ModelCi(_) => 0,
-        };
+        let held = of_sink
+            + match sets {
+                Sets::Given(sets) => memory::inputs(sets),
+                Sets::ModelCi(_) => 0,
+            };
         let groups = self.grouped(prompts, held)?;
         let count = groups.iter().map(|(group, _)| group.len()).sum();
         let (mut facts, mut own, mut memory) = (Facts::new(), BTreeMap::new(), 0);
@@ -352,10 +356,13 @@ impl<B: AttributionBackend> Run<'_, B> {
             let entries = entries(layer);
             let importance = match layer.role() {
                 Role::Embedding => Vec::new(),
-                Role::Output => pick(&entries, &probs, vocab, |prob| prob),
+                Role::Output => pick(&entries, &probs, vocab),
                 _ => {
                     let ci = &set.layers[&layer];
-                    pick(&entries, &ci.values, ci.components, B::Element::from_f32)
+                    entries
+                        .iter()
+                        .map(|(position, component)| B::Element::from_f32(ci.get(position, component)))
+                        .collect()
                 }
             };
             let activation = values.get(&layer).map_or_else(Vec::new, |of_layer| of_layer.pre[at].clone());
@@ -401,6 +408,6 @@ fn own_name(index: usize) -> String {
 }
 
 /// Values of `entries` out of `values`, `[positions, components]`.
-fn pick<V: Copy, E>(entries: &AliveEntries, values: &[V], components: usize, convert: impl Fn(V) -> E) -> Vec<E> {
-    entries.iter().map(|(position, component)| convert(values[position * components + component])).collect()
+fn pick<E: Copy>(entries: &AliveEntries, values: &[E], components: usize) -> Vec<E> {
+    entries.iter().map(|(position, component)| values[position * components + component]).collect()
 }

@@ -1,5 +1,7 @@
 //! A forward pass for its own sake.
 
+use std::collections::BTreeSet;
+
 use tributary_backend::AttributionBackend;
 use tributary_model::{Layer, Prompt};
 
@@ -55,13 +57,18 @@ pub fn logits<B: AttributionBackend>(
 /// The components that any mask keeps.
 fn supports<B: AttributionBackend>(model: &Model<B>, masks: &Masks<'_>) -> Supports {
     let kept = |(&layer, &count): (&Layer, &usize)| {
-        let is_kept = |component: &usize| match masks {
-            Masks::Ones => true,
-            Masks::Given(items) => items.iter().any(|layers| {
-                layers[&layer].values.iter().skip(*component).step_by(count.max(1)).any(|&value| value != 0.0)
-            }),
+        let components = match masks {
+            Masks::Ones => (0..count).collect(),
+            Masks::Given(items) => {
+                let rows = items
+                    .iter()
+                    .map(|layers| &layers[&layer])
+                    .flat_map(|mask| (0..mask.positions()).map(|at| mask.row(at)));
+                let kept: BTreeSet<usize> = rows.flatten().map(|(component, _)| component).collect();
+                kept.into_iter().collect()
+            }
         };
-        (layer, (0..count).filter(is_kept).collect())
+        (layer, components)
     };
     Supports { layers: model.component_counts.iter().map(kept).collect(), zero_is_alive: false }
 }

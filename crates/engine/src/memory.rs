@@ -5,7 +5,7 @@
 //! [`closed_form`](crate::closed_form).
 
 use tributary_backend::{AttributionBackend, Dtype, Element};
-use tributary_model::{CiSet, Layer, Role};
+use tributary_model::{CausalImportances, CiSet, Layer, Role};
 
 use crate::ci_function::OwnCi;
 use crate::closed_form::gathered_at_once;
@@ -108,8 +108,8 @@ fn bytes<B: AttributionBackend>(elements: usize) -> u64 {
     (elements * element + OVERHEAD) as u64
 }
 
-/// Bytes that CI sets take on the host.
+/// Bytes that CI sets take on the host, and the lists of what each supports.
 pub(crate) fn inputs(sets: &[CiSet]) -> u64 {
-    let values = sets.iter().flat_map(|set| set.layers.values()).map(|ci| ci.values.len());
-    (values.sum::<usize>() * size_of::<f32>()) as u64
+    let of_layer = |ci: &CausalImportances| (ci.bytes() + ci.components()) as u64;
+    sets.iter().flat_map(|set| set.layers.values()).map(of_layer).sum()
 }

@@ -101,7 +101,7 @@ impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
             };
             let components = model.component_counts[&layer];
             for (own, values) in self.layers.iter_mut().zip(values.chunks_exact(positions * components)) {
-                own.insert(layer, CausalImportances { components, values: values.to_vec() });
+                own.insert(layer, CausalImportances::from_dense(components, values));
             }
         }
         Ok(model.apply_linear(layer, &x)?)

@@ -74,8 +74,18 @@ impl Masks<'_> {
         let Self::Given(items) = self else { return None };
         let mut values = Vec::with_capacity(items.len() * items[0][&layer].positions() * components.len());
         for mask in items.iter().map(|layers| &layers[&layer]) {
-            for row in mask.values.chunks_exact(mask.components.max(1)) {
-                values.extend(components.iter().map(|&component| E::from_f32(row[component])));
+            for position in 0..mask.positions() {
+                let start = values.len();
+                values.resize(start + components.len(), E::default());
+                let mut slots = values[start..].iter_mut().zip(components);
+                // Both ascend.
+                for (component, factor) in mask.row(position) {
+                    if let Some((slot, _)) =
+                        slots.find(|&(_, &of_slot)| of_slot >= component).filter(|&(_, &of_slot)| of_slot == component)
+                    {
+                        *slot = E::from_f32(factor);
+                    }
+                }
             }
         }
         Some(values)

@@ -18,6 +18,13 @@ pub trait Sink<E> {
 
     /// All values of a set have come.
     fn end(&mut self, set: usize) -> Result<(), SinkError>;
+
+    /// Bytes of memory that it takes at most for `sets` sets of a model with so many layers and pairs, to be counted with those
+    /// of the computation; 0 for one that does not know.
+    fn memory(&self, sets: usize, layers: usize, pairs: usize) -> u64 {
+        let _ = (sets, layers, pairs);
+        0
+    }
 }
 
 /// Keeps everything.

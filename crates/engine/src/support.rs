@@ -52,11 +52,9 @@ impl SetSupports {
 }
 
 fn of_layer(ci: &CausalImportances, zero_is_alive: bool) -> Vec<bool> {
-    let mut is_in = vec![zero_is_alive; ci.components];
-    if !zero_is_alive && ci.components > 0 {
-        for row in ci.values.chunks_exact(ci.components) {
-            row.iter().zip(&mut is_in).for_each(|(&value, is_in)| *is_in |= value != 0.0);
-        }
+    let mut is_in = vec![zero_is_alive; ci.components()];
+    if !zero_is_alive {
+        (0..ci.positions()).flat_map(|position| ci.row(position)).for_each(|(component, _)| is_in[component] = true);
     }
     is_in
 }

@@ -4,15 +4,14 @@
 //! `graph_models.py`, and what its scripts make of them is why they hold what they do.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use tributary_files::{OutputFile, Replace, Transaction, input};
 use tributary_graph::{Edge, Node, Pruned};
 use tributary_model::{Layer, Role};
-use tributary_results::{ClosedFile, OutputFile, SetEntry};
+use tributary_results::SetEntry;
 
 use crate::graph_json::write_json;
 use crate::set::Set;
@@ -129,7 +128,7 @@ impl<'a> ViewerGraph<'a> {
     }
 
     /// Writes `SLUG.json`.
-    pub(crate) fn write(&self, mut file: OutputFile) -> Result<ClosedFile, ExportError> {
+    pub(crate) fn write(&self, mut file: OutputFile) -> Result<(), ExportError> {
         let document = json_document(self);
         let path = file.path().to_owned();
         write_json(&document, &mut file).map_err(ExportError::io("write", &path))?;
@@ -266,41 +265,42 @@ fn json_document<'a>(graph: &'a ViewerGraph<'a>) -> Document<'a> {
     Document { metadata: &graph.metadata, q_params, nodes: ViewerNodes(graph), links: Links(graph) }
 }
 
-/// The list of the graphs in a folder: those that were there and those that are added.
-#[derive(Debug)]
-pub(crate) struct MetadataFile {
-    path: PathBuf,
-    graphs: Vec<Value>,
+/// What the list of the graphs in a folder is to say of the graphs that are added to it.
+#[derive(Debug, Default)]
+pub(crate) struct Added(Vec<Metadata>);
+
+impl Added {
+    pub(crate) fn push(&mut self, graph: &ViewerGraph<'_>) {
+        self.0.push(graph.metadata.clone());
+    }
+
+    /// Extends the list. What it says of other graphs stays, so nobody else may write it meanwhile.
+    pub(crate) fn extend_list(&self, transaction: &Transaction) -> Result<PathBuf, ExportError> {
+        let mut graphs = read_list(transaction.folder())?;
+        graphs.retain(|other| self.0.iter().all(|added| other["slug"] != *added.slug));
+        graphs.extend(self.0.iter().map(|added| json!(added)));
+        let mut file = transaction.create(METADATA_FILE, Replace::File)?;
+        let path = file.path().to_owned();
+        write_json(&json!({ "graphs": graphs }), &mut file).map_err(ExportError::io("write", &path))?;
+        file.close()?;
+        Ok(path)
+    }
 }
 
-impl MetadataFile {
-    /// The list in a folder; empty when there is none.
-    pub(crate) fn read(out: &Path) -> Result<Self, ExportError> {
-        let path = out.join(METADATA_FILE);
-        let broken = |reason: String| ExportError::Metadata { path: path.clone(), reason };
-        let graphs = match fs::read(&path) {
-            Ok(bytes) => {
-                let mut list: Value = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
-                match list.get_mut("graphs").map(Value::take) {
-                    Some(Value::Array(graphs)) => graphs,
-                    Some(_) => return Err(broken("\"graphs\" is not a list".to_owned())),
-                    None => return Err(broken("it has no \"graphs\"".to_owned())),
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(ExportError::io("read", &path)(error)),
-        };
-        Ok(Self { path, graphs })
+/// The list in a folder; empty when there is none.
+pub(crate) fn read_list(folder: &Path) -> Result<Vec<Value>, ExportError> {
+    /// Bytes of the longest list that is read.
+    const LONGEST: u64 = 1 << 28;
+    let path = folder.join(METADATA_FILE);
+    if path.symlink_metadata().is_err() {
+        return Ok(Vec::new());
     }
-
-    pub(crate) fn add(&mut self, graph: &ViewerGraph<'_>) {
-        self.graphs.retain(|other| other["slug"] != *graph.metadata.slug);
-        self.graphs.push(json!(graph.metadata));
-    }
-
-    pub(crate) fn write(self) -> Result<ClosedFile, ExportError> {
-        let mut file = OutputFile::create(&self.path, true)?;
-        write_json(&json!({ "graphs": self.graphs }), &mut file).map_err(ExportError::io("write", &self.path))?;
-        Ok(file.close()?)
+    let bytes = input::read(&path, "the viewer's list of graphs", LONGEST)?;
+    let broken = |reason: String| ExportError::Metadata { path: path.clone(), reason };
+    let mut list: Value = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+    match list.get_mut("graphs").map(Value::take) {
+        Some(Value::Array(graphs)) => Ok(graphs),
+        Some(_) => Err(broken("\"graphs\" is not a list".to_owned())),
+        None => Err(broken("it has no \"graphs\"".to_owned())),
     }
 }

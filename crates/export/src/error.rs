@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tributary_files::FilesError;
 use tributary_model::Remedy;
 use tributary_results::ResultError;
 
@@ -49,6 +50,12 @@ pub enum ExportError {
         /// Why it failed.
         source: parquet::errors::ParquetError,
     },
+}
+
+impl From<FilesError> for ExportError {
+    fn from(error: FilesError) -> Self {
+        Self::Result(error.into())
+    }
 }
 
 impl ExportError {

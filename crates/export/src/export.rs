@@ -1,13 +1,13 @@
 //! Writing the files of several sets, which appear together.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 
+use tributary_files::{Replace, Transaction};
 use tributary_graph::Graph;
-use tributary_results::{ClosedFile, OutputFile, ResultFolder, SetEntry};
+use tributary_results::{ResultFolder, SetEntry};
 
-use crate::circuit_tracer::{self, MetadataFile, ViewerGraph};
+use crate::circuit_tracer::{self, Added, ViewerGraph};
 use crate::set::Set;
 use crate::summary::{Exported, ExportedSet, LeftOut};
 use crate::{ExportError, Format, graph_json, graphml, parquet_tables};
@@ -33,25 +33,6 @@ pub fn export(
     if sets.is_empty() {
         return Err(ExportError::NoSets);
     }
-    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let new: Vec<&Path> = out.ancestors().take_while(is_new).collect();
-    let exported = write_all(folder, sets, out, force, format);
-    if exported.is_err() {
-        for folder in new {
-            // Only an empty folder goes away.
-            let _ = fs::remove_dir(folder);
-        }
-    }
-    exported
-}
-
-fn write_all(
-    folder: &ResultFolder,
-    sets: &[&SetEntry],
-    out: &Path,
-    force: bool,
-    format: &Format,
-) -> Result<Exported, ExportError> {
     let mut seen = HashSet::new();
     let sets: Vec<&SetEntry> = sets.iter().copied().filter(|set| seen.insert(&set.name)).collect();
     let slug = |set: &SetEntry| circuit_tracer::slug(set, &folder.manifest().sets);
@@ -63,28 +44,26 @@ fn write_all(
             Format::CircuitTracer(_) => vec![format!("{}.json", slug(set))],
         }
     };
+    let transaction = Transaction::begin(out)?;
+    let replace = Replace::if_asked(force);
     // What cannot be written is said before the work begins.
     for set in &sets {
         format.check_position(&set.name, folder.manifest().prompts[set.prompt].tokens.len())?;
         for name in names(set) {
-            OutputFile::create(&out.join(name), force)?;
+            transaction.check(name, replace)?;
         }
     }
-    let mut metadata = match format {
-        Format::CircuitTracer(_) => Some(MetadataFile::read(out)?),
+    let mut added = match format {
+        Format::CircuitTracer(_) => circuit_tracer::read_list(out).map(|_| Some(Added::default()))?,
         _ => None,
     };
-    let mut closed: Vec<ClosedFile> = Vec::new();
     let mut exported = Vec::with_capacity(sets.len());
     for entry in sets {
         let attributions = folder.read_set(&entry.name)?;
         let graph = Graph::new(&attributions);
         let prediction = attributions.prediction.as_ref();
         let set = Set { manifest: folder.manifest(), entry, graph: &graph, prediction };
-        let files = names(entry)
-            .iter()
-            .map(|name| OutputFile::create(&out.join(name), force))
-            .collect::<Result<Vec<_>, _>>()?;
+        let files = names(entry).iter().map(|name| transaction.create(name, replace)).collect::<Result<Vec<_>, _>>()?;
         let mut summary = ExportedSet {
             set: entry.name.clone(),
             files: files.iter().map(|file| file.path().to_owned()).collect(),
@@ -99,30 +78,30 @@ fn write_all(
         let mut next = || files.next().expect("every format has a file");
         match format {
             Format::Parquet => {
-                closed.push(parquet_tables::write_edges(set, next())?);
-                closed.push(parquet_tables::write_nodes(set, next())?);
+                parquet_tables::write_edges(set, next())?;
+                parquet_tables::write_nodes(set, next())?;
             }
             Format::GraphMl => {
-                closed.push(graphml::write(set, next())?);
+                graphml::write(set, next())?;
                 summary.ghosts = 0;
             }
-            Format::Json => closed.push(graph_json::write(set, next())?),
+            Format::Json => graph_json::write(set, next())?,
             Format::CircuitTracer(pruning) => {
                 let graph = ViewerGraph::new(set, slug(entry), *pruning);
-                closed.push(graph.write(next())?);
+                graph.write(next())?;
                 graph.summarise(&mut summary);
-                if let Some(metadata) = &mut metadata {
-                    metadata.add(&graph);
+                if let Some(added) = &mut added {
+                    added.push(&graph);
                 }
             }
         }
         exported.push(summary);
     }
-    let metadata = metadata.map(MetadataFile::write).transpose()?;
-    let metadata_path = metadata.as_ref().map(|file| file.path().to_owned());
-    // The list of graphs last: what it names is there.
-    for file in closed.into_iter().chain(metadata) {
-        file.finish()?;
-    }
-    Ok(Exported { sets: exported, metadata: metadata_path })
+    // The list of graphs last: what it names is there. Others may be adding to it.
+    let mut metadata = None;
+    transaction.commit_with(|transaction| -> Result<(), ExportError> {
+        metadata = added.map(|added| added.extend_list(transaction)).transpose()?;
+        Ok(())
+    })?;
+    Ok(Exported { sets: exported, metadata })
 }

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
+use tributary_files::OutputFile;
 use tributary_graph::{Edge, Entry, Graph};
-use tributary_results::{ClosedFile, ModelInfo, OutputFile, PromptEntry};
+use tributary_results::{ModelInfo, PromptEntry};
 
 use crate::ExportError;
 use crate::set::Set;
@@ -132,7 +133,7 @@ fn entry_fields(set: Set<'_>, entry: Entry) -> EntryFields {
     EntryFields { layer: layer.to_string(), position, component, output_token: set.output_token(entry) }
 }
 
-pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<ClosedFile, ExportError> {
+pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<(), ExportError> {
     let Set { manifest, entry, graph, .. } = set;
     let (run, settings) = (&manifest.run, &manifest.settings);
     let not_finite = graph.not_finite();

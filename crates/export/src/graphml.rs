@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
+use tributary_files::OutputFile;
 use tributary_graph::Node;
-use tributary_results::{ClosedFile, OutputFile};
 
 use crate::set::{Set, json_text};
 use crate::xml::{escape, number};
@@ -38,7 +38,7 @@ const KEYS: [(&str, &str, &str); 24] = [
     ("edge", "weight", "float"),
 ];
 
-pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<ClosedFile, ExportError> {
+pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<(), ExportError> {
     let path = file.path().to_owned();
     document(set, &mut file).map_err(ExportError::io("write", &path))?;
     Ok(file.close()?)

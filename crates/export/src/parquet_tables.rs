@@ -13,9 +13,9 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
+use tributary_files::OutputFile;
 use tributary_graph::{Entry, Node};
 use tributary_model::Layer;
-use tributary_results::{ClosedFile, OutputFile};
 
 use crate::set::{Set, json_text};
 use crate::{ExportError, GRAPH_FORMAT, GRAPH_FORMAT_VERSION};
@@ -51,7 +51,7 @@ const NODES: &str = "message nodes {
     optional binary output_token (STRING);
 }";
 
-pub(crate) fn write_edges(set: Set<'_>, file: OutputFile) -> std::result::Result<ClosedFile, ExportError> {
+pub(crate) fn write_edges(set: Set<'_>, file: OutputFile) -> std::result::Result<(), ExportError> {
     let graph = set.graph;
     let (name, layers) = (ByteArray::from(&*set.entry.name), layer_names(set));
     table(set, EDGES, graph.edges.len(), file, |columns, rows| {
@@ -69,7 +69,7 @@ pub(crate) fn write_edges(set: Set<'_>, file: OutputFile) -> std::result::Result
     })
 }
 
-pub(crate) fn write_nodes(set: Set<'_>, file: OutputFile) -> std::result::Result<ClosedFile, ExportError> {
+pub(crate) fn write_nodes(set: Set<'_>, file: OutputFile) -> std::result::Result<(), ExportError> {
     let graph = set.graph;
     let (name, layers) = (ByteArray::from(&*set.entry.name), layer_names(set));
     let kinds = ["node", "ghost"].map(ByteArray::from);
@@ -108,7 +108,7 @@ fn table(
     rows: usize,
     file: OutputFile,
     write: impl Fn(&mut Columns<'_, '_>, Range<usize>) -> Result<()>,
-) -> std::result::Result<ClosedFile, ExportError> {
+) -> std::result::Result<(), ExportError> {
     let path = file.path().to_owned();
     let write = || {
         let schema = Arc::new(parse_message_type(schema)?);

@@ -78,7 +78,7 @@ pub enum FilesError {
 
 impl FilesError {
     /// For `map_err`: the error of doing `action` to `path`.
-    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }

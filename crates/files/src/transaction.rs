@@ -61,6 +61,18 @@ impl Transaction {
         &self.run.folder
     }
 
+    /// Begins for a single file, in its folder; gives its name there as well.
+    pub fn of_file(path: &Path) -> Result<(Self, &Path), FilesError> {
+        let Some(name) = path.file_name() else { return Err(FilesError::NotAFile { path: path.to_owned() }) };
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        Ok((Self::begin(folder.unwrap_or(Path::new(".")))?, Path::new(name)))
+    }
+
+    /// Whether a new file may come to `name` in the folder, as things are.
+    pub fn check(&self, name: impl AsRef<Path>, replace: Replace) -> Result<(), FilesError> {
+        check(&self.run.folder.join(name), replace)
+    }
+
     /// Begins the file that will be `name` in the folder.
     pub fn create(&self, name: impl AsRef<Path>, replace: Replace) -> Result<OutputFile, FilesError> {
         let (to, path) = (self.run.folder.join(&name), self.stage(name, replace)?);

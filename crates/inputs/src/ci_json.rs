@@ -345,8 +345,7 @@ impl<'de> Visitor<'de> for Matrix<'_> {
             }
         }
         context.place.position.set(None);
-        values.shrink_to_fit();
-        Ok(CausalImportances { components, values })
+        Ok(CausalImportances::from_dense(components, &values))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_inputs::{CiSetFile, CiSetFormat, InputError, RunOptions, TrainedRun};
-use tributary_model::{Layer, Role, Weights};
+use tributary_model::{CausalImportances, Layer, Role, Weights};
 
 const Q: &str = "h.0.attn.q_proj";
 const DOWN: &str = "h.1.mlp.down_proj";
@@ -82,9 +82,9 @@ fn several_sets_of_one_prompt() {
         assert_eq!(file.sets.iter().map(|set| &*set.name).collect::<Vec<_>>(), ["z", "a bé\""]);
         for set in &file.sets {
             assert_eq!(set.prompt, fixture.run.prompt("w1 w2").unwrap());
-            assert_eq!(set.layers[&Q.parse().unwrap()].values, [0.0, 0.5, 1.25, -1e-3]);
+            assert_eq!(set.layers[&Q.parse().unwrap()].to_dense(), [0.0, 0.5, 1.25, -1e-3]);
             let down = &set.layers[&DOWN.parse().unwrap()];
-            assert_eq!((down.components, &*down.values), (3, &[0.0, 1e-20, 3.0, 0.1, 0.2, 0.3][..]));
+            assert_eq!((down.components(), down.to_dense()), (3, vec![0.0, 1e-20, 3.0, 0.1, 0.2, 0.3]));
         }
     }
 }
@@ -151,7 +151,7 @@ fn numbers_are_read_to_the_nearest_single() {
         text(&values[2..])
     );
     let file = fixture.read(&json).unwrap();
-    let found: Vec<f32> = file.sets[0].layers.values().flat_map(|layer| layer.values.clone()).collect();
+    let found: Vec<f32> = file.sets[0].layers.values().flat_map(CausalImportances::to_dense).collect();
     assert_eq!(found, values);
 }
 

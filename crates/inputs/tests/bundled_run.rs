@@ -79,7 +79,7 @@ fn its_ci_sets_load_in_the_order_of_the_file() {
         for set in &sets.sets {
             assert_eq!(set.prompt.tokens.len(), positions);
             assert_eq!(set.layers.len(), 12);
-            assert!(set.layers.values().all(|layer| (layer.components, layer.positions()) == (96, positions)));
+            assert!(set.layers.values().all(|layer| (layer.components(), layer.positions()) == (96, positions)));
         }
     }
 }

@@ -282,5 +282,12 @@ impl<E: Copy> SetAttributions<E> {
 
 /// Alive entries of a layer under a CI threshold, which is rounded to f32, the type of the causal importances.
 pub fn alive_components(ci: &CausalImportances, ci_threshold: f64) -> AliveEntries {
-    AliveEntries::at_least(&ci.values, ci.components, ci_threshold as f32)
+    let threshold = ci_threshold as f32;
+    // What is not kept is 0, which only a threshold of 0 lets live.
+    if threshold <= 0.0 {
+        let is_alive = |position, component| ci.get(position, component) >= threshold;
+        return AliveEntries::collect(ci.positions(), ci.components(), is_alive);
+    }
+    let alive = move |(component, value)| (value >= threshold).then_some(component);
+    AliveEntries::from_positions((0..ci.positions()).map(|position| ci.row(position).filter_map(alive)))
 }

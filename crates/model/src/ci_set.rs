@@ -2,23 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Layer;
-
-/// Causal importances of one layer, `[positions, components]` in row-major order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CausalImportances {
-    /// Number of components of the layer.
-    pub components: usize,
-    /// `positions * components` values.
-    pub values: Vec<f32>,
-}
-
-impl CausalImportances {
-    /// Number of positions.
-    pub fn positions(&self) -> usize {
-        self.values.len().checked_div(self.components).unwrap_or(0)
-    }
-}
+use crate::{CausalImportances, Layer};
 
 /// One set of causal importances: which components are alive where on one prompt, and how much of each is kept.
 #[derive(Clone, Debug, PartialEq)]

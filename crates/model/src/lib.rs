@@ -14,6 +14,7 @@ mod alive;
 mod architecture;
 mod array;
 mod attribution;
+mod causal_importances;
 mod ci_function;
 mod ci_set;
 mod faithfulness;
@@ -32,8 +33,9 @@ pub use attribution::{
     Borderline, DenseAttribution, LayerNodes, PairAttribution, Prediction, SetAttributions, TokenProb,
     alive_components, edge_count, source_rows,
 };
+pub use causal_importances::CausalImportances;
 pub use ci_function::{CiFunction, CiInput, CiLayers, StoredCiLayers, StoredError};
-pub use ci_set::{CausalImportances, CiSet, Prompt};
+pub use ci_set::{CiSet, Prompt};
 pub use faithfulness::{Faithfulness, FarOutput, is_far};
 pub use layer::{Layer, Role};
 pub use pair::{Pair, pair_table};

@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use tributary_files::FilesError;
 use tributary_model::Remedy;
 
 /// Why a result folder could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResultError {
-    /// The output is a file, a device or an empty path.
-    #[error("{path:?} is not a folder; choose a folder to write to, which may be one that does not exist yet")]
-    NotAFolder {
-        /// The output.
-        path: PathBuf,
-    },
+    /// Files could not be written or read.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The output already holds results, and replacing them was not asked for.
     #[error("{path:?} already holds results; choose another folder, or have them replaced")]
     Occupied {
@@ -29,24 +27,6 @@ pub enum ResultError {
         path: PathBuf,
         /// What is wrong with the manifest.
         source: Box<ResultError>,
-    },
-    /// A file to be written is there already, and replacing it was not asked for.
-    #[error("{path:?} already exists; choose another name, or have it replaced")]
-    FileExists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// What is to be written is a folder or device, or its path is empty.
-    #[error("{path:?} is a folder, a device or no name at all; choose a file to write to")]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Another run is writing to the output.
-    #[error("another run is writing to {path:?}; wait for it to end, or choose another folder")]
-    Busy {
-        /// The output.
-        path: PathBuf,
     },
     /// Two sets of one run have the same name.
     #[error("two sets are named {name:?}; each set of a run needs its own name")]
@@ -159,14 +139,14 @@ impl ResultError {
     /// What to ask for otherwise.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Occupied { .. } | Self::FileExists { .. } => Some(Remedy::Replace),
+            Self::Occupied { .. } | Self::Files(FilesError::FileExists { .. }) => Some(Remedy::Replace),
             Self::NotFinite { .. } => Some(Remedy::F64),
             _ => None,
         }
     }
 
     /// For `map_err`: the error of doing `action` to `path`.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }

@@ -1,8 +1,8 @@
 //! Writes and reads result folders: `manifest.json` and one safetensors file per CI set.
 //!
 //! The format is described in `docs/results.md` of the repository. A folder appears whole or not at all: a
-//! [`ResultWriter`] collects everything in a hidden folder inside it and moves it into place at the end, the manifest
-//! last. So a folder with a manifest is complete, and [`ResultFolder`] trusts nothing else about it.
+//! [`ResultWriter`] writes in a [transaction](tributary_files::Transaction), whose files come into place at the end, the
+//! manifest last. So a folder with a manifest is complete, and [`ResultFolder`] trusts nothing else about it.
 //!
 //! ```
 //! use std::path::Path;
@@ -25,10 +25,10 @@ mod layer_names;
 mod manifest;
 mod manifest_file;
 mod model_info;
-mod output_file;
+mod pending;
 mod reader;
+mod set_file;
 mod sha256;
-mod staging;
 mod tensors;
 mod writer;
 
@@ -38,6 +38,6 @@ pub use manifest::{
     PromptEntry, RunInfo, SetEntry, Settings, Stages, Timings, TokenEntry,
 };
 pub use model_info::ModelInfo;
-pub use output_file::{ClosedFile, OutputFile};
+pub use pending::PendingResults;
 pub use reader::ResultFolder;
 pub use writer::{ResultWriter, set_file_size};

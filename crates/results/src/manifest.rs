@@ -1,6 +1,7 @@
 //! `manifest.json`: what a result folder holds and how it was made.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use tributary_model::{Borderline, Faithfulness, Layer, Pair, Prompt, TokenProb};
@@ -125,8 +126,7 @@ pub struct Timings {
     pub forward: f64,
     /// From inputs ready to trimmed values on the host: `forward` and `stages` included, `model_ci` not.
     pub attribution: f64,
-    /// Writing the set files, until the last is in place. [`ResultWriter::finish`](crate::ResultWriter::finish) fills
-    /// it in.
+    /// Writing the set files, until the last is written. [`ResultWriter::finish`](crate::ResultWriter::finish) fills it in.
     pub write: f64,
     /// Parts of `attribution`. Version 1 has none.
     #[serde(default)]
@@ -151,7 +151,7 @@ pub struct Stages {
 }
 
 /// A prompt as text and as tokens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PromptEntry {
     /// The text.
     pub text: String,
@@ -322,12 +322,10 @@ impl Manifest {
         self.sets.iter().find(|set| set.name == name)
     }
 
-    /// As it is written.
-    pub(crate) fn to_json(&self) -> Vec<u8> {
-        // Its keys are text and nothing in it refuses to be serialised.
-        let mut json = serde_json::to_vec_pretty(self).unwrap_or_else(|error| unreachable!("{error}"));
-        json.push(b'\n');
-        json
+    /// Writes it as JSON.
+    pub(crate) fn write(&self, mut out: impl Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut out, self)?;
+        out.write_all(b"\n")
     }
 
     /// Whether the parts fit together; `Err` says where they do not.

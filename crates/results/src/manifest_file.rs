@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use tributary_files::input;
 use tributary_model::Layer;
 
 use crate::faithfulness::StoredFaithfulness;
@@ -15,9 +16,12 @@ use crate::{
 /// What version 1 names as the method of a consensus, which has no kind there.
 const CONSENSUS_METHOD: &str = "consensus";
 
+/// Bytes of the largest manifest that is read: some hundred thousand sets.
+const LARGEST: u64 = 1 << 30;
+
 /// Reads a manifest and checks that its parts fit together.
 pub(crate) fn read(path: &Path) -> Result<Manifest, ResultError> {
-    let bytes = std::fs::read(path).map_err(ResultError::io("read", path))?;
+    let bytes = input::read(path, "a manifest", LARGEST)?;
     let broken = |reason: String| ResultError::Manifest { path: path.to_owned(), reason };
     let version: Version = serde_json::from_slice(&bytes)
         .map_err(|error| broken(format!("not a manifest of tributary results: {error}")))?;

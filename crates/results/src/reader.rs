@@ -1,11 +1,11 @@
 //! Reading result folders.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safetensors::{Dtype, SafeTensors};
+use tributary_files::{input, recover};
 use tributary_model::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, SetAttributions, TokenProb};
 
 use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
@@ -18,19 +18,26 @@ use crate::{PromptEntry, ResultError, manifest_file, sha256};
 pub struct ResultFolder {
     path: PathBuf,
     manifest: Manifest,
+    /// Where set files are that are not in the folder yet, by name.
+    staged: BTreeMap<String, PathBuf>,
 }
 
 impl ResultFolder {
-    /// Reads the manifest of a result folder.
+    /// Reads the manifest of a result folder. What a killed run left there is undone first.
     pub fn open(path: &Path) -> Result<Self, ResultError> {
         let manifest = path.join(MANIFEST_FILE);
         if !path.exists() {
             return Err(ResultError::NoFolder { path: path.to_owned() });
         }
+        recover(path)?;
         if path.is_dir() && manifest.symlink_metadata().is_err() {
             return Err(ResultError::NoManifest { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), manifest: manifest_file::read(&manifest)? })
+        Ok(Self { path: path.to_owned(), manifest: manifest_file::read(&manifest)?, staged: BTreeMap::new() })
+    }
+
+    pub(crate) fn pending(path: &Path, manifest: &Manifest, staged: &BTreeMap<String, PathBuf>) -> Self {
+        Self { path: path.to_owned(), manifest: manifest.clone(), staged: staged.clone() }
     }
 
     /// Where it is, as it was given.
@@ -45,7 +52,7 @@ impl ResultFolder {
 
     /// Path of a set's file.
     pub fn set_path(&self, set: &SetEntry) -> PathBuf {
-        self.path.join(&set.file)
+        self.staged.get(&set.file).cloned().unwrap_or_else(|| self.path.join(&set.file))
     }
 
     /// Reads the graph of one set. Its `output_probs` are empty when they were not written.
@@ -56,7 +63,7 @@ impl ResultFolder {
             known: self.manifest.sets.iter().map(|set| format!("{:?}", set.name)).collect::<Vec<_>>().join(", "),
         })?;
         let path = self.set_path(entry);
-        let bytes = fs::read(&path).map_err(ResultError::io("read", &path))?;
+        let bytes = input::read(&path, "a set's file", u64::MAX)?;
         let found = sha256::of(&bytes);
         if found != entry.sha256 {
             return Err(ResultError::Changed { path, found, expected: entry.sha256.clone() });
@@ -82,7 +89,7 @@ impl SetFile<'_> {
         let nodes = model
             .node_layers()
             .map(|(layer, components)| Ok((layer, self.nodes(layer, components)?)))
-            .collect::<Result<BTreeMap<_, _>, _>>()?;
+            .collect::<Result<BTreeMap<_, _>, ResultError>>()?;
         let pairs = manifest.pairs.iter().map(|pair| self.pair(pair.pair(), &nodes)).collect::<Result<Vec<_>, _>>()?;
         let output_probs = if manifest.settings.output_probs {
             self.numbers(OUTPUT_PROBS, &[self.positions, model.vocab])?

@@ -1,12 +1,14 @@
 //! Writing result folders.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tributary_backend::Element;
+use tributary_files::{PARTIAL, Replace, Transaction};
 use tributary_model::{Layer, LayerNodes, PairAttribution, Prediction, Prompt, SetAttributions};
 
 use crate::file_name::FileNames;
@@ -14,25 +16,28 @@ use crate::manifest::{
     FORMAT, FORMAT_VERSION, LayerCounts, MANIFEST_FILE, Manifest, PairCounts, PairEntry, PromptEntry, RunInfo,
     SetEntry, Settings,
 };
-use crate::sha256::HashingWriter;
-use crate::staging::{PARTIAL, Staging};
+use crate::set_file::{Gathered, LARGEST_BUFFER, SET_FILE_BUFFERS, SetFile};
 use crate::tensors::Contents;
-use crate::{ResultError, manifest_file, tensors};
+use crate::{PendingResults, ResultError, manifest_file, tensors};
 
 /// Writes a result folder, which appears when [`finish`](Self::finish) succeeds and not before.
 ///
-/// Dropping the writer without that leaves the folder as it was found: results that were there are still there, and
+/// Dropping the writer before leaves the folder as it was found: results that were there are still there, and
 /// folders that were made for it are gone. When the process is killed, the next writer for the folder does the same.
 #[derive(Debug)]
 pub struct ResultWriter {
-    staging: Staging,
+    transaction: Transaction,
     settings: Settings,
-    /// Set files of the results that are replaced, if there are such results.
-    old: Option<Vec<String>>,
+    /// The results that are replaced, and those of their set files that are there.
+    replaced: Option<(Manifest, BTreeSet<String>)>,
     files: FileNames,
+    names: HashSet<String>,
     sets: Vec<WrittenSet>,
+    /// Each once; `prompt` of the entries of sets says which.
+    prompts: Vec<PromptEntry>,
     /// By index.
     open: BTreeMap<usize, OpenSet>,
+    gathered: Gathered,
     pairs: Option<Vec<PairEntry>>,
     output_tokens: BTreeMap<u32, String>,
     writing: Duration,
@@ -41,16 +46,15 @@ pub struct ResultWriter {
 #[derive(Debug)]
 struct WrittenSet {
     index: usize,
-    prompt: PromptEntry,
+    path: PathBuf,
     entry: SetEntry,
 }
 
 /// A set whose values are still coming.
 #[derive(Debug)]
 struct OpenSet {
-    out: HashingWriter<File>,
+    out: SetFile,
     path: PathBuf,
-    prompt: PromptEntry,
     /// With the counts of what has come.
     entry: SetEntry,
     /// Number of edges of each pair.
@@ -64,38 +68,57 @@ impl ResultWriter {
     /// A folder that already holds results is refused unless `force`; then [`finish`](Self::finish) replaces them.
     /// Files that no manifest of ours names are never touched, and set files are named around them.
     pub fn create(out: &Path, force: bool, settings: Settings) -> Result<Self, ResultError> {
-        let staging = Staging::create(out)?;
+        let transaction = Transaction::begin_exclusive(out)?;
         let manifest = out.join(MANIFEST_FILE);
-        let mut old = None;
+        let mut replaced = None;
         if manifest.symlink_metadata().is_ok() {
             if !force {
                 return Err(ResultError::Occupied { path: out.to_owned() });
             }
-            let replaced = manifest_file::read(&manifest)
+            let old = manifest_file::read(&manifest)
                 .map_err(|source| ResultError::Irreplaceable { path: out.to_owned(), source: Box::new(source) })?;
-            let is_file = |file: &String| out.join(file).symlink_metadata().is_ok_and(|found| !found.is_dir());
-            old = Some(replaced.sets.into_iter().map(|set| set.file).filter(is_file).collect::<Vec<_>>());
+            let is_file = |file: &&String| out.join(file).symlink_metadata().is_ok_and(|found| !found.is_dir());
+            let files: BTreeSet<String> = old.sets.iter().map(|set| &set.file).filter(is_file).cloned().collect();
+            replaced = Some((old, files));
         }
-        let owned: BTreeSet<&str> = old.iter().flatten().map(String::as_str).chain([MANIFEST_FILE, PARTIAL]).collect();
+        let is_ours = |name: &str| {
+            let is_replaced = replaced.as_ref().is_some_and(|(_, files)| files.contains(name));
+            is_replaced || [MANIFEST_FILE, PARTIAL].contains(&name)
+        };
         let mut files = FileNames::default();
         for entry in fs::read_dir(out).map_err(ResultError::io("list", out))? {
             let name = entry.map_err(ResultError::io("list", out))?.file_name();
             let name = name.to_string_lossy();
-            if !owned.contains(&*name) {
+            if !is_ours(&name) {
                 files.reserve(&name);
             }
         }
         Ok(Self {
-            staging,
+            transaction,
             settings,
-            old,
+            replaced,
             files,
+            names: HashSet::new(),
             sets: Vec::new(),
+            prompts: Vec::new(),
             open: BTreeMap::new(),
+            gathered: Gathered::default(),
             pairs: None,
             output_tokens: BTreeMap::new(),
             writing: Duration::ZERO,
         })
+    }
+
+    /// Bytes of memory that a writer of `sets` sets takes at most, with so many layers that have nodes and so many pairs:
+    /// buffers of files, and what the manifest says of each set, for which there is text besides the numbers.
+    pub fn memory(sets: usize, layers: usize, pairs: usize) -> u64 {
+        /// Names, digests and paths of a set, and an allocation for each.
+        const TEXT: usize = 1 << 10;
+        // The nodes of a map are up to half empty.
+        let of_layers = 2 * layers * (size_of::<Layer>() + size_of::<LayerCounts>());
+        let of_pairs = pairs * (size_of::<PairCounts>() + size_of::<usize>());
+        let of_set = size_of::<WrittenSet>() + size_of::<OpenSet>() + of_layers + of_pairs + TEXT;
+        SET_FILE_BUFFERS.min((sets * LARGEST_BUFFER) as u64) + (sets * of_set) as u64
     }
 
     /// Writes the file of one set. `index` is its index among the sets of the run, which may be written in any order;
@@ -135,9 +158,7 @@ impl ResultWriter {
         metadata: Option<Value>,
     ) -> Result<(), ResultError> {
         let started = Instant::now();
-        let mut names =
-            self.sets.iter().map(|written| &written.entry).chain(self.open.values().map(|open| &open.entry));
-        if names.any(|entry| entry.name == set.name) {
+        if !self.names.insert(set.name.clone()) {
             return Err(ResultError::DuplicateSet { name: set.name.clone() });
         }
         let pairs: Vec<PairEntry> = set.pairs.iter().map(|pair| PairEntry::from(&pair.pair)).collect();
@@ -152,14 +173,17 @@ impl ResultWriter {
             }
         };
         self.output_tokens.extend(named_tokens(set).map(|token| (token, String::new())));
+        let likeliest = set.prediction.iter().flat_map(|prediction| prediction.target_likeliest.iter());
+        let target_likeliest = likeliest.map(|tokens| tokens.iter().map(|&token| token.into()).collect()).collect();
+        let of_manifest = self.add_prompt(PromptEntry { target_likeliest, ..PromptEntry::from(prompt) });
         let file = self.files.assign(&set.name);
-        let path = self.staging.path(&file);
+        let is_old = self.replaced.as_ref().is_some_and(|(_, files)| files.contains(&file));
+        let path = self.transaction.stage(&file, if is_old { Replace::File } else { Replace::Nothing })?;
         let entry = SetEntry {
             name: set.name.clone(),
             file,
             sha256: String::new(),
-            // Known once all sets are.
-            prompt: usize::MAX,
+            prompt: of_manifest,
             metadata,
             nodes: set.node_count(),
             edges: set.pairs.iter().map(PairAttribution::edge_count).sum(),
@@ -170,18 +194,42 @@ impl ResultWriter {
         };
         let contents =
             Contents { output_probs: self.settings.output_probs, implied_index: self.settings.implied_index };
-        let begin = || {
-            let mut out = HashingWriter::new(File::create_new(&path)?);
-            tensors::begin_set(set, prompt, contents, &mut out)?;
+        let mut begin = || {
+            let mut out = SetFile::create(path.clone())?;
+            tensors::begin_set(set, prompt, contents, &mut out.gathering(&mut self.gathered))?;
             Ok(out)
         };
         let out = begin().map_err(ResultError::io("write", &path))?;
         let expected = set.pairs.iter().map(PairAttribution::edge_count).collect();
-        let likeliest = set.prediction.iter().flat_map(|prediction| prediction.target_likeliest.iter());
-        let target_likeliest = likeliest.map(|tokens| tokens.iter().map(|&token| token.into()).collect()).collect();
-        let prompt = PromptEntry { target_likeliest, ..PromptEntry::from(prompt) };
-        self.open.insert(index, OpenSet { out, path, prompt, entry, expected });
+        self.open.insert(index, OpenSet { out, path, entry, expected });
+        self.flush_if_full()?;
         self.writing += started.elapsed();
+        Ok(())
+    }
+
+    /// Number of a prompt, which may be known already.
+    fn add_prompt(&mut self, prompt: PromptEntry) -> usize {
+        match self.prompts.iter().position(|known| is_same_prompt(known, &prompt)) {
+            None => {
+                self.prompts.push(prompt);
+                self.prompts.len() - 1
+            }
+            Some(known) => {
+                // Of some sets it may not be known what the target model predicts.
+                if self.prompts[known].target_likeliest.is_empty() {
+                    self.prompts[known] = prompt;
+                }
+                known
+            }
+        }
+    }
+
+    fn flush_if_full(&mut self) -> Result<(), ResultError> {
+        if self.gathered.is_full() {
+            for OpenSet { out, path, .. } in self.open.values_mut() {
+                out.flush(&mut self.gathered).map_err(ResultError::io("write", path))?;
+            }
+        }
         Ok(())
     }
 
@@ -199,7 +247,11 @@ impl ResultWriter {
         assert!(before, "values of pair {pair} of set {:?} before all of the pairs before it", entry.name);
         entry.pairs[pair].count(values);
         assert!(entry.pairs[pair].edges <= expected[pair], "too many values of pair {pair} of set {:?}", entry.name);
-        tensors::write_numbers(values, &mut set.out).map_err(ResultError::io("write", &set.path))?;
+        let mut out = set.out.gathering(&mut self.gathered);
+        let written = tensors::write_numbers(values, &mut out);
+        drop(out);
+        written.map_err(ResultError::io("write", &set.path))?;
+        self.flush_if_full()?;
         self.writing += started.elapsed();
         Ok(())
     }
@@ -211,12 +263,11 @@ impl ResultWriter {
     /// When the set was not begun, or values are missing.
     pub fn end_set(&mut self, index: usize) -> Result<(), ResultError> {
         let started = Instant::now();
-        let OpenSet { out, path, prompt, mut entry, expected } =
-            self.open.remove(&index).expect("a set begins before it ends");
+        let OpenSet { out, path, mut entry, expected } = self.open.remove(&index).expect("a set begins before it ends");
         let all = entry.pairs.iter().zip(&expected).all(|(counts, &expected)| counts.edges == expected);
         assert!(all, "values of set {:?} are missing", entry.name);
-        entry.sha256 = out.finish().map_err(ResultError::io("write", &path))?;
-        self.sets.push(WrittenSet { index, prompt, entry });
+        entry.sha256 = out.finish(&mut self.gathered).map_err(ResultError::io("write", &path))?;
+        self.sets.push(WrittenSet { index, path, entry });
         self.writing += started.elapsed();
         Ok(())
     }
@@ -229,14 +280,25 @@ impl ResultWriter {
         }
     }
 
-    /// Moves everything into place, the manifest last, and gives that manifest.
+    /// Ends writing: everything is ready to be put into place.
     ///
     /// # Panics
     ///
     /// When a set was begun and not ended.
-    pub fn finish(self, run: RunInfo) -> Result<Manifest, ResultError> {
+    pub fn prepare(self, run: RunInfo) -> PendingResults {
         let started = Instant::now();
-        let Self { staging, settings, old, mut sets, open, pairs, mut output_tokens, writing, .. } = self;
+        let Self {
+            transaction,
+            settings,
+            replaced,
+            mut sets,
+            mut prompts,
+            open,
+            pairs,
+            mut output_tokens,
+            writing,
+            ..
+        } = self;
         assert!(open.is_empty(), "sets were begun and not ended");
         sets.sort_by_key(|set| set.index);
         output_tokens.retain(|_, string| !string.is_empty());
@@ -251,26 +313,36 @@ impl ResultWriter {
             pairs: pairs.unwrap_or_default(),
             sets: Vec::with_capacity(sets.len()),
         };
-        for WrittenSet { mut prompt, mut entry, .. } in sets {
-            for likeliest in prompt.target_likeliest.iter_mut().flatten() {
-                likeliest.string = manifest.output_tokens.get(&likeliest.token).cloned().unwrap_or_default();
-            }
-            let known = manifest.prompts.iter().position(|known| is_same_prompt(known, &prompt));
-            entry.prompt = known.unwrap_or(manifest.prompts.len());
-            match known {
-                None => manifest.prompts.push(prompt),
-                // Of some sets it may not be known what the target model predicts.
-                Some(known) if manifest.prompts[known].target_likeliest.is_empty() => manifest.prompts[known] = prompt,
-                Some(_) => {}
-            }
+        for likeliest in prompts.iter_mut().flat_map(|prompt| prompt.target_likeliest.iter_mut().flatten()) {
+            likeliest.string = manifest.output_tokens.get(&likeliest.token).cloned().unwrap_or_default();
+        }
+        let (mut numbers, mut staged) = (BTreeMap::new(), BTreeMap::<String, PathBuf>::new());
+        for WrittenSet { mut entry, path, .. } in sets {
+            staged.insert(entry.file.clone(), path);
+            // In the order of the sets, whatever order they were written in.
+            let next = numbers.len();
+            let prompt = &mut prompts[entry.prompt];
+            entry.prompt = *numbers.entry(entry.prompt).or_insert_with(|| {
+                manifest.prompts.push(mem::take(prompt));
+                next
+            });
             manifest.sets.push(entry);
         }
-        let new: Vec<String> = manifest.sets.iter().map(|set| set.file.clone()).collect();
-        staging.commit(old.as_deref(), &new, || {
-            manifest.run.timings.write = (writing + started.elapsed()).as_secs_f64();
-            manifest.to_json()
-        })?;
-        Ok(manifest)
+        let replace = Replace::if_asked(replaced.is_some());
+        if let Some((_, files)) = &replaced {
+            files.iter().filter(|file| !staged.contains_key(*file)).for_each(|file| transaction.remove(file));
+        }
+        manifest.run.timings.write = (writing + started.elapsed()).as_secs_f64();
+        PendingResults { transaction, manifest, staged, replaced: replaced.map(|(manifest, _)| manifest), replace }
+    }
+
+    /// Puts everything into place, the manifest last, and gives that manifest.
+    ///
+    /// # Panics
+    ///
+    /// When a set was begun and not ended.
+    pub fn finish(self, run: RunInfo) -> Result<Manifest, ResultError> {
+        self.prepare(run).commit()
     }
 }
 

@@ -4,6 +4,6 @@ mod properties;
 mod random_results;
 mod skip;
 
-pub use properties::config;
+pub use properties::{cases, config};
 pub use random_results::RandomResults;
 pub use skip::{in_ci, skip};

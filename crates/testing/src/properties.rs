@@ -18,3 +18,8 @@ pub fn config(cases: u32) -> ProptestConfig {
         ..ProptestConfig::default()
     })
 }
+
+/// How many random cases to try where proptest does not draw them: `default`, unless `PROPTEST_CASES` says otherwise.
+pub fn cases(default: u32) -> u32 {
+    config(default).cases
+}

@@ -1,7 +1,7 @@
 //! The main job, on a backend that is chosen at run time.
 
 use tributary_backend::{AttributionBackend, OpenOptions, Providers, Work};
-use tributary_results::{Manifest, ResultWriter};
+use tributary_results::{Manifest, PendingResults, ResultWriter};
 
 use crate::session::begin;
 use crate::{Compute, Error, Folder, OnProgress, Outline, Session, Settings, choose};
@@ -13,6 +13,15 @@ pub fn attribute<L: Providers>(
     folder: Folder<'_>,
     on_progress: &mut OnProgress<'_>,
 ) -> Result<Manifest, Error> {
+    Ok(write::<L>(settings, folder, on_progress)?.commit()?)
+}
+
+/// As [`attribute`], but for putting the files into place, for who has others to add to them.
+pub fn write<L: Providers>(
+    settings: &Settings,
+    folder: Folder<'_>,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<PendingResults, Error> {
     let writer = begin(settings, folder)?;
     on_backend::<L, _, _, _>(&settings.compute, Write { settings, writer, folder, on_progress })
 }
@@ -60,7 +69,7 @@ struct Write<'a, 'p> {
 }
 
 impl Work for Write<'_, '_> {
-    type Output = Result<Manifest, Error>;
+    type Output = Result<PendingResults, Error>;
 
     fn run<B: AttributionBackend>(self, backend: B) -> Self::Output {
         let Self { settings, writer, folder, on_progress } = self;

@@ -53,7 +53,7 @@ pub use tributary_results as results;
 pub use tributary_model::Remedy;
 
 pub use choice::{Candidate, Chosen, PREFERENCE, choose, choose_entry, first_usable};
-pub use compute::{attribute, on_backend, outline};
+pub use compute::{attribute, on_backend, outline, write};
 pub use description::{BackendDescription, DeviceDescription};
 pub use error::{Error, Unusable};
 pub use outline::{Outline, SetOutline};

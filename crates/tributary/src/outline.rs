@@ -3,7 +3,7 @@
 use tributary_backend::Element;
 use tributary_engine::{Method, Sink, SinkError};
 use tributary_model::SetAttributions;
-use tributary_results::{Settings, set_file_size};
+use tributary_results::{ResultWriter, Settings, set_file_size};
 
 use crate::sets::InputSets;
 
@@ -69,5 +69,10 @@ impl<E: Element> Sink<E> for Counter<'_> {
 
     fn end(&mut self, _set: usize) -> Result<(), SinkError> {
         Ok(())
+    }
+
+    /// What a run would take.
+    fn memory(&self, sets: usize, layers: usize, pairs: usize) -> u64 {
+        ResultWriter::memory(sets, layers, pairs)
     }
 }

@@ -6,7 +6,7 @@ use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{Attributions, Cost, Method, Model, Request, Sink, SinkError, attribute, outline, stream};
 use tributary_inputs::{Fingerprint, Tokenizer, TrainedRun};
 use tributary_model::SetAttributions;
-use tributary_results::{Kind, Manifest, ModelInfo, ResultWriter, RunInfo, Stages, Timings};
+use tributary_results::{Kind, ModelInfo, PendingResults, ResultWriter, RunInfo, Stages, Timings};
 
 use crate::outline::Counter;
 use crate::sets::InputSets;
@@ -71,8 +71,8 @@ impl<B: AttributionBackend> Session<B> {
         Ok(stream(&self.model, &self.request(), sink, &mut |progress| on_progress(Progress::Engine(progress)))?)
     }
 
-    /// Writes a result folder, which appears whole or not at all, and gives its manifest.
-    pub fn write(&self, folder: Folder<'_>, on_progress: &mut OnProgress<'_>) -> Result<Manifest, Error> {
+    /// Writes a result folder, which appears whole or not at all, when what this gives is committed.
+    pub fn write(&self, folder: Folder<'_>, on_progress: &mut OnProgress<'_>) -> Result<PendingResults, Error> {
         self.write_to(begin(&self.settings, folder)?, folder, on_progress)
     }
 
@@ -81,12 +81,12 @@ impl<B: AttributionBackend> Session<B> {
         writer: ResultWriter,
         folder: Folder<'_>,
         on_progress: &mut OnProgress<'_>,
-    ) -> Result<Manifest, Error> {
+    ) -> Result<PendingResults, Error> {
         let mut files = FileSink { writer, sets: &self.sets };
         let cost = self.stream(&mut files, on_progress)?;
         on_progress(Progress::Finishing(folder.path));
         files.writer.name_output_tokens(|token| self.tokenizer.token_string(token));
-        Ok(files.writer.finish(self.run_info(cost))?)
+        Ok(files.writer.prepare(self.run_info(cost)))
     }
 
     /// Runs the forward pass alone, which tells all nodes, and says what follows from them.
@@ -162,5 +162,9 @@ impl<E: Element> Sink<E> for FileSink<'_> {
 
     fn end(&mut self, set: usize) -> Result<(), SinkError> {
         Ok(self.writer.end_set(set)?)
+    }
+
+    fn memory(&self, sets: usize, layers: usize, pairs: usize) -> u64 {
+        ResultWriter::memory(sets, layers, pairs)
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use tributary_export::{ExportError, Format, METADATA_FILE, Pruning, export};
+use tributary_files::FilesError;
 use tributary_results::ResultError;
 
 use crate::results::Written;
@@ -54,7 +55,10 @@ fn files_are_replaced_only_by_force() {
         fs::write(last, "old").unwrap();
         let before = names(out.path());
         let error = written.export(out.path(), false, format).unwrap_err();
-        assert!(matches!(&error, ExportError::Result(ResultError::FileExists { path }) if path == *last), "{error}");
+        let ExportError::Result(ResultError::Files(FilesError::FileExists { path })) = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(path, *last);
         assert_eq!((names(out.path()), fs::read(last).unwrap()), (before, b"old".to_vec()));
         written.export(out.path(), true, format).unwrap();
         assert_eq!((names(out.path()), fs::read(last).unwrap()), (expected, content));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use tributary_files::FilesError;
 use tributary_results::{ResultError, ResultFolder, ResultWriter, Timings};
 use tributary_testing::RandomResults;
 
@@ -134,11 +135,11 @@ fn outputs_that_cannot_be_written_to_fail_at_once() {
     let settings = || RandomResults::new(1).settings();
     for out in [&file, Path::new("")] {
         let error = ResultWriter::create(out, true, settings()).unwrap_err();
-        assert!(matches!(&error, ResultError::NotAFolder { path } if path == out), "{error}");
+        assert!(matches!(&error, ResultError::Files(FilesError::NotAFolder { path }) if path == out), "{error}");
     }
     let below_file = file.join("out");
     let error = ResultWriter::create(&below_file, true, settings()).unwrap_err();
-    assert!(matches!(&error, ResultError::Io { path, .. } if *path == below_file), "{error}");
+    assert!(matches!(&error, ResultError::Files(FilesError::Io { path, .. }) if *path == below_file), "{error}");
     assert_eq!(names(parent.path()), BTreeSet::from(["file".to_owned()]));
     #[cfg(target_os = "linux")]
     for out in ["/proc/out", "/proc/self", "/dev/null"] {
@@ -154,7 +155,9 @@ fn a_failed_write_leaves_nothing() {
     let results = named(1, &["a"]);
     let (set, prompt) = &results.sets[0];
     let mut writer = ResultWriter::create(&out, false, results.settings()).unwrap();
-    fs::remove_dir_all(out.join(".tributary-partial/new")).unwrap();
+    let partial = out.join(".tributary-partial");
+    let run = names(&partial).into_iter().find(|name| name.starts_with("results-")).unwrap();
+    fs::remove_dir_all(partial.join(run).join("new")).unwrap();
     let error = writer.write_set(0, set, prompt, None).unwrap_err();
     assert!(matches!(error, ResultError::Io { action: "write", .. }), "{error}");
     drop(writer);
@@ -178,7 +181,7 @@ fn two_runs_do_not_write_to_one_folder() {
     let out = tempfile::tempdir().unwrap();
     let results = named(1, &["a"]);
     let writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
-    assert!(matches!(results.write(out.path(), true), Err(ResultError::Busy { .. })));
+    assert!(matches!(results.write(out.path(), true), Err(ResultError::Files(FilesError::Busy { .. }))));
     writer.finish(results.run_info()).unwrap();
     assert!(results.write(out.path(), true).is_ok());
 }
@@ -187,9 +190,10 @@ fn two_runs_do_not_write_to_one_folder() {
 fn what_a_killed_run_left_is_cleaned_up() {
     let out = tempfile::tempdir().unwrap();
     let partial = out.path().join(".tributary-partial");
-    fs::create_dir_all(partial.join("new")).unwrap();
+    fs::create_dir_all(partial.join("results-0/new")).unwrap();
     fs::write(partial.join("lock"), "").unwrap();
-    fs::write(partial.join("new/half.safetensors"), "half").unwrap();
+    fs::write(partial.join("results-0/alive"), "").unwrap();
+    fs::write(partial.join("results-0/new/0"), "half").unwrap();
     named(1, &["a"]).write(out.path(), false).unwrap();
     assert_eq!(names(out.path()), ["a.safetensors", "manifest.json"].map(str::to_owned).into());
 }

@@ -124,7 +124,7 @@ impl StoredSet {
         let same = |(layer, nodes): (&Layer, &LayerNodes<f32>)| {
             let Some(ci) = read.layers.get(layer) else { return !layer.is_linear() };
             let alive = alive_components(ci, thresholds.ci);
-            let value = |(position, component): (usize, usize)| ci.values[position * ci.components + component];
+            let value = |(position, component): (usize, usize)| ci.get(position, component);
             alive == *nodes.alive && alive.iter().map(value).eq(nodes.importance.iter().copied())
         };
         self.nodes.iter().find(|&nodes| !same(nodes)).map(|(layer, _)| *layer)

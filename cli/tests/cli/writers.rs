@@ -1,0 +1,140 @@
+//! Commands that write into a folder where something is already, and what the folder may be like afterwards.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::workshop::{Workshop, stderr};
+
+/// A command, the folder that it writes to, and what it is given.
+pub(crate) struct Writer {
+    pub(crate) name: &'static str,
+    /// Relative to the workshop.
+    pub(crate) folder: &'static str,
+    pub(crate) args: &'static [&'static str],
+}
+
+/// Every command that writes, into a folder that [`prepared`] has filled.
+pub(crate) const WRITERS: [Writer; 6] = [
+    Writer { name: "attribute", folder: "out", args: &ATTRIBUTE },
+    Writer { name: "attribute --plot", folder: "out", args: &ATTRIBUTE_PLOT },
+    Writer { name: "plot", folder: "out", args: &["plot", "out", "--force", "--top-edges", "9", "--quiet"] },
+    Writer {
+        name: "report",
+        folder: "pages",
+        args: &["report", "out", "-o", "pages/r.html", "--force", "--max-edges", "9"],
+    },
+    Writer {
+        name: "export",
+        folder: "graphs",
+        args: &["export", "out", "--format", "circuit-tracer", "--out", "graphs", "--force", "--no-pruning", "--quiet"],
+    },
+    Writer {
+        name: "compare",
+        folder: "both",
+        args: &["compare", "out", "--out", "both", "--force", "--min-edge", "0.01"],
+    },
+];
+
+const ATTRIBUTE: [&str; 12] = [
+    "attribute",
+    "--model",
+    "run",
+    "--ci-sets",
+    "sets.json",
+    "--out",
+    "out",
+    "--force",
+    "--quiet",
+    "--ci-threshold",
+    "0.4",
+    "--backend=flex",
+];
+const ATTRIBUTE_PLOT: [&str; 13] = [
+    "attribute",
+    "--model",
+    "run",
+    "--ci-sets",
+    "sets.json",
+    "--out",
+    "out",
+    "--force",
+    "--quiet",
+    "--ci-threshold",
+    "0.4",
+    "--backend=flex",
+    "--plot",
+];
+
+/// A workshop where each command has written already, with other settings than those of [`WRITERS`].
+pub(crate) fn prepared() -> Workshop {
+    let workshop = Workshop::small();
+    workshop.write("sets.json.new", &fs::read_to_string(workshop.path("sets.json")).unwrap());
+    assert!(workshop.attribute(&["--quiet", "--plot"]).status.success());
+    workshop.succeed(&["report", "out", "-o", "pages/r.html"]);
+    workshop.succeed(&["export", "out", "--format", "circuit-tracer", "--out", "graphs"]);
+    workshop.succeed(&["compare", "out", "--out", "both"]);
+    fs::write(workshop.path("out/notes.txt"), "mine").unwrap();
+    workshop
+}
+
+/// What is in a folder, without the durations that a manifest has: by path, with hidden files.
+pub(crate) fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut contents = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let (name, path) = entry.map(|entry| (entry.file_name().into_string().unwrap(), entry.path())).unwrap();
+        if path.is_dir() {
+            contents.insert(format!("{name}/"), Vec::new());
+            contents.extend(self::contents(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else {
+            let mut bytes = fs::read(&path).unwrap();
+            if name == "manifest.json" {
+                let mut manifest: Value = serde_json::from_slice(&bytes).unwrap();
+                manifest["timings"].take();
+                bytes = manifest.to_string().into_bytes();
+            }
+            contents.insert(name, bytes);
+        }
+    }
+    contents
+}
+
+/// The folder of a writer before and after the command, undisturbed.
+pub(crate) fn both(writer: &Writer) -> [BTreeMap<String, Vec<u8>>; 2] {
+    let workshop = prepared();
+    let before = contents(&workshop.path(writer.folder));
+    workshop.succeed(writer.args);
+    let after = contents(&workshop.path(writer.folder));
+    assert_ne!(before, after, "{} changes nothing", writer.name);
+    [before, after]
+}
+
+/// After something has happened to a command: the next one, which only reads, finds the folder as it was before or as it is
+/// after, and nothing else in it; and the command itself succeeds.
+pub(crate) fn assert_whole(workshop: &Workshop, writer: &Writer, both: &[BTreeMap<String, Vec<u8>>; 2], what: &str) {
+    // Exports and pages are no results: there, what comes next is another export or page.
+    let reader: &[&str] = match writer.name {
+        "report" => &["report", "out", "-o", "pages/other.html", "--quiet"],
+        "export" => &["export", "out", "--format", "graphml", "--out", "graphs", "--quiet"],
+        "compare" => &["inspect", "both"],
+        _ => &["inspect", "out"],
+    };
+    workshop.succeed(reader);
+    let mut found = contents(&workshop.path(writer.folder));
+    found.retain(|name, _| name != "other.html" && Path::new(name).extension().is_none_or(|found| found != "graphml"));
+    let is_one = both.contains(&found);
+    assert!(is_one, "{}, {what}: {:?} is neither old nor new", writer.name, found.keys().collect::<Vec<_>>());
+    workshop.succeed(writer.args);
+    let mut found = contents(&workshop.path(writer.folder));
+    found.retain(|name, _| name != "other.html" && Path::new(name).extension().is_none_or(|found| found != "graphml"));
+    assert!(found == both[1], "{}, {what}: {:?} is not new", writer.name, found.keys().collect::<Vec<_>>());
+}
+
+/// Runs a command to its end, whatever that is.
+pub(crate) fn finish(mut command: Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), stderr(&output))
+}

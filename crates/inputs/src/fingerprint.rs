@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+use tributary_files::input;
 
 use crate::InputError;
 
@@ -39,11 +40,10 @@ impl Hasher {
 
     /// Adds a file without holding it in memory.
     pub(crate) fn add_file(&mut self, role: &str, path: &Path) -> Result<(), InputError> {
-        self.stream(role, path).map_err(InputError::read(path))
+        self.stream(role, input::open(path)?).map_err(InputError::read(path))
     }
 
-    fn stream(&mut self, role: &str, path: &Path) -> io::Result<()> {
-        let mut file = File::open(path)?;
+    fn stream(&mut self, role: &str, mut file: File) -> io::Result<()> {
         self.begin(role, file.metadata()?.len());
         let mut block = vec![0; 1 << 20];
         loop {

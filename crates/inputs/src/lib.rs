@@ -41,9 +41,11 @@ mod fingerprint;
 mod guard;
 mod plain_row;
 mod run;
+mod sniff;
 mod target;
 #[cfg(feature = "test-support")]
 pub mod test_support;
+mod text;
 mod tokenizer;
 mod yaml;
 

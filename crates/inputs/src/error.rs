@@ -113,7 +113,7 @@ impl InputError {
     }
 
     pub(crate) fn config(file: &Path, key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Config { file: file.to_owned(), key: key.into(), problem: problem.into() }
+        Self::Config { file: file.to_owned(), key: clipped(&key.into()), problem: clipped(&problem.into()) }
     }
 
     pub(crate) fn missing(file: impl Into<PathBuf>, problem: impl Into<String>) -> Self {

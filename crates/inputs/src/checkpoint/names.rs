@@ -22,14 +22,14 @@ fn before_target_model(name: &str) -> Option<&str> {
     segments.into_iter().find(starts).map(|start| &name[..start])
 }
 
-/// The current name of a tensor that may have one of the names of earlier versions of the published code, as
+/// The current name of a tensor that may have one of the names of earlier versions of the published code, or of later ones, as
 /// `handle_deprecated_state_dict_keys_` of `spd/models/component_model.py` maps them.
 pub(super) fn current_name(name: &str) -> String {
     let name = match name.strip_prefix("patched_model.") {
         Some(rest) => format!("target_model.{rest}"),
         None => name.to_owned(),
     };
-    if let Some(rest) = name.strip_prefix("_gates.") {
+    if let Some(rest) = ["_gates.", "ci_fn._ci_fns."].iter().find_map(|older| name.strip_prefix(older)) {
         return format!("_ci_fns.{rest}");
     }
     let Some(module) = name.strip_prefix("target_model.") else { return name };
@@ -72,6 +72,7 @@ mod tests {
             ("patched_model.h.0.attn.q_proj.components.U", "_components.h-0-attn-q_proj.U"),
             ("target_model.h.0.mlp.c_fc.components.V", "_components.h-0-mlp-c_fc.V"),
             ("_gates.h-0-mlp-c_fc.layers.0.W", "_ci_fns.h-0-mlp-c_fc.layers.0.W"),
+            ("ci_fn._ci_fns.h-0-mlp-c_fc.layers.0.W", "_ci_fns.h-0-mlp-c_fc.layers.0.W"),
             ("_components.h-0-mlp-c_fc.V", "_components.h-0-mlp-c_fc.V"),
             ("target_model.wte.weight", "target_model.wte.weight"),
             ("elsewhere.components.U", "elsewhere.components.U"),

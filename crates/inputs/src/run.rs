@@ -6,6 +6,7 @@ use tributary_model::{Prompt, Remedy, Weights};
 
 use crate::checkpoint::StateDict;
 use crate::config::Config;
+use crate::error::shortened;
 use crate::fingerprint::Hasher;
 use crate::target;
 use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, text};
@@ -118,8 +119,8 @@ impl TrainedRun {
         }
         if let Some(index) = tokens.iter().position(|&token| token as usize >= architecture.vocab) {
             let problem = format!(
-                "its token {:?} has the id {}, outside the model's vocabulary of {}; is {} this model's tokenizer?",
-                token_strings[index],
+                "its token {} has the id {}, outside the model's vocabulary of {}; is {} this model's tokenizer?",
+                shortened(&token_strings[index]),
                 tokens[index],
                 architecture.vocab,
                 self.files.tokenizer.display()
@@ -127,5 +128,12 @@ impl TrainedRun {
             return fail(problem);
         }
         Ok(Prompt { text: text.to_owned(), tokens, token_strings })
+    }
+
+    /// What a user should know of a prompt that was taken, each in a sentence: which part of its text the tokens do not hold.
+    /// The notes of a [`CiSetFile`](crate::CiSetFile) have those of its prompts.
+    pub fn prompt_notes(&self, prompt: &Prompt) -> Vec<String> {
+        let losses = self.tokenizer.losses(&prompt.text).into_iter();
+        losses.map(|loss| format!("prompt {}: {loss}", shortened(&prompt.text))).collect()
     }
 }

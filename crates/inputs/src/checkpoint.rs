@@ -1,6 +1,7 @@
 //! `model_STEP.pth`: a state dict with its keys under their current names.
 
 mod archive;
+mod contents;
 mod elements;
 mod find;
 mod names;
@@ -17,9 +18,10 @@ use tributary_model::Array;
 use crate::InputError;
 use crate::error::{abridged, clipped};
 use crate::guard::no_panic;
+use contents::Contents;
 use elements::{Decoder, decoder};
 pub(crate) use find::find;
-use raw::{Contents, RawTensor};
+use raw::RawTensor;
 
 /// The tensors of a checkpoint, taken out one by one; what nobody takes is an error in the end.
 pub(crate) struct StateDict {
@@ -35,7 +37,7 @@ pub(crate) struct StateDict {
 impl StateDict {
     /// Opens a checkpoint. The file is not trusted: it may be anything at all.
     pub(crate) fn open(file: &Path) -> Result<Self, InputError> {
-        let Contents { mut tensors, hint, note } = raw::contents(file)?;
+        let Contents { mut tensors, hint, note } = contents::read(file)?;
         let fail = |problem: String| InputError::Checkpoint { file: file.to_owned(), problem };
         if tensors.is_empty() {
             return Err(fail("it holds no tensors; expected the state dict of a ComponentModel".to_owned()));

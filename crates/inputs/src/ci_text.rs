@@ -125,7 +125,7 @@ mod tests {
     fn what_is_compressed_is_bounded() {
         let mut bounded = Bounded { inner: io::repeat(b' '), left: 1000 };
         let mut text = Vec::new();
-        let error = (&mut bounded).read_to_end(&mut text).unwrap_err().to_string();
+        let error = bounded.read_to_end(&mut text).unwrap_err().to_string();
         assert!(text.len() <= 1000 && error.contains("more than 8 GiB"), "{error}");
     }
 }

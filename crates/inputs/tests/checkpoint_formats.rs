@@ -77,7 +77,7 @@ fn archives_that_expand() {
     );
     // Of any length, but stored as it is.
     assert_refused(
-        |path| write_pth(path, &[StoredTensor::float(&"n".repeat(2 << 20), &[1], &[0.0])]),
+        |path| write_pth(path, &[StoredTensor::float("n".repeat(2 << 20), &[1], &[0.0])]),
         &["its pickle, \"archive/data.pkl\", has 2097", "more than the 1048576 that one of its size may have"],
     );
 }

@@ -124,10 +124,8 @@ impl<R: BufRead> Scanner<'_, R> {
 
     fn skip(&mut self, length: u64) -> io::Result<()> {
         self.spend(length)?;
-        match io::copy(&mut self.pickle.take(length), &mut io::sink())? == length {
-            true => Ok(()),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        let passed = io::copy(&mut self.pickle.take(length), &mut io::sink())?;
+        if passed == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     fn string(&mut self, length: u64) -> io::Result<()> {

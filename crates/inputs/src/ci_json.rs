@@ -539,7 +539,7 @@ impl Context<'_> {
                 Ok(nearest)
             }
             Admitted::Outside => {
-                Err(E::custom(format!("{value} is out of range; a causal importance of this run is {range}")))
+                Err(E::custom(format!("{value:?} is out of range; a causal importance of this run is {range}")))
             }
         }
     }

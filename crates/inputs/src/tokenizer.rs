@@ -39,6 +39,8 @@ struct Model {
 impl Tokenizer {
     pub(crate) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, InputError> {
         let fail = |problem: String| InputError::Tokenizer { file: file.to_owned(), problem: clipped(&problem) };
+        // Editors put a byte order mark before a text.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let unk_id = check_model(bytes).map_err(fail)?;
         let parsed = no_panic(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(fail)?;
         let mut inner = parsed.map_err(|error| fail(error.to_string()))?;

@@ -135,6 +135,19 @@ fn what_python_writes_is_read() {
     }
 }
 
+/// Editors put it before a text.
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_text() {
+    let expected = load(|_| {}).unwrap().weights;
+    let run = load(|folder| {
+        for file in ["final_config.yaml", "target/model_config.yaml", "target/tokenizer.json"] {
+            let path = folder.join(file);
+            fs::write(&path, ["\u{feff}", &fs::read_to_string(&path).unwrap()].concat()).unwrap();
+        }
+    });
+    assert_eq!(run.unwrap().weights, expected);
+}
+
 #[test]
 fn ci_functions_as_newer_configs_have_them() {
     let with = |ci_config: &str| {

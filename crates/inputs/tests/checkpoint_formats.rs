@@ -271,7 +271,7 @@ fn two_checkpoints_of_one_step() {
 #[cfg(unix)]
 #[test]
 fn pipes_are_not_waited_for() {
-    for file in ["model_1.pth", "final_config.yaml", "target/tokenizer.json"] {
+    for file in ["model_1.pth", "final_config.yaml", "target/model_config.yaml", "target/tokenizer.json"] {
         let folder = tempfile::tempdir().unwrap();
         write_run(folder.path(), &weights(), Style::Current);
         let path = folder.path().join(file);

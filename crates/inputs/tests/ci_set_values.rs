@@ -71,10 +71,13 @@ fn only_note(file: &CiSetFile) -> &str {
 #[test]
 fn values_out_of_range() {
     let place = "ci.json: set \"a\", layer h.0.attn.q_proj, position 1, component 1: ";
-    for value in ["1.001", "-0.01", "-0.5", "1.5", "1e6", "1e30", "2", "-1"] {
+    for value in ["1.001", "-0.01", "-0.5", "1.5", "1000000.0", "1e30", "2.0", "-1.0"] {
         Fixture::new().assert_refused(
             one_set(value),
-            &[place, " is out of range; a causal importance of this run is from 0 to 1 at line 1 column"],
+            &[
+                place,
+                &format!(": {value} is out of range; a causal importance of this run is from 0 to 1 at line 1 column"),
+            ],
         );
     }
     let leaky = Fixture::with(Sigmoid::UpperLeakyHard);

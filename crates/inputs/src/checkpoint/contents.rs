@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
-use pytorch_reader::PytorchReader;
+use pytorch_reader::{PytorchError, PytorchReader};
 use tributary_files::input;
 
 use super::pickle::{self, Globals};
@@ -60,9 +60,11 @@ pub(super) fn read(path: &Path) -> Result<Contents, InputError> {
         }
     };
     let reader = no_panic(|| PytorchReader::new(path)).map_err(fail)?;
-    let reader = reader.map_err(|error| match globals.hint() {
-        Some(hint) => InputError::Foreign { file: path.to_owned(), problem: hint.to_owned() },
-        None => fail(error.to_string()),
+    let reader = reader.map_err(|error| match (error, globals.hint()) {
+        // Of the operating system's, which says nothing of the file.
+        (PytorchError::Io(error), _) if error.raw_os_error().is_some() => InputError::read(path)(error),
+        (_, Some(hint)) => InputError::Foreign { file: path.to_owned(), problem: hint.to_owned() },
+        (error, None) => fail(error.to_string()),
     })?;
     let tensors = reader.into_tensors().into_values().map(RawTensor::of_torch);
     Ok(Contents { tensors: tensors.collect(), hint: globals.hint(), note })

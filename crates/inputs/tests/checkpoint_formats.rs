@@ -75,6 +75,11 @@ fn archives_that_expand() {
         |path| write_deflated(path, &[("m/data.pkl", &deflated, bomb.len() as u32)]),
         &["not a usable checkpoint: its entry \"m/data.pkl\" is compressed, from 20971523 bytes to", "save it again"],
     );
+    // What torch.jit.save adds to an archive.
+    assert_refused(
+        |path| write_deflated(path, &[("m/code/__torch__/torch/nn/modules/linear.py", &deflated, 9)]),
+        &["it is a TorchScript program; save the state dict"],
+    );
     // Of any length, but stored as it is.
     assert_refused(
         |path| write_pth(path, &[StoredTensor::float("n".repeat(2 << 20), &[1], &[0.0])]),
@@ -279,5 +284,31 @@ fn pipes_are_not_waited_for() {
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         let message = TrainedRun::load(folder.path(), &RunOptions::default()).unwrap_err().to_string();
         assert!(message.contains(file) && message.contains("is a pipe, expected a regular file"), "{message}");
+    }
+}
+
+/// No prefix of a checkpoint in either other format, and none with a byte flipped, may end the program or hang it.
+#[test]
+fn damaged_files_of_other_formats_never_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    write_run(folder.path(), &weights(), Style::Current);
+    let file = folder.path().join("model_1.pth");
+    write_legacy_pth(&file, &tensors());
+    for whole in [fs::read(&file).unwrap(), safe(|_| ())] {
+        for length in (0..whole.len()).step_by(whole.len() / 60) {
+            fs::write(&file, &whole[..length]).unwrap();
+            let message = TrainedRun::load(folder.path(), &RunOptions::default()).unwrap_err().to_string();
+            assert!(!message.contains("the parser failed"), "{length} bytes: {message}");
+        }
+        // Mostly in the pickles and the header; elsewhere numbers change, which no reader can notice.
+        for index in (0..whole.len().min(12_000)).step_by(37) {
+            let mut damaged = whole.clone();
+            damaged[index] ^= 0x55;
+            fs::write(&file, &damaged).unwrap();
+            if let Err(error) = TrainedRun::load(folder.path(), &RunOptions::default()) {
+                let message = error.to_string();
+                assert!(!message.contains("the parser failed") && message.len() < 1500, "byte {index}: {message}");
+            }
+        }
     }
 }

@@ -300,3 +300,15 @@ fn messages_stay_short() {
     let message = fixture.run.ci_sets(&file, &prompts).unwrap_err().to_string();
     assert!(message.len() < 1000 && message.contains("they must be equal"), "{message}");
 }
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_waited_for() {
+    let fixture = Fixture::new();
+    let fifo = fixture.folder.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let message = fixture.run.ci_sets(&fifo, &[]).unwrap_err().to_string();
+    assert!(message.ends_with("fifo\" is a pipe, expected a regular file; write what comes out of it to a file first"));
+    let message = fixture.run.ci_sets(std::path::Path::new("/dev/zero"), &[]).unwrap_err().to_string();
+    assert_eq!(message, "\"/dev/zero\" is a device, expected a regular file; give a file");
+}

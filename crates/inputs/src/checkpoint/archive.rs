@@ -24,6 +24,13 @@ fn check_entries(file: File) -> Result<Globals, String> {
     for index in 0..archive.len() {
         let mut entry = archive.by_index_raw(index).map_err(|error| format!("zip archive error: {error}"))?;
         let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
+        // `torch.jit.save` compresses the code that it adds.
+        if name.contains("/code/__torch__/") {
+            return Err(
+                "it is a TorchScript program; save the state dict, torch.save(model.state_dict(), ...), in its place"
+                    .to_owned(),
+            );
+        }
         let (stored, size) = (entry.compressed_size(), entry.size());
         if entry.compression() != CompressionMethod::Stored || stored != size {
             return Err(format!(

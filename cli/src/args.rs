@@ -94,6 +94,25 @@ pub(crate) struct OutputArgs {
     pub(crate) json: bool,
 }
 
+/// A causal importance, in float32, that not everything reaches which is not asked for: 0 itself, or a number up to 1.
+fn ci_threshold(text: &str) -> Result<f64, String> {
+    match threshold(text)? {
+        value if value > 1.0 => Err("no causal importance reaches it; expected a number from 0 to 1".to_owned()),
+        value if value > 0.0 && value as f32 == 0.0 => {
+            Err("it is 0 in float32, the type of causal importances; give 0 for every component".to_owned())
+        }
+        value => Ok(value),
+    }
+}
+
+/// A probability.
+fn probability(text: &str) -> Result<f64, String> {
+    match threshold(text)? {
+        value if value > 1.0 => Err("no probability reaches it; expected a number from 0 to 1".to_owned()),
+        value => Ok(value),
+    }
+}
+
 /// A number that is not negative.
 fn threshold(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -27,6 +27,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
         return Err(CliError::NothingToInspect { folder: args.folder.display().to_string() });
     }
     let run = args.run.of(&args.folder).load()?;
+    run.notes.iter().for_each(|note| console::say(&format!("note: {note}")));
     if args.json { console::print_json(&trained_run_json(&run)) } else { console::print(&trained_run(&run)) }
 }
 

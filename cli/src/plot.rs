@@ -38,6 +38,9 @@ pub(crate) fn run(args: &PlotArgs) -> Result<(), CliError> {
         Some(out) => (out.as_path(), Path::new("")),
         None => (args.result.as_path(), Path::new(PLOTS)),
     };
+    if sets.is_empty() {
+        return Err(tributary::Error::NoSets { result: args.result.clone() }.into());
+    }
     let files = Transaction::begin(folder)?;
     let job = Job {
         result: &result,

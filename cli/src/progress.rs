@@ -1,13 +1,12 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tributary::Progress;
 use tributary::engine;
 
-use crate::console;
+use crate::{console, visible};
 
 /// Shows how far a run is.
 pub(crate) enum Reporter {
@@ -25,7 +24,6 @@ impl Reporter {
             Self::Quiet
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new_spinner();
-            bar.enable_steady_tick(Duration::from_millis(200));
             Self::Bar(bar)
         } else {
             Self::Lines { tenth: 0 }
@@ -39,6 +37,7 @@ impl Reporter {
             Progress::Finishing(folder) => self.step(&format!("finishing {}", folder.display())),
             Progress::Drawing(result) => self.step(&format!("drawing edges of {}", result.display())),
             Progress::Engine(progress) => self.engine(progress),
+            Progress::Note(text) => self.note(text),
             _ => {}
         }
     }
@@ -46,8 +45,18 @@ impl Reporter {
     /// A step of the command's own.
     pub(crate) fn step(&mut self, text: &str) {
         match self {
-            Self::Bar(bar) => bar.set_message(text.to_owned()),
+            Self::Bar(bar) => bar.set_message(visible::on_one_line(text)),
             Self::Lines { .. } => console::say(text),
+            Self::Quiet => {}
+        }
+    }
+
+    /// What is worth knowing, which stays on the screen.
+    fn note(&self, text: &str) {
+        let say = || console::say(&format!("note: {text}"));
+        match self {
+            Self::Bar(bar) => bar.suspend(say),
+            Self::Lines { .. } => say(),
             Self::Quiet => {}
         }
     }

@@ -72,9 +72,16 @@ pub(crate) fn far(manifest: &Manifest) -> Vec<String> {
 }
 
 fn far_set(manifest: &Manifest, set: &SetEntry) -> Vec<String> {
-    let Some(prediction) = set.prediction else { return Vec::new() };
     let name = visible::on_one_line(&set.name);
     let mut lines = Vec::new();
+    let components = set.layers.iter().filter(|(layer, _)| layer.is_linear());
+    if components.map(|(_, counts)| counts.nodes).sum::<usize>() == 0 {
+        let threshold = manifest.settings.ci_threshold;
+        lines.push(format!(
+            "warning: set {name}: no component is alive: none of its causal importances reaches {threshold}"
+        ));
+    }
+    let Some(prediction) = set.prediction else { return lines };
     if prediction.is_far() {
         lines.push(format!("warning: set {name}: {}: {prediction}", Faithfulness::FAR));
     }

@@ -9,7 +9,8 @@ use tributary::engine::Method;
 use tributary::model::Thresholds;
 use tributary::{Compute, Run};
 
-use super::{OutputArgs, threshold};
+use super::{OutputArgs, ci_threshold, probability, threshold};
+
 /// What `--backend` takes to leave the choice open.
 const AUTO: &str = "auto";
 
@@ -67,7 +68,7 @@ impl ComputeArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(group(ArgGroup::new("input").args(["ci_sets", "prompt"]).required(true).multiple(true)))]
 pub(crate) struct AttributeArgs {
-    /// Folder of the trained run, with `final_config.yaml` and `model_STEP.pth`
+    /// Folder of the trained run, with `final_config.yaml` and `model_STEP.pth` (or `.pt`, `.safetensors`)
     #[arg(long, value_name = "RUN")]
     pub(crate) model: PathBuf,
     /// CI sets to compute (JSON)
@@ -86,10 +87,10 @@ pub(crate) struct AttributeArgs {
     #[arg(long, value_name = "NAME,NAME", requires = "ci_sets")]
     pub(crate) sets: Vec<String>,
     /// A component is alive where its causal importance is at least this (compared in f32)
-    #[arg(long, value_name = "X", default_value_t = Thresholds::default().ci, value_parser = threshold)]
+    #[arg(long, value_name = "X", default_value_t = Thresholds::default().ci, value_parser = ci_threshold)]
     pub(crate) ci_threshold: f64,
     /// An output token is alive where its probability is at least this
-    #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = threshold)]
+    #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = probability)]
     pub(crate) output_prob_threshold: f64,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,

@@ -1,71 +1,72 @@
 //! `model_STEP.pth`: a state dict with its keys under their current names.
 
+mod archive;
+mod contents;
+mod elements;
+mod find;
+mod names;
+mod pickle;
+mod raw;
+mod safe;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use pytorch_reader::{DType, PytorchReader, Tensor};
 use tributary_model::Array;
 
 use crate::InputError;
+use crate::error::{abridged, clipped};
 use crate::guard::no_panic;
-
-/// The checkpoint of a run with the largest step.
-pub(crate) fn find(run: &Path) -> Result<PathBuf, InputError> {
-    let mut latest: Option<(u128, PathBuf)> = None;
-    for entry in fs::read_dir(run).map_err(InputError::read(run))? {
-        let name = entry.map_err(InputError::read(run))?.file_name();
-        let Some(step) = name.to_str().and_then(step_of) else { continue };
-        if latest.as_ref().is_none_or(|(most, _)| step > *most) {
-            latest = Some((step, run.join(name)));
-        }
-    }
-    latest.map(|(_, path)| path).ok_or_else(|| {
-        InputError::missing(run, "holds no checkpoint; expected a file named model_STEP.pth, such as model_1500.pth")
-    })
-}
-
-fn step_of(name: &str) -> Option<u128> {
-    let step = name.strip_prefix("model_")?.strip_suffix(".pth")?;
-    step.bytes().all(|byte| byte.is_ascii_digit()).then(|| step.parse().ok())?
-}
+use contents::Contents;
+use elements::{Decoder, decoder};
+pub(crate) use find::find;
+use raw::RawTensor;
 
 /// The tensors of a checkpoint, taken out one by one; what nobody takes is an error in the end.
 pub(crate) struct StateDict {
     file: PathBuf,
     /// By current name.
-    tensors: BTreeMap<String, Tensor>,
+    tensors: BTreeMap<String, RawTensor>,
+    /// Why one may be missing.
+    hint: Option<&'static str>,
+    /// What a user should know of the checkpoint.
+    pub(crate) notes: Vec<String>,
 }
 
 impl StateDict {
     /// Opens a checkpoint. The file is not trusted: it may be anything at all.
     pub(crate) fn open(file: &Path) -> Result<Self, InputError> {
-        // The reader's own error for these says nothing about the file.
-        let metadata = fs::metadata(file).map_err(InputError::read(file))?;
+        let Contents { mut tensors, hint, note } = contents::read(file)?;
         let fail = |problem: String| InputError::Checkpoint { file: file.to_owned(), problem };
-        if !metadata.is_file() {
-            return Err(fail("it is not a file".to_owned()));
-        }
-        let reader = no_panic(|| PytorchReader::new(file)).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
-        let mut stored: Vec<(String, Tensor)> = reader.into_tensors().into_iter().collect();
-        if stored.is_empty() {
+        if tensors.is_empty() {
             return Err(fail("it holds no tensors; expected the state dict of a ComponentModel".to_owned()));
         }
-        stored.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut tensors = BTreeMap::<String, Tensor>::new();
-        for (name, tensor) in stored {
-            match tensors.entry(current_name(&name)) {
+        tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut notes: Vec<String> = note.map(|note| format!("{}: {note}", file.display())).into_iter().collect();
+        let (prefix, beside) = unwrap(file, &mut tensors)?;
+        if beside > 0 {
+            notes.push(format!(
+                "{}: the state dict is what it holds under {}; {beside} tensors beside it are not read",
+                file.display(),
+                clipped(&format!("{:?}", prefix.trim_end_matches('.')))
+            ));
+        }
+        check_sizes(file, &tensors)?;
+        let mut named = BTreeMap::<String, RawTensor>::new();
+        for tensor in tensors {
+            match named.entry(names::current_name(&tensor.name)) {
                 Entry::Vacant(slot) => {
                     slot.insert(tensor);
                 }
                 Entry::Occupied(slot) => {
-                    let problem = format!("is given twice: as {} and under the older name {name}", slot.get().name);
+                    let (first, second) = (&slot.get().name, &tensor.name);
+                    let problem = format!("is given twice: as {first} and under the older name {second}");
                     return Err(InputError::tensor(file, slot.key(), problem));
                 }
             }
         }
-        Ok(Self { file: file.to_owned(), tensors })
+        Ok(Self { file: file.to_owned(), tensors: named, hint, notes })
     }
 
     pub(crate) fn file(&self) -> &Path {
@@ -85,8 +86,12 @@ impl StateDict {
     /// Takes a tensor out without reading it yet. It must have this shape, and values that can be read as floats.
     pub(crate) fn claim(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, InputError> {
         self.claim_optional(name, shape)?.ok_or_else(|| {
-            let problem = format!("is not in the checkpoint; expected one of shape {shape:?}");
-            InputError::tensor(&self.file, name, problem)
+            let hint = self.hint.map_or_else(String::new, |hint| format!("; the checkpoint {hint}"));
+            InputError::tensor(
+                &self.file,
+                name,
+                format!("is not in the checkpoint; expected one of shape {shape:?}{hint}"),
+            )
         })
     }
 
@@ -94,11 +99,13 @@ impl StateDict {
         let Some(tensor) = self.tensors.remove(name) else { return Ok(None) };
         let fail = |problem: String| InputError::tensor(&self.file, name, problem);
         // Before the elements are read, so that a file cannot ask for more memory than the model needs.
-        if tensor.shape() != shape {
-            return Err(fail(format!("has shape {:?}, expected {shape:?}", tensor.shape())));
+        if tensor.shape != shape {
+            return Err(fail(format!("has shape {:?}, expected {shape:?}", tensor.shape)));
         }
-        let decode = decoder(tensor.dtype())
-            .ok_or_else(|| fail(format!("holds {:?} values, expected F32, F16 or BF16", tensor.dtype())))?;
+        let Some(decode) = decoder(&tensor.dtype) else {
+            let advice = if tensor.dtype == "F64" { "; save tensor.float() in its place" } else { "" };
+            return Err(fail(format!("holds {} values, expected F32, F16 or BF16{advice}", tensor.dtype)));
+        };
         Ok(Some(StoredTensor { name: name.to_owned(), tensor, decode }))
     }
 
@@ -119,25 +126,58 @@ impl StateDict {
     }
 }
 
+/// Takes away what stands before all names of the state dict, and what is no part of it. Gives the former, and the number of
+/// the latter.
+fn unwrap(file: &Path, tensors: &mut Vec<RawTensor>) -> Result<(String, usize), InputError> {
+    let prefix = names::prefix(tensors.iter().map(|tensor| &*tensor.name)).map_err(|prefixes| {
+        let keys = abridged(prefixes.iter().map(|prefix| clipped(&format!("{:?}", prefix.trim_end_matches('.')))));
+        let problem = format!("holds several state dicts, under {keys}; save the one that is meant by itself");
+        InputError::Foreign { file: file.to_owned(), problem }
+    })?;
+    let (prefix, count) = (prefix.to_owned(), tensors.len());
+    tensors.retain_mut(|tensor| {
+        let Some(name) = tensor.name.strip_prefix(&prefix) else { return false };
+        tensor.name = name.to_owned();
+        true
+    });
+    Ok((prefix, count - tensors.len()))
+}
+
+/// Checks that tensors do not ask for memory that the file gives no reason for: an element may be seen many times over, as in
+/// a tensor that `expand` made. Those of a run are seen twice at most, where two tensors are tied.
+fn check_sizes(file: &Path, tensors: &[RawTensor]) -> Result<(), InputError> {
+    let length = std::fs::metadata(file).map_err(InputError::read(file))?.len();
+    let asked = tensors.iter().fold(0_u64, |sum, tensor| sum.saturating_add(tensor.bytes as u64));
+    if asked <= length.saturating_mul(2) {
+        return Ok(());
+    }
+    let largest = tensors.iter().max_by_key(|tensor| tensor.bytes).map_or("", |tensor| &tensor.name);
+    let problem = format!(
+        "is the largest of tensors whose shapes ask for {asked} bytes, but the file has {length}; save copies of what expand \
+         made, with tensor.contiguous()"
+    );
+    Err(InputError::tensor(file, largest, problem))
+}
+
 /// A tensor in a checkpoint, of the shape and type that is expected.
 #[derive(Debug)]
 pub(crate) struct StoredTensor {
     /// Its current name.
     name: String,
-    tensor: Tensor,
+    tensor: RawTensor,
     decode: Decoder,
 }
 
 impl StoredTensor {
     pub(crate) fn shape(&self) -> &[usize] {
-        self.tensor.shape()
+        &self.tensor.shape
     }
 
     /// Reads it out of the checkpoint, which is `file`. Every value must be finite.
     pub(crate) fn read(&self, file: &Path) -> Result<Array, InputError> {
         let Self { name, tensor, decode } = self;
-        let (fail, shape) = (|problem: String| InputError::tensor(file, &**name, problem), tensor.shape());
-        let bytes = no_panic(|| tensor.read()).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
+        let (fail, shape) = (|problem: String| InputError::tensor(file, &**name, problem), &*tensor.shape);
+        let bytes = no_panic(|| (tensor.read)()).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
         let (values, are_finite) = decode(&bytes);
         if values.len() != shape.iter().product::<usize>() {
             return Err(fail(format!("has {} values, but its shape is {shape:?}", values.len())));
@@ -149,72 +189,6 @@ impl StoredTensor {
         }
         Ok(Array::new(shape, values))
     }
-}
-
-/// The current name of a tensor that may have one of the names of earlier versions of the published code, as
-/// `handle_deprecated_state_dict_keys_` of `spd/models/component_model.py` maps them.
-fn current_name(name: &str) -> String {
-    let name = match name.strip_prefix("patched_model.") {
-        Some(rest) => format!("target_model.{rest}"),
-        None => name.to_owned(),
-    };
-    if let Some(rest) = name.strip_prefix("_gates.") {
-        return format!("_ci_fns.{rest}");
-    }
-    let Some(module) = name.strip_prefix("target_model.") else { return name };
-    for parameter in ["U", "V"] {
-        if let Some(layer) = module.strip_suffix(parameter).and_then(|path| path.strip_suffix(".components.")) {
-            return format!("_components.{}.{parameter}", layer.replace('.', "-"));
-        }
-    }
-    for parameter in ["weight", "bias"] {
-        if let Some(path) = module.strip_suffix(parameter).and_then(|path| path.strip_suffix(".original.")) {
-            return format!("target_model.{path}.{parameter}");
-        }
-    }
-    name
-}
-
-/// Turns the bytes of a tensor, in native byte order, into the same numbers as `f32`; and tells whether all are finite.
-type Decoder = fn(&[u8]) -> (Vec<f32>, bool);
-
-/// How tensors of an element type are decoded; `None` where that would not be exact.
-fn decoder(dtype: DType) -> Option<Decoder> {
-    fn each<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> (Vec<f32>, bool) {
-        /// Numbers that are looked at while a cache still has them.
-        const BLOCK: usize = 1 << 12;
-        let encoded = bytes.as_chunks::<N>().0;
-        let (mut values, mut are_finite) = (Vec::with_capacity(encoded.len()), true);
-        for encoded in encoded.chunks(BLOCK) {
-            let start = values.len();
-            values.extend(encoded.iter().map(|&bytes| decode(bytes)));
-            // No early end, so that several are compared at once.
-            are_finite &= values[start..].iter().fold(true, |all, value: &f32| all & value.is_finite());
-        }
-        (values, are_finite)
-    }
-    fn pairs(bytes: &[u8], decode: impl Fn(u16) -> f32) -> (Vec<f32>, bool) {
-        each(bytes, |pair| decode(u16::from_ne_bytes(pair)))
-    }
-    match dtype {
-        DType::F32 => Some(|bytes| each(bytes, f32::from_ne_bytes)),
-        DType::BF16 => Some(|bytes| pairs(bytes, |bits| f32::from_bits(u32::from(bits) << 16))),
-        DType::F16 => Some(|bytes| pairs(bytes, f16_value)),
-        _ => None,
-    }
-}
-
-/// The value of an IEEE 754 binary16 number.
-fn f16_value(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let magnitude = u32::from(bits & 0x7fff);
-    let value = if magnitude >= 0x7c00 {
-        f32::from_bits(0x7f80_0000 | (magnitude << 13))
-    } else {
-        // The bits of a binary32 whose exponent is 112 too low, subnormal where the binary16 is; the product is exact.
-        f32::from_bits(magnitude << 13) * 2.0_f32.powi(112)
-    };
-    f32::from_bits(value.to_bits() | sign)
 }
 
 /// Indices of element `index` of a row-major array.
@@ -236,54 +210,6 @@ fn place(index: usize, shape: &[usize]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn older_names_become_current_ones() {
-        let cases = [
-            ("patched_model.h.0.ln_1.weight", "target_model.h.0.ln_1.weight"),
-            ("patched_model.h.0.attn.q_proj.original.weight", "target_model.h.0.attn.q_proj.weight"),
-            ("target_model.h.0.attn.q_proj.original.bias", "target_model.h.0.attn.q_proj.bias"),
-            ("patched_model.h.0.attn.q_proj.components.U", "_components.h-0-attn-q_proj.U"),
-            ("target_model.h.0.mlp.c_fc.components.V", "_components.h-0-mlp-c_fc.V"),
-            ("_gates.h-0-mlp-c_fc.layers.0.W", "_ci_fns.h-0-mlp-c_fc.layers.0.W"),
-            ("_components.h-0-mlp-c_fc.V", "_components.h-0-mlp-c_fc.V"),
-            ("target_model.wte.weight", "target_model.wte.weight"),
-            ("elsewhere.components.U", "elsewhere.components.U"),
-        ];
-        for (older, current) in cases {
-            assert_eq!(current_name(older), current);
-        }
-    }
-
-    #[test]
-    fn half_precision_values_are_exact() {
-        // Bit patterns and values from the table of examples of IEEE 754 binary16.
-        let cases = [
-            (0x0000, 0.0),
-            (0x0001, 2.0_f32.powi(-24)),
-            (0x03ff, 1023.0 * 2.0_f32.powi(-24)),
-            (0x0400, 2.0_f32.powi(-14)),
-            (0x3555, 1365.0 / 4096.0),
-            (0x3c00, 1.0),
-            (0x3c01, 1.0 + 2.0_f32.powi(-10)),
-            (0x7bff, 65504.0),
-            (0x7c00, f32::INFINITY),
-            (0xc000, -2.0),
-        ];
-        for (bits, value) in cases {
-            assert_eq!(f16_value(bits).to_bits(), f32::to_bits(value), "{bits:#06x}");
-        }
-        assert_eq!(f16_value(0x8000).to_bits(), (-0.0_f32).to_bits());
-        assert!(f16_value(0x7e00).is_nan());
-    }
-
-    #[test]
-    fn steps_are_numbers() {
-        assert_eq!(step_of("model_1500.pth"), Some(1500));
-        for name in ["model_.pth", "model_+1.pth", "model_1.pt", "model_1.5.pth", "optimizer_1.pth"] {
-            assert_eq!(step_of(name), None, "{name}");
-        }
-    }
 
     #[test]
     fn the_place_of_an_element() {

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -19,6 +20,8 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use tributary_model::{CausalImportances, Layer};
 
+use crate::ci_range::{Admitted, CiRange};
+use crate::error::{abridged, clipped, shortened};
 use crate::plain_row;
 
 /// Causal importances of all decomposed layers of one set.
@@ -26,19 +29,45 @@ pub(crate) type Layers = BTreeMap<Layer, CausalImportances>;
 
 /// A CI-set file as it stands, before its prompts are tokenised.
 pub(crate) enum Document {
-    /// `{"prompt": ..., "ci_sets": {name: layers}}`
-    Sets { prompt: String, sets: Vec<(String, Layers)> },
+    /// `{"prompt": ..., "ci_sets": {name: layers}, "metadata": {name: ...}}`
+    Sets { prompt: Text, sets: Vec<(String, Layers)>, metadata: Option<Value> },
     /// `{"samples": {name: {"prompt": ..., "ci_vals": layers, "metadata": ...}}}`
     Samples(Vec<(String, Sample)>),
-    /// `{"prompt": ..., "optimized_ci": layers}`
-    Optimized { prompt: String, layers: Layers },
+    /// `{"prompt": ..., "optimized_ci": layers, "metadata": ...}`
+    Optimized { prompt: Text, layers: Layers, metadata: Option<Value> },
+}
+
+/// A prompt, and its tokens where the file gives them.
+#[derive(Clone)]
+pub(crate) struct Text {
+    pub(crate) prompt: String,
+    pub(crate) tokens: Option<Vec<u64>>,
 }
 
 /// One sample of the second format.
 pub(crate) struct Sample {
-    pub(crate) prompt: String,
+    pub(crate) prompt: Text,
     pub(crate) layers: Layers,
     pub(crate) metadata: Option<Value>,
+}
+
+/// What the numbers of a document must fit.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    /// The decomposed layers, and how many components each has.
+    pub(crate) components: &'a BTreeMap<Layer, usize>,
+    /// How many positions a prompt may have.
+    pub(crate) max_positions: usize,
+    /// Which numbers causal importances are.
+    pub(crate) range: CiRange,
+}
+
+/// Numbers that were taken for the nearest causal importance.
+#[derive(Default)]
+pub(crate) struct Clamped {
+    pub(crate) count: usize,
+    /// The first of them, and where it is.
+    pub(crate) first: Option<(f64, String)>,
 }
 
 /// Why a document could not be read.
@@ -46,19 +75,20 @@ pub(crate) enum Failure {
     /// The file could not be read.
     Io(io::Error),
     /// It does not say what it must; the place is empty or ends in `: `.
-    Document { place: String, problem: String },
+    Document {
+        place: String,
+        problem: String,
+        /// Whether the place is among metadata.
+        is_in_metadata: bool,
+    },
 }
 
-/// Reads a document for a model with these decomposed layers (and numbers of components) and this many positions.
-pub(crate) fn read(
-    reader: impl io::Read,
-    components: &BTreeMap<Layer, usize>,
-    max_positions: usize,
-) -> Result<Document, Failure> {
-    let context = Context::new(components, max_positions, false);
+/// Reads a document.
+pub(crate) fn read(reader: impl io::Read, expected: Expected<'_>) -> Result<(Document, Clamped), Failure> {
+    let context = Context::new(expected, false);
     let mut json = serde_json::Deserializer::from_reader(reader);
     let document = Root(&context).deserialize(&mut json);
-    document.and_then(|document| json.end().map(|()| document)).map_err(|error| {
+    let document = document.and_then(|document| json.end().map(|()| document)).map_err(|error| {
         let problem = match error.classify() {
             Category::Io => return Failure::Io(error.into()),
             Category::Eof if error.line() <= 1 && error.column() == 0 => "the file is empty".to_owned(),
@@ -70,36 +100,38 @@ pub(crate) fn read(
             Category::Syntax => format!("not JSON: {error}"),
             Category::Data => error.to_string(),
         };
-        Failure::Document { place: context.place.to_string(), problem }
-    })
+        Failure::Document {
+            place: context.place.to_string(),
+            problem: clipped(&problem),
+            is_in_metadata: context.place.is_in_metadata.get(),
+        }
+    })?;
+    Ok((document, context.clamped.into_inner()))
 }
 
 /// Reads a document that is in memory, with the same result.
-pub(crate) fn read_slice(
-    bytes: &[u8],
-    components: &BTreeMap<Layer, usize>,
-    max_positions: usize,
-) -> Result<Document, Failure> {
-    let context = Context::new(components, max_positions, true);
+pub(crate) fn read_slice(bytes: &[u8], expected: Expected<'_>) -> Result<(Document, Clamped), Failure> {
+    let context = Context::new(expected, true);
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let document = Root(&context).deserialize(&mut json).and_then(|document| json.end().map(|()| document));
-    document.or_else(|_| read(bytes, components, max_positions))
+    document.map(|document| (document, Clamped::default())).or_else(|_| read(bytes, expected))
 }
 
 /// What the numbers must fit, and where the reader is.
 struct Context<'a> {
     /// Whether rows are read as [`plain_row`] does.
     plain_rows: bool,
-    components: &'a BTreeMap<Layer, usize>,
-    max_positions: usize,
+    expected: Expected<'a>,
     place: Place,
+    clamped: RefCell<Clamped>,
     /// Rows of the matrix before, of which the next one has as many: so that its values are not moved as they grow.
     rows: Cell<usize>,
 }
 
 impl<'a> Context<'a> {
-    fn new(components: &'a BTreeMap<Layer, usize>, max_positions: usize, plain_rows: bool) -> Self {
-        Self { plain_rows, components, max_positions, place: Place::default(), rows: Cell::new(0) }
+    fn new(expected: Expected<'a>, plain_rows: bool) -> Self {
+        let (place, clamped) = (Place::default(), RefCell::default());
+        Self { plain_rows, expected, place, clamped, rows: Cell::new(0) }
     }
 }
 
@@ -110,11 +142,12 @@ struct Place {
     layer: Cell<Option<Layer>>,
     position: Cell<Option<usize>>,
     component: Cell<Option<usize>>,
+    is_in_metadata: Cell<bool>,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = self.set.borrow().as_ref().map(|name| format!("set {name:?}"));
+        let set = self.set.borrow().as_ref().map(|name| format!("set {}", shortened(name)));
         let layer = self.layer.get().map(|layer| format!("layer {layer}"));
         let position = self.position.get().map(|position| format!("position {position}"));
         let component = self.component.get().map(|component| format!("component {component}"));
@@ -134,6 +167,18 @@ fn fill<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
         return Err(A::Error::custom(format!("the key {key:?} is given twice")));
     }
     *slot = Some(map.next_value_seed(seed)?);
+    Ok(())
+}
+
+/// Reads metadata into an empty slot.
+fn fill_metadata<'de, A: MapAccess<'de>>(
+    slot: &mut Option<Value>,
+    context: &Context<'_>,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    context.place.is_in_metadata.set(true);
+    fill(slot, "metadata", map, PhantomData)?;
+    context.place.is_in_metadata.set(false);
     Ok(())
 }
 
@@ -162,24 +207,44 @@ impl<'de> Visitor<'de> for Root<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-        let (mut prompt, mut sets, mut samples, mut optimized) = (None, None, None, None);
+        let (mut prompt, mut tokens, mut metadata) = (None, None, None);
+        let (mut sets, mut samples, mut optimized) = (None, None, None);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
-                "prompt" => fill(&mut prompt, &key, &mut map, std::marker::PhantomData)?,
+                "prompt" => fill(&mut prompt, &key, &mut map, PhantomData)?,
+                "tokens" => fill(&mut tokens, &key, &mut map, TokenIds(self.0))?,
+                "metadata" => fill_metadata(&mut metadata, self.0, &mut map)?,
                 "ci_sets" => fill(&mut sets, &key, &mut map, Named(self.0, LayersSeed))?,
                 "samples" => fill(&mut samples, &key, &mut map, Named(self.0, SampleSeed))?,
                 "optimized_ci" => fill(&mut optimized, &key, &mut map, LayersSeed(self.0))?,
                 _ => {
-                    let problem = format!("unknown key {key:?}; expected prompt, ci_sets, samples or optimized_ci");
+                    let problem = format!(
+                        "unknown key {}; expected prompt, tokens, metadata, ci_sets, samples or optimized_ci",
+                        shortened(&key)
+                    );
                     return Err(A::Error::custom(problem));
                 }
             }
         }
         match (sets, samples, optimized) {
-            (Some(sets), None, None) => Ok(Document::Sets { prompt: required(prompt, "prompt")?, sets }),
-            (None, Some(samples), None) if prompt.is_none() => Ok(Document::Samples(samples)),
-            (None, Some(_), None) => Err(A::Error::custom("the key \"prompt\" belongs into each of the samples")),
-            (None, None, Some(layers)) => Ok(Document::Optimized { prompt: required(prompt, "prompt")?, layers }),
+            (Some(sets), None, None) => {
+                Ok(Document::Sets { prompt: Text { prompt: required(prompt, "prompt")?, tokens }, sets, metadata })
+            }
+            (None, Some(samples), None) => {
+                let given =
+                    [("prompt", prompt.is_some()), ("tokens", tokens.is_some()), ("metadata", metadata.is_some())];
+                match given.into_iter().find(|(_, is_given)| *is_given) {
+                    None => Ok(Document::Samples(samples)),
+                    Some((key, _)) => {
+                        Err(A::Error::custom(format!("the key {key:?} belongs into each of the samples")))
+                    }
+                }
+            }
+            (None, None, Some(layers)) => Ok(Document::Optimized {
+                prompt: Text { prompt: required(prompt, "prompt")?, tokens },
+                layers,
+                metadata,
+            }),
             (None, None, None) => Err(A::Error::custom("one of the keys ci_sets, samples and optimized_ci is needed")),
             _ => Err(A::Error::custom("only one of the keys ci_sets, samples and optimized_ci can be given")),
         }
@@ -213,7 +278,7 @@ impl<'a, 'de, S: DeserializeSeed<'de>, F: Fn(&'a Context<'a>) -> S> Visitor<'de>
                 return Err(A::Error::custom("a set has an empty name"));
             }
             if !names.insert(name.clone()) {
-                return Err(A::Error::custom(format!("there are two sets named {name:?}")));
+                return Err(A::Error::custom(format!("there are two sets named {}", shortened(&name))));
             }
             context.place.set.replace(Some(name.clone()));
             entries.push((name, map.next_value_seed(seed(context))?));
@@ -241,23 +306,78 @@ impl<'de> Visitor<'de> for SampleSeed<'_> {
     type Value = Sample;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with the keys \"prompt\", \"ci_vals\" and, if wanted, \"metadata\"")
+        f.write_str("an object with the keys \"prompt\", \"ci_vals\" and, if wanted, \"tokens\" and \"metadata\"")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sample, A::Error> {
-        let (mut prompt, mut layers, mut metadata) = (None, None, None);
+        let (mut prompt, mut tokens, mut layers, mut metadata) = (None, None, None, None);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
-                "prompt" => fill(&mut prompt, &key, &mut map, std::marker::PhantomData)?,
+                "prompt" => fill(&mut prompt, &key, &mut map, PhantomData)?,
+                "tokens" => fill(&mut tokens, &key, &mut map, TokenIds(self.0))?,
                 "ci_vals" => fill(&mut layers, &key, &mut map, LayersSeed(self.0))?,
-                "metadata" => fill(&mut metadata, &key, &mut map, std::marker::PhantomData)?,
+                "metadata" => fill_metadata(&mut metadata, self.0, &mut map)?,
                 _ => {
-                    let problem = format!("unknown key {key:?}; expected prompt, ci_vals or metadata");
+                    let problem =
+                        format!("unknown key {}; expected prompt, tokens, ci_vals or metadata", shortened(&key));
                     return Err(A::Error::custom(problem));
                 }
             }
         }
-        Ok(Sample { prompt: required(prompt, "prompt")?, layers: required(layers, "ci_vals")?, metadata })
+        let prompt = Text { prompt: required(prompt, "prompt")?, tokens };
+        Ok(Sample { prompt, layers: required(layers, "ci_vals")?, metadata })
+    }
+}
+
+/// The ids of a prompt's tokens.
+struct TokenIds<'a>(&'a Context<'a>);
+
+impl<'de> DeserializeSeed<'de> for TokenIds<'_> {
+    type Value = Vec<u64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<u64>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TokenIds<'_> {
+    type Value = Vec<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of token ids")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut ids: A) -> Result<Vec<u64>, A::Error> {
+        let (mut tokens, most) = (Vec::new(), self.0.expected.max_positions);
+        while let Some(TokenId(id)) = ids.next_element()? {
+            if tokens.len() == most {
+                return Err(A::Error::custom(format!("there are more tokens than the {most} positions of the model")));
+            }
+            tokens.push(id);
+        }
+        Ok(tokens)
+    }
+}
+
+struct TokenId(u64);
+
+impl<'de> Deserialize<'de> for TokenId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Id;
+
+        impl Visitor<'_> for Id {
+            type Value = TokenId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a token id, a whole number")
+            }
+
+            fn visit_u64<E: Error>(self, id: u64) -> Result<TokenId, E> {
+                Ok(TokenId(id))
+            }
+        }
+
+        deserializer.deserialize_u64(Id)
     }
 }
 
@@ -283,10 +403,13 @@ impl<'de> Visitor<'de> for LayersSeed<'_> {
         let context = self.0;
         let mut layers = Layers::new();
         while let Some(name) = map.next_key::<String>()? {
-            let known = context.components.iter().find(|(layer, _)| layer.path() == name);
+            let known = context.expected.components.iter().find(|(layer, _)| layer.path() == name);
             let Some((&layer, &components)) = known else {
-                let problem =
-                    format!("{name:?} is not a decomposed layer; those are {}", list(context.components.keys()));
+                let problem = format!(
+                    "{} is not a decomposed layer; those are {}",
+                    shortened(&name),
+                    list(context.expected.components.keys())
+                );
                 return Err(A::Error::custom(problem));
             };
             if layers.contains_key(&layer) {
@@ -296,7 +419,7 @@ impl<'de> Visitor<'de> for LayersSeed<'_> {
             layers.insert(layer, map.next_value_seed(Matrix { context, components })?);
             context.place.layer.set(None);
         }
-        let missing = list(context.components.keys().filter(|layer| !layers.contains_key(layer)));
+        let missing = list(context.expected.components.keys().filter(|layer| !layers.contains_key(layer)));
         if missing.is_empty() {
             Ok(layers)
         } else {
@@ -306,7 +429,7 @@ impl<'de> Visitor<'de> for LayersSeed<'_> {
 }
 
 fn list<'a>(layers: impl Iterator<Item = &'a Layer>) -> String {
-    layers.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    abridged(layers.map(ToString::to_string))
 }
 
 /// One row of causal importances per position.
@@ -339,8 +462,9 @@ impl<'de> Visitor<'de> for Matrix<'_> {
                 context.rows.set(position);
                 break;
             }
-            if position >= context.max_positions {
-                let problem = format!("there are more rows than the {} positions of the model", context.max_positions);
+            let most = context.expected.max_positions;
+            if position >= most {
+                let problem = format!("there are more rows than the {most} positions of the model");
                 return Err(A::Error::custom(problem));
             }
         }
@@ -364,7 +488,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
             return deserializer.deserialize_seq(self);
         }
         let row = <&RawValue>::deserialize(deserializer)?;
-        let is_plain = plain_row::append(row.get(), self.components, self.values);
+        let is_plain = plain_row::append(row.get(), self.components, self.context.expected.range, self.values);
         if is_plain { Ok(()) } else { Err(D::Error::custom("not a row of plain numbers")) }
     }
 }
@@ -382,13 +506,13 @@ impl<'de> Visitor<'de> for Row<'_> {
             context.place.component.set(Some(component));
             match row.next_element::<Finite>()? {
                 Some(_) if component == components => {
-                    let problem = format!("the row goes on, but the layer has {components} components");
+                    let problem = format!("the row goes on, but the layer has {components} components; {OTHER_RUN}");
                     return Err(A::Error::custom(problem));
                 }
-                Some(Finite(value)) => values.push(value),
+                Some(Finite(value)) => values.push(context.admit(value)?),
                 None if component == components => break,
                 None => {
-                    let problem = format!("the row ends here, but the layer has {components} components");
+                    let problem = format!("the row ends here, but the layer has {components} components; {OTHER_RUN}");
                     return Err(A::Error::custom(problem));
                 }
             }
@@ -398,14 +522,36 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 }
 
+/// What else may be wrong with a file whose rows have other lengths.
+const OTHER_RUN: &str = "the file may belong to another run";
+
+impl Context<'_> {
+    /// Takes a number for the causal importance at the place being read.
+    fn admit<E: Error>(&self, value: f64) -> Result<f32, E> {
+        let range = self.expected.range;
+        match range.admit(value as f32) {
+            Admitted::Inside(value) => Ok(value),
+            Admitted::Clamped(nearest) => {
+                let mut clamped = self.clamped.borrow_mut();
+                clamped.count += 1;
+                clamped.first.get_or_insert_with(|| (value, self.place.to_string()));
+                Ok(nearest)
+            }
+            Admitted::Outside => {
+                Err(E::custom(format!("{value:?} is out of range; a causal importance of this run is {range}")))
+            }
+        }
+    }
+}
+
 /// A number that is finite in single precision.
-struct Finite(f32);
+struct Finite(f64);
 
 impl<'de> Deserialize<'de> for Finite {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Number;
 
-        impl Visitor<'_> for Number {
+        impl<'de> Visitor<'de> for Number {
             type Value = Finite;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -413,24 +559,30 @@ impl<'de> Deserialize<'de> for Finite {
             }
 
             fn visit_f64<E: Error>(self, value: f64) -> Result<Finite, E> {
-                let single = value as f32;
-                if single.is_finite() {
-                    Ok(Finite(single))
+                if (value as f32).is_finite() {
+                    Ok(Finite(value))
                 } else {
                     Err(E::custom(format!("{value} is beyond the range of single precision")))
                 }
             }
 
             fn visit_u64<E: Error>(self, value: u64) -> Result<Finite, E> {
-                Ok(Finite(value as f32))
+                Ok(Finite(value as f64))
             }
 
             fn visit_i64<E: Error>(self, value: i64) -> Result<Finite, E> {
-                Ok(Finite(value as f32))
+                Ok(Finite(value as f64))
+            }
+
+            // Python's `tensor.tolist()` of a batch of one.
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Finite, A::Error> {
+                let problem = "found an array, expected a finite number: there is one dimension too many; a layer has a \
+                               row for each position, of a number for each component";
+                Err(A::Error::custom(problem))
             }
         }
 
         // The nearest double and then its nearest single, as Python and PyTorch read such a file.
-        deserializer.deserialize_f64(Number)
+        deserializer.deserialize_any(Number)
     }
 }

@@ -1,50 +1,51 @@
 //! CI-set files, checked against the run they are for.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::BufReader;
 use std::path::Path;
 
 use serde_json::Value;
-use tributary_model::{CiSet, Prompt};
+use tributary_model::{CiSet, Prompt, Sigmoid};
 
-use crate::ci_json::{self, Document, Failure, Layers};
+use crate::ci_json::{self, Clamped, Document, Expected, Failure, Layers, Text};
+use crate::ci_range::CiRange;
+use crate::ci_text::CiText;
+use crate::error::{abridged, listed, shortened};
+use crate::lenient::{Lenient, Replaced};
 use crate::{InputError, TrainedRun};
 
 /// Name of the one set of [`CiSetFormat::Optimized`].
 const OPTIMIZED: &str = "optimized";
 
-/// A file of at most so many bytes is read into memory as it is.
-const AT_ONCE: u64 = 1 << 26;
-
-/// Bytes of a larger file that are read at once.
-const BUFFER: usize = 1 << 20;
-
-/// The format a CI-set file was in.
+/// The format a CI-set file was in. Beside each prompt may stand `"tokens": [int; S]`, which must be those that the run's
+/// tokenizer makes of it; metadata may be missing everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CiSetFormat {
-    /// Several sets of one prompt: `{"prompt": str, "ci_sets": {name: {layer: [[float; C]; S]}}}`.
+    /// Several sets of one prompt: `{"prompt": str, "ci_sets": {name: {layer: [[float; C]; S]}}, "metadata": {name: ...}}`.
     Sets,
     /// Samples with a prompt each: `{"samples": {name: {"prompt": str, "ci_vals": {layer: ...}, "metadata": ...}}}`.
     Samples,
-    /// One set, which gets the name `optimized`: `{"prompt": str, "optimized_ci": {layer: ...}}`.
+    /// One set, which gets the name `optimized`: `{"prompt": str, "optimized_ci": {layer: ...}, "metadata": ...}`.
     Optimized,
 }
 
 /// The CI sets of a file. They fit the run they were read for: every decomposed layer, one row per token, one column per
-/// component, finite values.
+/// component, values that the run's CI functions can give.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CiSetFile {
     /// The file's format.
     pub format: CiSetFormat,
     /// The sets, in the file's order. Names are unique.
     pub sets: Vec<CiSet>,
-    /// The `metadata` of samples that have any, by the name of their set.
+    /// The metadata of sets that have any, by name.
     pub metadata: BTreeMap<String, Value>,
+    /// What was taken but is worth knowing, each a sentence for a user that names its file and place; of the prompts, too.
+    pub notes: Vec<String>,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
 }
 
 impl TrainedRun {
-    /// Reads a CI-set file in any of the three formats and checks it against this run.
+    /// Reads a CI-set file in any of the three formats, compressed with gzip or not, and checks it against this run.
     ///
     /// If `prompts` is not empty, they must be the prompts of the file, each once, in the order in which the file first
     /// names them: one for a file of several sets of one prompt.
@@ -56,66 +57,161 @@ impl TrainedRun {
 impl CiSetFile {
     fn read(file: &Path, run: &TrainedRun, prompts: &[String]) -> Result<Self, InputError> {
         let fail = |place: String, problem: String| InputError::CiSets { file: file.to_owned(), place, problem };
-        let facts = fs::metadata(file).map_err(InputError::read(file))?;
-        if facts.is_dir() {
-            return Err(fail(String::new(), "is a folder; expected a JSON file of CI sets".to_owned()));
-        }
-        let (components, max_positions) = (run.weights.component_counts(), run.weights.architecture.max_positions);
-        let document = if facts.len() <= AT_ONCE {
-            ci_json::read_slice(&fs::read(file).map_err(InputError::read(file))?, &components, max_positions)
-        } else {
-            let file = File::open(file).map_err(InputError::read(file))?;
-            ci_json::read(BufReader::with_capacity(BUFFER, file), &components, max_positions)
-        };
-        let document = document.map_err(|failure| match failure {
-            Failure::Io(source) => InputError::read(file)(source),
-            Failure::Document { place, problem } => fail(place, problem),
-        })?;
+        let mut notes = Vec::new();
+        let text = CiText::open(file)?;
+        let document = read_document(file, &text, run, &mut notes)?;
 
         let mut metadata = BTreeMap::new();
-        let (format, entries) = entries(document, &mut metadata);
-        let texts = distinct(entries.iter().map(|(_, text, _)| text));
+        let (format, entries) =
+            entries(document, &mut metadata).map_err(|problem| fail("metadata: ".to_owned(), problem))?;
+        let texts = distinct(entries.iter().map(|entry| &entry.text.prompt));
         if !prompts.is_empty() && distinct(prompts.iter()) != texts {
             let problem = format!(
                 "the prompts given are {}, those of the file {}; they must be equal, in the same order",
-                quoted(prompts.iter()),
-                quoted(texts.into_iter())
+                listed(prompts),
+                listed(texts)
             );
             return Err(fail(String::new(), problem));
         }
 
         let mut tokenised = BTreeMap::<String, Prompt>::new();
         let mut sets = Vec::with_capacity(entries.len());
-        for (name, text, layers) in entries {
+        for Entry { name, text: Text { prompt: text, tokens }, layers } in entries {
             if !tokenised.contains_key(&text) {
                 let prompt = run.prompt(&text).map_err(|error| fail(String::new(), error.to_string()))?;
+                notes.extend(run.prompt_notes(&prompt).into_iter().map(|note| format!("{}: {note}", file.display())));
                 tokenised.insert(text.clone(), prompt);
             }
             let prompt = tokenised[&text].clone();
+            let place = || format!("set {}", shortened(&name));
+            if let Some(problem) = tokens.and_then(|given| difference(&given, &prompt)) {
+                return Err(fail(format!("{}: ", place()), problem));
+            }
             let mut counts = layers.iter().map(|(layer, importances)| (layer, importances.positions()));
             if let Some((layer, found)) = counts.find(|&(_, positions)| positions != prompt.tokens.len()) {
                 let problem = format!(
-                    "there are {found} rows, but the prompt {text:?} has {} tokens: {}",
+                    "there are {found} rows, but the prompt {} has {} tokens: {}",
+                    shortened(&text),
                     prompt.tokens.len(),
-                    quoted(prompt.token_strings.iter())
+                    listed(&prompt.token_strings)
                 );
-                return Err(fail(format!("set {name:?}, layer {layer}: "), problem));
+                return Err(fail(format!("{}, layer {layer}: ", place()), problem));
             }
             sets.push(CiSet { name, prompt, layers });
         }
-        Ok(Self { format, sets, metadata })
+        abridge(file, &mut notes);
+        Ok(Self { format, sets, metadata, notes, sha256: text.sha256()? })
     }
 }
 
-/// Name, prompt and causal importances of each set; metadata goes to where it is kept.
-fn entries(document: Document, metadata: &mut BTreeMap<String, Value>) -> (CiSetFormat, Vec<(String, String, Layers)>) {
-    match document {
-        Document::Sets { prompt, sets } => {
-            let entries = sets.into_iter().map(|(name, layers)| (name, prompt.clone(), layers));
-            (CiSetFormat::Sets, entries.collect())
+/// The document of a file, and what is to be said of it.
+fn read_document(
+    file: &Path,
+    text: &CiText,
+    run: &TrainedRun,
+    notes: &mut Vec<String>,
+) -> Result<Document, InputError> {
+    let components = run.weights.component_counts();
+    // A run has one sigmoid for all its layers, and at least one layer.
+    let sigmoid = run.weights.decomposed.values().next().map_or(Sigmoid::Hard, |layer| layer.ci_function.sigmoid);
+    let expected = Expected {
+        components: &components,
+        max_positions: run.weights.architecture.max_positions,
+        range: CiRange::of(sigmoid),
+    };
+    let mut document = match text.held() {
+        Some(bytes) => ci_json::read_slice(bytes, expected),
+        None => ci_json::read(text.reader()?, expected),
+    };
+    if matches!(document, Err(Failure::Document { is_in_metadata: true, .. })) {
+        let mut lenient = Lenient::new(text.reader()?);
+        let again = ci_json::read(&mut lenient, expected);
+        let Replaced { numbers, surrogates, first } = lenient.replaced();
+        if let Some((line, column)) = first {
+            notes.push(format!(
+                "{}: metadata: NaN and Infinity, which JSON lacks, are kept as null ({numbers} of them), and halves of \
+                 surrogate pairs as U+FFFD ({surrogates}); the first is at line {line}, column {column}",
+                file.display()
+            ));
+            document = again;
         }
-        Document::Optimized { prompt, layers } => {
-            (CiSetFormat::Optimized, vec![(OPTIMIZED.to_owned(), prompt, layers)])
+    }
+    let (document, Clamped { count, first }) = document.map_err(|failure| match failure {
+        Failure::Io(error) => text.unreadable(error),
+        Failure::Document { place, problem, .. } => InputError::CiSets { file: file.to_owned(), place, problem },
+    })?;
+    if let Some((value, place)) = first {
+        notes.push(format!(
+            "{}: {place}{value} is beyond the range of this run's causal importances, {}, by rounding, and was set to its \
+             end; {count} such values in all",
+            file.display(),
+            expected.range
+        ));
+    }
+    Ok(document)
+}
+
+/// Why ids are not those of a prompt's tokens.
+fn difference(given: &[u64], prompt: &Prompt) -> Option<String> {
+    let mut pairs = given.iter().zip(&prompt.tokens);
+    let first = pairs.position(|(&given, &token)| given != u64::from(token));
+    let first = first.or_else(|| {
+        let (given, tokens) = (given.len(), prompt.tokens.len());
+        (given != tokens).then_some(given.min(tokens))
+    })?;
+    let own = prompt.tokens.iter().zip(&prompt.token_strings);
+    Some(format!(
+        "its tokens are {}, but this run's tokenizer makes {} of the prompt {}; they differ first at position {first}: was the \
+         file made with another tokenizer, or for another spelling of the prompt?",
+        abridged(given.iter().map(ToString::to_string)),
+        abridged(own.map(|(token, string)| format!("{token} ({})", shortened(string)))),
+        shortened(&prompt.text)
+    ))
+}
+
+/// Keeps notes from being as many as the prompts of a file.
+fn abridge(file: &Path, notes: &mut Vec<String>) {
+    const MOST: usize = 12;
+    if notes.len() > MOST {
+        let more = notes.len() - MOST;
+        notes.truncate(MOST);
+        notes.push(format!("{}: {more} more notes on prompts are left out", file.display()));
+    }
+}
+
+/// A set before its prompt is tokenised.
+struct Entry {
+    name: String,
+    text: Text,
+    layers: Layers,
+}
+
+/// The sets; metadata goes to where it is kept.
+fn entries(document: Document, metadata: &mut BTreeMap<String, Value>) -> Result<(CiSetFormat, Vec<Entry>), String> {
+    match document {
+        Document::Sets { prompt, sets, metadata: given } => {
+            match given {
+                None | Some(Value::Null) => {}
+                Some(Value::Object(given)) => {
+                    for (name, value) in given {
+                        if !sets.iter().any(|(set, _)| *set == name) {
+                            return Err(format!(
+                                "there is no set {}; expected the metadata of sets by their names, which are {}",
+                                shortened(&name),
+                                listed(sets.iter().map(|(set, _)| set))
+                            ));
+                        }
+                        metadata.insert(name, value);
+                    }
+                }
+                Some(_) => return Err("expected an object from set names to the metadata of each".to_owned()),
+            }
+            let entries = sets.into_iter().map(|(name, layers)| Entry { name, text: prompt.clone(), layers });
+            Ok((CiSetFormat::Sets, entries.collect()))
+        }
+        Document::Optimized { prompt, layers, metadata: given } => {
+            metadata.extend(given.map(|value| (OPTIMIZED.to_owned(), value)));
+            Ok((CiSetFormat::Optimized, vec![Entry { name: OPTIMIZED.to_owned(), text: prompt, layers }]))
         }
         Document::Samples(samples) => {
             let mut entries = Vec::with_capacity(samples.len());
@@ -123,9 +219,9 @@ fn entries(document: Document, metadata: &mut BTreeMap<String, Value>) -> (CiSet
                 if let Some(value) = sample.metadata {
                     metadata.insert(name.clone(), value);
                 }
-                entries.push((name, sample.prompt, sample.layers));
+                entries.push(Entry { name, text: sample.prompt, layers: sample.layers });
             }
-            (CiSetFormat::Samples, entries)
+            Ok((CiSetFormat::Samples, entries))
         }
     }
 }
@@ -134,8 +230,4 @@ fn entries(document: Document, metadata: &mut BTreeMap<String, Value>) -> (CiSet
 fn distinct<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<&'a String> {
     let mut seen = std::collections::HashSet::new();
     texts.filter(|text| seen.insert(*text)).collect()
-}
-
-fn quoted<'a>(texts: impl Iterator<Item = &'a String>) -> String {
-    texts.map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ")
 }

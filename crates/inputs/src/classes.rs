@@ -6,10 +6,11 @@ mod llama_simple_mlp;
 
 use std::path::Path;
 
-use serde::Deserialize;
 use tributary_model::Architecture;
 
-use crate::{InputError, yaml};
+use crate::InputError;
+use crate::error::shortened;
+use crate::yaml::{Keys, Yaml};
 
 /// A class of target models.
 #[derive(Debug)]
@@ -18,8 +19,11 @@ pub(crate) struct Class {
     pub(crate) name: &'static str,
     /// Other spellings of the name, of early versions.
     older_names: &'static [&'static str],
+    /// Keys of `model_config.yaml` that bear on the numbers. An unknown one is an error of the published class too, and here it
+    /// keeps an option that changes the numbers from passing unnoticed.
+    keys: &'static [&'static str],
     /// Reads `model_config.yaml`.
-    read: fn(&Path, &[u8]) -> Result<Architecture, InputError>,
+    read: fn(&Path, &Keys<'_>) -> Result<Architecture, InputError>,
     /// What its modules are called besides the linear layers, which the architecture names.
     pub(crate) modules: Modules,
 }
@@ -48,21 +52,55 @@ pub(crate) fn names() -> String {
     CLASSES.map(|class| class.name).join(" and ")
 }
 
-#[derive(Debug, Deserialize)]
-struct ModelType {
-    model_type: Option<String>,
-}
+/// Keys of `model_config.yaml` that say nothing of the numbers: which of two equal ways attention is computed; whether two
+/// tensors are one, which the checkpoint shows; what applies in training only; what other programs note down.
+const HARMLESS: [&str; 24] = [
+    "flash_attention",
+    "tie_word_embeddings",
+    "dropout",
+    "attention_dropout",
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "hidden_dropout",
+    "initializer_range",
+    "use_cache",
+    "gradient_checkpointing",
+    "torch_dtype",
+    "dtype",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "unk_token_id",
+    "architectures",
+    "transformers_version",
+    "tokenizer_name",
+    "tokenizer_class",
+    "_name_or_path",
+    "name",
+    "model_id",
+];
 
 impl Class {
     /// The target model that `model_config.yaml` describes; the run's config says that it is of this class.
     pub(crate) fn read(&self, file: &Path, bytes: &[u8]) -> Result<Architecture, InputError> {
-        let ModelType { model_type } = yaml::parse(file, bytes)?;
+        let keys = Keys::parse(file, bytes)?;
+        let model_type = keys.get("model_type", Yaml::text)?;
         let is_other = |model_type: &String| by_path(model_type).is_none_or(|class| class.name != self.name);
         if let Some(model_type) = model_type.filter(is_other) {
-            let problem = format!("is {model_type:?}, but the run's pretrained_model_class says {}", self.name);
+            let problem =
+                format!("is {}, but the run's pretrained_model_class says {}", shortened(&model_type), self.name);
             return Err(InputError::config(file, "model_type", problem));
         }
-        (self.read)(file, bytes)
+        if let Some(key) = keys.other_than(&[&["model_type"], self.keys, &HARMLESS]) {
+            let problem = format!(
+                "is an unknown key, and what it changes in the model is not known either; those of {} are {}",
+                self.name,
+                self.keys.join(", ")
+            );
+            return Err(InputError::config(file, key, problem));
+        }
+        (self.read)(file, &keys)
     }
 }
 

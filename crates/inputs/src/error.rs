@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tributary_files::FilesError;
 use tributary_model::Remedy;
 
 /// Why files could not be turned into a run, CI sets or a prompt. Its text is meant for the person who named the files.
@@ -16,6 +17,17 @@ pub enum InputError {
         file: PathBuf,
         /// Its reason.
         source: io::Error,
+    },
+    /// A file that is no regular one, or larger than any of its kind.
+    #[error(transparent)]
+    Unsuitable(FilesError),
+    /// A file is plainly something else than what it is to be.
+    #[error("{}: {problem}", file.display())]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// What it is, and what to do.
+        problem: String,
     },
     /// A file or folder of a trained run is not there.
     #[error("{}: {problem}", file.display())]
@@ -101,7 +113,7 @@ impl InputError {
     }
 
     pub(crate) fn config(file: &Path, key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Config { file: file.to_owned(), key: key.into(), problem: problem.into() }
+        Self::Config { file: file.to_owned(), key: clipped(&key.into()), problem: clipped(&problem.into()) }
     }
 
     pub(crate) fn missing(file: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
@@ -118,15 +130,81 @@ impl InputError {
     }
 
     pub(crate) fn tensor(file: &Path, tensor: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Tensor { file: file.to_owned(), tensor: tensor.into(), problem: problem.into() }
+        Self::Tensor { file: file.to_owned(), tensor: clipped(&tensor.into()), problem: clipped(&problem.into()) }
     }
 }
 
-/// A prompt as messages quote it: whole, or the beginning of a long one.
-fn shortened(text: &str) -> String {
+impl From<FilesError> for InputError {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Io { path, source, .. } => Self::Read { file: path, source },
+            error => Self::Unsuitable(error),
+        }
+    }
+}
+
+/// A text from a file as messages quote it: whole, or the beginning of a long one.
+pub(crate) fn shortened(text: &str) -> String {
     const LONGEST: usize = 200;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}... ({} characters)", &text[..end], text.chars().count()),
         None => format!("{text:?}"),
+    }
+}
+
+/// Texts from a file as messages list them: quoted, and no more of them than somebody reads.
+pub(crate) fn listed<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    abridged(texts.into_iter().map(|text| shortened(text.as_ref())))
+}
+
+/// The first of many things that a message names, and how many more there are.
+pub(crate) fn abridged(things: impl IntoIterator<Item = String>) -> String {
+    const MOST: usize = 24;
+    const LONGEST: usize = 400;
+    let (mut text, mut more) = (String::new(), 0);
+    for (index, thing) in things.into_iter().enumerate() {
+        if index > 0 && (more > 0 || index >= MOST || text.len() + thing.len() > LONGEST) {
+            more += 1;
+            continue;
+        }
+        text.push_str(if index > 0 { ", " } else { "" });
+        text.push_str(&thing);
+    }
+    if more > 0 { format!("{text} and {more} more") } else { text }
+}
+
+/// The message of a parser, which may quote all of what it did not understand; the place is at its end.
+pub(crate) fn clipped(message: &str) -> String {
+    const ENDS: (usize, usize) = (400, 100);
+    let count = message.chars().count();
+    if count <= ENDS.0 + ENDS.1 {
+        return message.to_owned();
+    }
+    let (head, tail): (String, String) =
+        (message.chars().take(ENDS.0).collect(), message.chars().skip(count - ENDS.1).collect());
+    format!("{head} ... {tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(shortened("a\u{202e}b"), "\"a\\u{202e}b\"");
+        assert_eq!(shortened(&"é".repeat(1000)), format!("\"{}\"... (1000 characters)", "é".repeat(200)));
+        assert_eq!(clipped("short"), "short");
+        let long = clipped(&format!("invalid type: {} at line 1 column 9", "x".repeat(5000)));
+        assert!(long.len() < 520 && long.starts_with("invalid type: x") && long.ends_with(" at line 1 column 9"));
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        assert_eq!(listed(["a", "b"]), "\"a\", \"b\"");
+        assert_eq!(listed(Vec::<String>::new()), "");
+        let names: Vec<String> = (0..100).map(|number| format!("n{number}")).collect();
+        assert!(listed(&names).ends_with("\"n23\" and 76 more"), "{}", listed(&names));
+        let long = listed(["a".repeat(900), "b".to_owned(), "c".repeat(900)]);
+        assert!(long.len() < 700 && long.ends_with("(900 characters), \"b\" and 1 more"), "{long}");
     }
 }

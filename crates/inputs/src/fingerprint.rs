@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+use tributary_files::input;
 
 use crate::InputError;
 
@@ -20,8 +21,13 @@ pub struct Fingerprint([u8; 32]);
 impl fmt::Display for Fingerprint {
     /// 64 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
+}
+
+/// A digest as hexadecimal digits.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A fingerprint in the making.
@@ -39,11 +45,10 @@ impl Hasher {
 
     /// Adds a file without holding it in memory.
     pub(crate) fn add_file(&mut self, role: &str, path: &Path) -> Result<(), InputError> {
-        self.stream(role, path).map_err(InputError::read(path))
+        self.stream(role, input::open(path)?).map_err(InputError::read(path))
     }
 
-    fn stream(&mut self, role: &str, path: &Path) -> io::Result<()> {
-        let mut file = File::open(path)?;
+    fn stream(&mut self, role: &str, mut file: File) -> io::Result<()> {
         self.begin(role, file.metadata()?.len());
         let mut block = vec![0; 1 << 20];
         loop {

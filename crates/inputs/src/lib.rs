@@ -13,7 +13,7 @@
 //! [`TrainedRun::load`] turns a run's folder into the engine's [`Weights`](tributary_model::Weights) and a
 //! [`Tokenizer`]; [`TrainedRun::ci_sets`] turns a CI-set file into the engine's [`CiSet`](tributary_model::CiSet)s,
 //! checked against the run. Files are not trusted: what does not fit is an [`InputError`] that says where and why, and
-//! nothing in a checkpoint goes unused or is made up.
+//! nothing in a checkpoint goes unused or is made up. What is taken but is worth knowing is in the `notes` of both.
 //!
 //! ```
 //! use std::path::Path;
@@ -33,17 +33,22 @@ mod assemble;
 mod checkpoint;
 mod ci_json;
 mod ci_layers;
+mod ci_range;
 mod ci_sets;
+mod ci_text;
 mod classes;
 mod config;
 mod error;
 mod fingerprint;
 mod guard;
+mod lenient;
 mod plain_row;
 mod run;
+mod sniff;
 mod target;
 #[cfg(feature = "test-support")]
 pub mod test_support;
+mod text;
 mod tokenizer;
 mod yaml;
 

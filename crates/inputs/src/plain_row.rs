@@ -1,11 +1,13 @@
 //! Rows of plain numbers, which nearly all of a CI-set file is.
 
+use crate::ci_range::CiRange;
+
 /// Appends the numbers of a JSON array, `[0.0, 0.25]`, in single precision: the nearest double and then its nearest single,
 /// as Python and PyTorch read such a file. `row` is valid JSON.
 ///
-/// Gives `false`, having appended some or none, unless these are finite numbers as many as `components`: it does not look for
+/// Gives `false`, having appended some or none, unless these are as many numbers as `components` in `range`: it does not look for
 /// what else they are.
-pub(crate) fn append(row: &str, components: usize, values: &mut Vec<f32>) -> bool {
+pub(crate) fn append(row: &str, components: usize, range: CiRange, values: &mut Vec<f32>) -> bool {
     let Some(row) = row.strip_prefix('[').and_then(|row| row.strip_suffix(']')) else { return false };
     let wanted = values.len() + components;
     let mut rest = row.as_bytes();
@@ -20,7 +22,9 @@ pub(crate) fn append(row: &str, components: usize, values: &mut Vec<f32>) -> boo
         rest = &rest[zeros * b"0.0, ".len()..];
         let end = rest.iter().position(|byte| matches!(byte, b',' | b' ' | b'\n' | b'\t' | b'\r'));
         let (token, after) = rest.split_at(end.unwrap_or(rest.len()));
-        let Some(value) = number(token).filter(|_| values.len() < wanted) else { return false };
+        let Some(value) = number(token).filter(|value| values.len() < wanted && range.contains(*value)) else {
+            return false;
+        };
         values.push(value);
         rest = after.trim_ascii_start();
         match rest.split_first() {
@@ -43,13 +47,19 @@ fn number(token: &[u8]) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
+    use tributary_model::Sigmoid;
+
     use super::*;
+
+    fn append(row: &str, components: usize, values: &mut Vec<f32>) -> bool {
+        super::append(row, components, CiRange::of(Sigmoid::Hard), values)
+    }
 
     #[test]
     fn plain_rows_are_read() {
         let mut values = vec![7.0];
-        assert!(append("[0.0, 1,-0.5,\n 1e-3 ,0.1]", 5, &mut values));
-        assert_eq!(values, [7.0, 0.0, 1.0, -0.5, 1e-3, 0.1]);
+        assert!(append("[0.0, 1,0.5,\n 1e-3 ,0.1]", 5, &mut values));
+        assert_eq!(values, [7.0, 0.0, 1.0, 0.5, 1e-3, 0.1]);
         assert!(append("[0.0, 0.0, 0.0]", 3, &mut values));
         assert!(append("[0.0, 0.0, 0.5, 0.0, 0.0, 0.0,0.0 , 0.0]", 8, &mut values));
         assert_eq!(values[6..], [0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
@@ -66,6 +76,8 @@ mod tests {
             ("[0.0]", 2),
             ("[0.0, 1.0]", 1),
             ("[1e39]", 1),
+            ("[1.0000001]", 1),
+            ("[-0.5]", 1),
             ("[[0.0]]", 1),
             ("[\"0.0\"]", 1),
             ("[null]", 1),

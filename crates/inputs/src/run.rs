@@ -1,15 +1,15 @@
 //! A trained run: everything that attributions need, read from its folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use tributary_model::{Prompt, Remedy, Weights};
 
 use crate::checkpoint::StateDict;
 use crate::config::Config;
+use crate::error::shortened;
 use crate::fingerprint::Hasher;
 use crate::target;
-use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint};
+use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, text};
 
 const CONFIG: &str = "final_config.yaml";
 const TOKENIZER: &str = "tokenizer.json";
@@ -28,7 +28,7 @@ pub struct RunOptions<'a> {
 pub struct RunFiles {
     /// `final_config.yaml`
     pub config: PathBuf,
-    /// `model_STEP.pth`
+    /// `model_STEP.pth`, or `.pt`, or `.safetensors`.
     pub checkpoint: PathBuf,
     /// `model_config.yaml` of the target model.
     pub model_config: PathBuf,
@@ -47,12 +47,15 @@ pub struct TrainedRun {
     pub fingerprint: Fingerprint,
     /// Where it came from.
     pub files: RunFiles,
+    /// What was taken but is worth knowing, each a sentence for a user that names its file.
+    pub notes: Vec<String>,
 }
 
 impl TrainedRun {
     /// Reads a run's folder.
     ///
-    /// The folder holds `final_config.yaml` and `model_STEP.pth` (of several, the one with the largest step). The target
+    /// The folder holds `final_config.yaml` and `model_STEP.pth`, `.pt` or `.safetensors` (of several, the one with the largest
+    /// step). The target
     /// model's `model_config.yaml` is sought in `options.target`, else in `target/` of the run, else where
     /// `pretrained_model_name` or `pretrained_model_path` of the config point to; its `tokenizer.json` is
     /// `options.tokenizer`, else lies beside `model_config.yaml`.
@@ -65,12 +68,12 @@ impl TrainedRun {
         if !config_file.exists() {
             return Err(InputError::missing(config_file, "not found; the folder of a trained run holds it"));
         }
-        let config_bytes = fs::read(&config_file).map_err(InputError::read(&config_file))?;
+        let config_bytes = text::read(&config_file, "a config", text::CONFIG)?;
         let config = Config::parse(&config_file, &config_bytes)?;
 
         let target_folder = target::find_folder(folder, &config, options.target)?;
         let model_config = target_folder.join(target::MODEL_CONFIG);
-        let model_bytes = fs::read(&model_config).map_err(InputError::read(&model_config))?;
+        let model_bytes = text::read(&model_config, "a config", text::CONFIG)?;
         let architecture = config.class.read(&model_config, &model_bytes)?;
         let counts = config.components(&config_file, &architecture)?;
 
@@ -79,11 +82,13 @@ impl TrainedRun {
             let problem = "not found; fetch the target model's tokenizer.json and say where it is";
             return Err(InputError::elsewhere(tokenizer_file, problem, Remedy::Tokenizer));
         }
-        let tokenizer_bytes = fs::read(&tokenizer_file).map_err(InputError::read(&tokenizer_file))?;
+        let tokenizer_bytes = text::read(&tokenizer_file, "a tokenizer", text::TOKENIZER)?;
         let tokenizer = Tokenizer::parse(&tokenizer_file, &tokenizer_bytes)?;
 
         let checkpoint = checkpoint::find(folder)?;
-        let weights = assemble::weights(StateDict::open(&checkpoint)?, architecture, &config, &counts)?;
+        let mut tensors = StateDict::open(&checkpoint)?;
+        let notes = std::mem::take(&mut tensors.notes);
+        let weights = assemble::weights(tensors, architecture, &config, &counts)?;
 
         let mut hasher = Hasher::new();
         hasher.add(CONFIG, &config_bytes);
@@ -91,7 +96,7 @@ impl TrainedRun {
         hasher.add(TOKENIZER, &tokenizer_bytes);
         hasher.add_file("checkpoint", &checkpoint)?;
         let files = RunFiles { config: config_file, checkpoint, model_config, tokenizer: tokenizer_file };
-        Ok(Self { weights, tokenizer, fingerprint: hasher.finish(), files })
+        Ok(Self { weights, tokenizer, fingerprint: hasher.finish(), files, notes })
     }
 
     /// Splits a text into tokens, without special tokens around it.
@@ -114,8 +119,8 @@ impl TrainedRun {
         }
         if let Some(index) = tokens.iter().position(|&token| token as usize >= architecture.vocab) {
             let problem = format!(
-                "its token {:?} has the id {}, outside the model's vocabulary of {}; is {} this model's tokenizer?",
-                token_strings[index],
+                "its token {} has the id {}, outside the model's vocabulary of {}; is {} this model's tokenizer?",
+                shortened(&token_strings[index]),
                 tokens[index],
                 architecture.vocab,
                 self.files.tokenizer.display()
@@ -123,5 +128,12 @@ impl TrainedRun {
             return fail(problem);
         }
         Ok(Prompt { text: text.to_owned(), tokens, token_strings })
+    }
+
+    /// What a user should know of a prompt that was taken, each in a sentence: which part of its text the tokens do not hold.
+    /// The notes of a [`CiSetFile`](crate::CiSetFile) have those of its prompts.
+    pub fn prompt_notes(&self, prompt: &Prompt) -> Vec<String> {
+        let losses = self.tokenizer.losses(&prompt.text).into_iter();
+        losses.map(|loss| format!("prompt {}: {loss}", shortened(&prompt.text))).collect()
     }
 }

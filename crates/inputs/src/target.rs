@@ -6,6 +6,7 @@ use tributary_model::Remedy;
 
 use crate::InputError;
 use crate::config::Config;
+use crate::error::shortened;
 
 /// Name of the file that describes a target model.
 pub(crate) const MODEL_CONFIG: &str = "model_config.yaml";
@@ -34,9 +35,11 @@ pub(crate) fn find_folder(run: &Path, config: &Config, given: Option<&Path>) -> 
     }
     let named = match config.target_references.first() {
         Some(reference) if is_remote(reference) => {
-            format!("the config names the target model as {reference:?}, which is not fetched from here")
+            format!("the config names the target model as {}, which is not fetched from here", shortened(reference))
         }
-        Some(reference) => format!("the config names the target model as {reference:?}, which is not there either"),
+        Some(reference) => {
+            format!("the config names the target model as {}, which is not there either", shortened(reference))
+        }
         None => "the config does not name the target model".to_owned(),
     };
     let problem = format!(
@@ -46,7 +49,8 @@ pub(crate) fn find_folder(run: &Path, config: &Config, given: Option<&Path>) -> 
 }
 
 fn holds_model(folder: &Path) -> bool {
-    folder.join(MODEL_CONFIG).is_file()
+    // Something else than a file by that name is refused where it is read.
+    folder.join(MODEL_CONFIG).exists()
 }
 
 fn is_remote(reference: &str) -> bool {

@@ -107,6 +107,28 @@ pub fn write_pth(path: &Path, tensors: &[StoredTensor]) {
     zip(&mut out, &entries).and_then(|()| out.flush()).unwrap();
 }
 
+/// Writes a checkpoint as `torch.save` did before PyTorch 1.6: pickles one after the other, then the storages.
+///
+/// # Panics
+///
+/// When the file cannot be written, or a tensor shares the storage of one that is not there.
+pub fn write_legacy_pth(path: &Path, tensors: &[StoredTensor]) {
+    let mut out = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.".to_vec();
+    out.extend(b"\x80\x02}X\x0d\0\0\0little_endian\x88s.");
+    out.extend(pickle(tensors));
+    out.extend(b"\x80\x02](");
+    let storages = || tensors.iter().enumerate().filter(|(_, tensor)| tensor.shares.is_none());
+    for (key, _) in storages() {
+        text(&mut out, &key.to_string());
+    }
+    out.extend(b"e.");
+    for (_, tensor) in storages() {
+        out.extend(((tensor.bytes.len() / tensor.class.element_size()) as u64).to_le_bytes());
+        out.extend(&tensor.bytes);
+    }
+    fs::write(path, out).unwrap();
+}
+
 /// `{name: torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())}`.
 fn pickle(tensors: &[StoredTensor]) -> Vec<u8> {
     let mut out = b"\x80\x02}(".to_vec();

@@ -1,43 +1,151 @@
 //! `tokenizer.json`, in the format of Hugging Face's `tokenizers`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::{Encoding, ModelWrapper};
+
 use crate::InputError;
+use crate::error::{clipped, shortened};
 use crate::guard::no_panic;
+
+/// The models there are, by the names that `tokenizer.json` has for them.
+const MODELS: [&str; 4] = ["BPE", "WordPiece", "WordLevel", "Unigram"];
 
 /// The tokenizer of a target model.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     file: PathBuf,
+    /// The id of the token that stands for text which the vocabulary lacks.
+    unknown: Option<u32>,
+}
+
+/// What is asked of `tokenizer.json` beside what the library reads from it.
+#[derive(Deserialize)]
+struct Head {
+    model: Option<Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    #[serde(rename = "type")]
+    kind: Option<Value>,
+    unk_id: Option<Value>,
 }
 
 impl Tokenizer {
     pub(crate) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, InputError> {
-        let fail = |problem: String| InputError::Tokenizer { file: file.to_owned(), problem };
+        let fail = |problem: String| InputError::Tokenizer { file: file.to_owned(), problem: clipped(&problem) };
+        // Editors put a byte order mark before a text.
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let unk_id = check_model(bytes).map_err(fail)?;
         let parsed = no_panic(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(fail)?;
         let mut inner = parsed.map_err(|error| fail(error.to_string()))?;
         // `tokenizer.json` may carry the truncation and padding it was last used with. Encoding one prompt in Python
         // resets both, so they are not part of what a prompt means.
         inner.with_truncation(None).map_err(|error| fail(error.to_string()))?;
         inner.with_padding(None);
-        Ok(Self { inner, file: file.to_owned() })
+        let unknown = match inner.get_model() {
+            ModelWrapper::BPE(model) => model.unk_token.as_deref(),
+            ModelWrapper::WordPiece(model) => Some(&*model.unk_token),
+            ModelWrapper::WordLevel(model) => Some(&*model.unk_token),
+            ModelWrapper::Unigram(_) => None,
+        };
+        let unknown = unknown.and_then(|token| inner.token_to_id(token)).or(unk_id);
+        Ok(Self { inner, file: file.to_owned(), unknown })
     }
 
     /// Token ids and token strings of a text, without special tokens around it.
     pub(crate) fn encode(&self, text: &str) -> Result<(Vec<u32>, Vec<String>), InputError> {
-        let fail = |problem: String| InputError::Tokenizer {
-            file: self.file.clone(),
-            problem: format!("it fails on the text {text:?}: {problem}"),
-        };
-        let encoded = no_panic(|| self.inner.encode(text, false)).map_err(fail)?;
-        let ids = encoded.map_err(|error| fail(error.to_string()))?.get_ids().to_vec();
+        let ids = self.encoding(text)?.get_ids().to_vec();
         let strings = ids.iter().map(|&id| self.token_string(id)).collect();
         Ok((ids, strings))
+    }
+
+    fn encoding(&self, text: &str) -> Result<Encoding, InputError> {
+        let fail = |problem: String| InputError::Tokenizer {
+            file: self.file.clone(),
+            problem: format!("it fails on the text {}: {}", shortened(text), clipped(&problem)),
+        };
+        no_panic(|| self.inner.encode(text, false)).map_err(fail)?.map_err(|error| fail(error.to_string()))
+    }
+
+    /// What of a text is lost in its tokens, each in a sentence.
+    pub(crate) fn losses(&self, text: &str) -> Vec<String> {
+        let Ok(encoding) = self.encoding(text) else { return Vec::new() };
+        let (ids, offsets) = (encoding.get_ids(), encoding.get_offsets());
+        let mut losses = Vec::new();
+        if let Some(unknown) = self.unknown {
+            let mut places = ids.iter().zip(offsets).filter(|&(&id, _)| id == unknown).map(|(_, place)| *place);
+            if let Some((start, end)) = places.next() {
+                losses.push(format!(
+                    "{} of its {} tokens are {}, which stands for what the vocabulary lacks; the first of them for {}",
+                    1 + places.count(),
+                    ids.len(),
+                    shortened(&self.token_string(unknown)),
+                    shortened(text.get(start..end).unwrap_or_default())
+                ));
+            }
+        }
+        let mut covered = vec![false; text.len()];
+        for &(start, end) in offsets {
+            if let Some(covered) = covered.get_mut(start..end) {
+                covered.fill(true);
+            }
+        }
+        // Where something is missing, offsets after it are not to be trusted; that something is missing is.
+        if text.char_indices().any(|(start, character)| !covered[start] && !character.is_whitespace()) {
+            let dropped = self.dropped(text);
+            let which = match text.chars().find(|character| dropped.contains(character)) {
+                Some(first) => {
+                    let count = text.chars().filter(|character| dropped.contains(character)).count();
+                    format!("{count} of its characters, the first of them {first:?}, are")
+                }
+                None => "some of its characters are".to_owned(),
+            };
+            losses.push(format!("{which} in none of its {} tokens: the tokenizer drops them", ids.len()));
+        }
+        losses
+    }
+
+    /// The characters of a text, except spaces, that are no token by themselves.
+    fn dropped(&self, text: &str) -> BTreeSet<char> {
+        /// Different characters that are looked at.
+        const MOST: usize = 1000;
+        let different: BTreeSet<char> =
+            text.chars().filter(|character| !character.is_whitespace()).take(1 << 20).collect();
+        let is_nothing = |character: &char| {
+            let encoding = self.encoding(character.encode_utf8(&mut [0; 4]));
+            encoding.is_ok_and(|encoding| encoding.get_ids().is_empty())
+        };
+        different.into_iter().take(MOST).filter(is_nothing).collect()
     }
 
     /// A token as the vocabulary spells it; a token it lacks is spelt by its number.
     pub fn token_string(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_else(|| format!("<{id}>"))
     }
+}
+
+/// Checks that there is a model of a kind that is known; the library would name a type of its own in place of what it found.
+/// Gives the id that the model has for unknown text, where it has one.
+fn check_model(bytes: &[u8]) -> Result<Option<u32>, String> {
+    let head: Head = serde_json::from_slice(bytes).map_err(|error| format!("not JSON of a tokenizer: {error}"))?;
+    let model = head.model.ok_or("it has no model; expected what tokenizer.save() writes")?;
+    match model.kind {
+        // Old files do not say.
+        None => {}
+        Some(Value::String(kind)) if MODELS.contains(&&*kind) => {}
+        Some(other) => {
+            let found = other.as_str().map_or_else(|| other.to_string(), shortened);
+            return Err(format!(
+                "its model is of type {found}, which is unknown; expected one of {}",
+                MODELS.join(", ")
+            ));
+        }
+    }
+    Ok(model.unk_id.and_then(|id| u32::try_from(id.as_u64()?).ok()))
 }

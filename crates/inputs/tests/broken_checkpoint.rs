@@ -112,10 +112,12 @@ fn two_names_for_one_tensor() {
 
 #[test]
 fn element_types_that_do_not_fit_in_f32() {
-    for (class, dtype) in [(StorageClass::Double, "F64"), (StorageClass::Long, "I64")] {
+    for (class, dtype, advice) in
+        [(StorageClass::Double, "F64", "; save tensor.float() in its place"), (StorageClass::Long, "I64", "")]
+    {
         let result =
             load(|tensors| *find(tensors, Q_WEIGHT) = StoredTensor::new(Q_WEIGHT, class, &[8, 8], vec![0; 512]));
-        assert_refused(result, &[Q_WEIGHT, &format!("holds {dtype} values, expected F32, F16 or BF16")]);
+        assert_refused(result, &[Q_WEIGHT, &format!("holds {dtype} values, expected F32, F16 or BF16{advice}")]);
     }
 }
 
@@ -141,7 +143,8 @@ fn files_that_are_no_checkpoint() {
         fs::remove_file(file).unwrap();
         fs::create_dir(file).unwrap();
     };
-    assert_refused(load_written(replace), &["it is not a file"]);
+    let message = load_written(replace).unwrap_err().to_string();
+    assert!(message.ends_with("model_1.pth\" is a folder, expected a regular file; give the file itself"), "{message}");
 }
 
 /// No prefix of a checkpoint, and no checkpoint with a byte flipped outside the tensors, may end the program or hang it.
@@ -215,7 +218,7 @@ fn what_may_be_there_or_not() {
 fn the_largest_step_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     write_run(folder.path(), &weights(), Style::Current);
-    for name in ["model_2.pth", "model_10.pth", "model_9.pth", "model_11.pt", "model_last.pth"] {
+    for name in ["model_2.pth", "model_10.pth", "model_9.pt", "model_11.ckpt", "model_last.pth"] {
         fs::copy(folder.path().join("model_1.pth"), folder.path().join(name)).unwrap();
     }
     let run = TrainedRun::load(folder.path(), &RunOptions::default()).unwrap();

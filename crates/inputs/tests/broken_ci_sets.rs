@@ -62,7 +62,7 @@ fn weights() -> Weights {
 
 /// Importances at two positions.
 fn layers() -> String {
-    format!("{{{Q:?}: [[0, 0.5], [1.25, -1e-3]], {DOWN:?}: [[0.0, 1e-20, 3], [0.1, 0.2, 0.3]]}}")
+    format!("{{{Q:?}: [[0, 0.5], [1, 1e-3]], {DOWN:?}: [[0.0, 1e-20, 0.75], [0.1, 0.2, 0.3]]}}")
 }
 
 fn one_set() -> String {
@@ -82,9 +82,9 @@ fn several_sets_of_one_prompt() {
         assert_eq!(file.sets.iter().map(|set| &*set.name).collect::<Vec<_>>(), ["z", "a bé\""]);
         for set in &file.sets {
             assert_eq!(set.prompt, fixture.run.prompt("w1 w2").unwrap());
-            assert_eq!(set.layers[&Q.parse().unwrap()].to_dense(), [0.0, 0.5, 1.25, -1e-3]);
+            assert_eq!(set.layers[&Q.parse().unwrap()].to_dense(), [0.0, 0.5, 1.0, 1e-3]);
             let down = &set.layers[&DOWN.parse().unwrap()];
-            assert_eq!((down.components(), down.to_dense()), (3, vec![0.0, 1e-20, 3.0, 0.1, 0.2, 0.3]));
+            assert_eq!((down.components(), down.to_dense()), (3, vec![0.0, 1e-20, 0.75, 0.1, 0.2, 0.3]));
         }
     }
 }
@@ -180,7 +180,10 @@ fn numbers_that_are_not_finite() {
         ("null", "expected a finite number"),
         ("\"1\"", "expected a finite number"),
         ("true", "expected a finite number"),
-        ("[0.3]", "expected a finite number"),
+        (
+            "[0.3]",
+            "found an array, expected a finite number: there is one dimension too many; a layer has a row for each",
+        ),
         ("", "line 1 column"),
     ] {
         fixture.assert_refused(&one_set().replace("0.3]", &format!("{number}]")), &[place, part]);
@@ -193,11 +196,11 @@ fn rows_and_positions_that_do_not_fit() {
     let place = "set \"a\", layer h.1.mlp.down_proj, position 1, component ";
     fixture.assert_refused(
         &one_set().replace(", 0.3]", "]"),
-        &[place, "2: the row ends here, but the layer has 3 components"],
+        &[place, "2: the row ends here, but the layer has 3 components; the file may belong to another run"],
     );
     fixture.assert_refused(
         &one_set().replace("0.3]", "0.3, 0.4]"),
-        &[place, "3: the row goes on, but the layer has 3 comp"],
+        &[place, "3: the row goes on, but the layer has 3 components; the file may belong to another run"],
     );
     fixture.assert_refused(&one_set().replace("[0.1, 0.2, 0.3]", "[]"), &[place, "0: the row ends here"]);
     fixture.assert_refused(
@@ -213,7 +216,7 @@ fn rows_and_positions_that_do_not_fit() {
         .assert_refused(&one_set().replace("w1 w2", "w1"), &["there are 2 rows, but the prompt \"w1\" has 1 tokens"]);
     let many = format!("[{}]", vec!["[0, 0]"; 1000].join(","));
     fixture.assert_refused(
-        &one_set().replace("[[0, 0.5], [1.25, -1e-3]]", &many),
+        &one_set().replace("[[0, 0.5], [1, 1e-3]]", &many),
         &["set \"a\", layer h.0.attn.q_proj, position 6: there are more rows than the 6 positions of the model"],
     );
     fixture.assert_refused(&one_set().replace("w1 w2", ""), &["prompt \"\": it has no tokens"]);
@@ -227,10 +230,10 @@ fn layers_that_do_not_fit() {
         fixture.assert_refused(&one_set().replace(Q, name), &["set \"a\": ", &format!("{name:?} {known}")]);
     }
     fixture.assert_refused(
-        &one_set().replace(DOWN, Q).replace("1e-20, 3", "1"),
+        &one_set().replace(DOWN, Q).replace("1e-20, 0.75", "1"),
         &["layer h.0.attn.q_proj is given twice"],
     );
-    let down = format!(", {DOWN:?}: [[0.0, 1e-20, 3], [0.1, 0.2, 0.3]]");
+    let down = format!(", {DOWN:?}: [[0.0, 1e-20, 0.75], [0.1, 0.2, 0.3]]");
     fixture.assert_refused(&one_set().replace(&down, ""), &["set \"a\": missing decomposed layers: h.1.mlp.down_proj"]);
 }
 
@@ -246,7 +249,20 @@ fn objects_that_do_not_fit() {
         ("{\"prompt\": \"w1\"}", "one of the keys ci_sets, samples and optimized_ci is needed"),
         ("{\"prompt\": \"w1\", \"prompt\": \"w1\"}", "the key \"prompt\" is given twice"),
         ("{\"prompt\": 1}", "invalid type: integer `1`, expected a string"),
-        ("{\"tokens\": []}", "unknown key \"tokens\"; expected prompt, ci_sets, samples or optimized_ci"),
+        (
+            "{\"token\": []}",
+            "unknown key \"token\"; expected prompt, tokens, metadata, ci_sets, samples or optimized_ci",
+        ),
+        ("{\"prompt\": \"w1\", \"tokens\": 1}", "expected an array of token ids"),
+        (
+            "{\"prompt\": \"w1\", \"tokens\": [\"a\"]}",
+            "invalid type: string \"a\", expected a token id, a whole number",
+        ),
+        ("{\"prompt\": \"w1\", \"tokens\": [-1]}", "expected a token id, a whole number"),
+        (
+            "{\"prompt\": \"w1\", \"tokens\": [1,1,1,1,1,1,1]}",
+            "there are more tokens than the 6 positions of the model",
+        ),
         ("{\"prompt\": \"w1\", \"ci_sets\": []}", "expected an object from set names to sets"),
         (
             "{\"prompt\": \"w1\", \"ci_sets\": {\"a\": []}}",
@@ -281,7 +297,7 @@ fn files_that_are_not_json() {
         fixture.assert_refused(&json[..length], &[]);
     }
     let message = fixture.run.ci_sets(fixture.folder.path(), &[]).unwrap_err().to_string();
-    assert!(message.ends_with(": is a folder; expected a JSON file of CI sets"), "{message}");
+    assert!(message.ends_with(" is a folder, expected a regular file; give the file itself"), "{message}");
     let message = fixture.run.ci_sets(Path::new("no/such.json"), &[]).unwrap_err().to_string();
     assert!(message.starts_with("no/such.json: cannot be read: No such file"), "{message}");
     fs::write(fixture.folder.path().join("ci.json"), b"{\"prompt\": \"\xff\"}").unwrap();

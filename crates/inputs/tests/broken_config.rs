@@ -43,7 +43,11 @@ fn values_of_the_run_config() {
         assert_refused(load_with("final_config.yaml", key, lines), &["final_config.yaml: ", key, part]);
     };
     run("gate_type", "gate_type: linear", "\"linear\" is not supported; expected one of shared_mlp, vector_mlp, mlp");
-    run("gate_type", "gate_type: mlp\nci_fn_type: mlp", "older name gate_type");
+    run(
+        "gate_type",
+        "gate_type: mlp\nci_fn_type: mlp",
+        "ci_fn_type: is given together with gate_type, another name of the same; keep one",
+    );
     run("gate_hidden_dims", "gate_hidden_dims: [4, 0]", "holds a 0");
     run("sigmoid_type", "", "is missing");
     run("sigmoid_type", "sigmoid_type: soft", "\"soft\" is not supported");
@@ -66,8 +70,6 @@ fn yaml_that_cannot_be_read() {
         let result = load_with("final_config.yaml", key, lines);
         assert_refused(result, &[&["final_config.yaml: ", "line ", "column "], parts].concat());
     };
-    run("C", "C: many", &[]);
-    run("C", "C: -3", &[]);
     run("C", "C: 5\nC: 5", &["duplicate", "C"]);
     run("C", "C: [5", &[]);
     run("C", "a: b: c", &[]);
@@ -80,6 +82,101 @@ fn yaml_that_cannot_be_read() {
         load(|folder| fs::write(folder.join("final_config.yaml"), "[".repeat(100_000)).unwrap()),
         &["final_config.yaml"],
     );
+}
+
+#[test]
+fn types_of_the_run_config() {
+    let run = |key, lines, message: &str| {
+        let message = format!("final_config.yaml: {message}");
+        assert_refused(load_with("final_config.yaml", key, lines), &[&message]);
+    };
+    run("C", "C: many", "C: is \"many\", expected a whole number, 0 or more");
+    run("C", "C: -3", "C: is -3, expected a whole number, 0 or more");
+    run("C", "C: 5.5", "C: is 5.5, expected a whole number, 0 or more");
+    run("C", "C: [5]", "C: is a list, expected a whole number, 0 or more");
+    run("gate_type", "gate_type: [a]", "gate_type: is a list, expected a text");
+    run("gate_hidden_dims", "gate_hidden_dims: 3", "gate_hidden_dims: is 3, expected a list");
+    run("gate_hidden_dims", "gate_hidden_dims: [3, x]", "gate_hidden_dims: entry 2 is \"x\", expected a whole number");
+    let result = load(|folder| {
+        let path = folder.join("final_config.yaml");
+        let text = fs::read_to_string(&path).unwrap().replace("- h.0.attn.k_proj\n", "- null\n");
+        fs::write(&path, text).unwrap();
+    });
+    assert_refused(
+        result,
+        &["target_module_patterns: entry 2 is null, expected a pattern of module names, such as h.*.mlp.c_fc"],
+    );
+    run("C", "module_info: [{module_pattern: 'h.*'}]", "module_info: entry 1 has no C");
+    run(
+        "C",
+        "module_info: [{module_pattern: 'h.*', C: x}]",
+        "module_info: entry 1 has a C that is \"x\", expected a whole",
+    );
+    run("C", "module_info: [3]", "module_info: entry 1 is 3, expected keys with values");
+    let long = format!("sigmoid_type: {}", "s".repeat(100_000));
+    let message = load_with("final_config.yaml", "sigmoid_type", &long).unwrap_err().to_string();
+    assert!(message.len() < 700 && message.contains("(100000 characters) is not supported"), "{message}");
+}
+
+#[test]
+fn what_python_writes_is_read() {
+    let expected = load(|_| {}).unwrap().weights;
+    for (file, key, lines) in [
+        ("final_config.yaml", "C", "C: 5.0"),
+        ("final_config.yaml", "sampling", "sampling: continuous\nbound: .inf\n1: {2: .nan}"),
+        ("final_config.yaml", "sampling", ""),
+        (
+            "target/model_config.yaml",
+            "n_layer",
+            "n_layer: 2.0\ntie_word_embeddings: true\ndropout: 0.1\nuse_cache: false",
+        ),
+    ] {
+        assert_eq!(load_with(file, key, lines).unwrap().weights, expected, "{lines}");
+    }
+}
+
+/// Editors put it before a text.
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_text() {
+    let expected = load(|_| {}).unwrap().weights;
+    let run = load(|folder| {
+        for file in ["final_config.yaml", "target/model_config.yaml", "target/tokenizer.json"] {
+            let path = folder.join(file);
+            fs::write(&path, ["\u{feff}", &fs::read_to_string(&path).unwrap()].concat()).unwrap();
+        }
+    });
+    assert_eq!(run.unwrap().weights, expected);
+}
+
+#[test]
+fn ci_functions_as_newer_configs_have_them() {
+    let with = |ci_config: &str| {
+        load(|folder| {
+            let path = folder.join("final_config.yaml");
+            let text = fs::read_to_string(&path).unwrap();
+            let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("gate_")).collect();
+            fs::write(&path, format!("{}\nci_config: {ci_config}\n", kept.join("\n"))).unwrap();
+        })
+    };
+    let expected = load(|_| {}).unwrap().weights;
+    assert_eq!(with("{mode: layerwise, fn_type: shared_mlp, hidden_dims: [3]}").unwrap().weights, expected);
+    let refused =
+        |ci_config: &str, message: &str| assert_refused(with(ci_config), &["final_config.yaml: ci_config: ", message]);
+    refused(
+        "{mode: global, fn_type: global_shared_transformer}",
+        "has the mode \"global\", which is not supported; expected layerwise",
+    );
+    refused("{fn_type: shared_mlp}", "has no mode");
+    refused("{mode: layerwise, fn_type: shared_mlp}", "has no hidden_dims");
+    refused(
+        "{mode: layerwise, fn_type: shared_mlp, hidden_dims: [a]}",
+        "hidden_dims: entry 1 is \"a\", expected a whole number",
+    );
+    refused(
+        "{mode: layerwise, fn_type: soft, hidden_dims: [3]}",
+        "\"soft\" is not supported; expected one of shared_mlp",
+    );
+    refused("shared_mlp", "is \"shared_mlp\", expected keys with values");
 }
 
 #[test]
@@ -142,15 +239,22 @@ fn values_of_the_model_config() {
     run("n_key_value_heads", "n_key_value_heads: 3", "n_key_value_heads: is 3, which does not divide n_head, 2");
     run("rotary_dim", "rotary_dim: 2", "rotary_dim: is 2, an unsupported option");
     run("rotary_base", "rotary_base: -1", "rotary_base: is -1");
-    run("rms_norm_eps", "rms_norm_eps: .nan", "non-finite float `.nan`");
+    run("rms_norm_eps", "rms_norm_eps: .nan", "rms_norm_eps: is NaN, but must be 0 or a positive number");
     run("use_grouped_query_attention", "use_grouped_query_attention: false", "fused c_attn");
     run(
         "model_type",
         "model_type: GPT2Simple",
         "model_type: is \"GPT2Simple\", but the run's pretrained_model_class says LlamaSimpleMLP",
     );
-    run("model_type", "rope_scaling: 2", "rope_scaling");
-    run("vocab_size", "", "vocab_size");
+    run(
+        "model_type",
+        "rope_scaling: 2",
+        "rope_scaling: is an unknown key, and what it changes in the model is not known",
+    );
+    run("model_type", "1: 2", "1: is an unknown key");
+    run("vocab_size", "", "vocab_size: is missing");
+    run("mlp_bias", "mlp_bias: 1", "mlp_bias: is 1, expected true or false");
+    run("rotary_base", "rotary_base: big", "rotary_base: is \"big\", expected a number");
     let larger = load_with("target/model_config.yaml", "n_layer", "n_layer: 3");
     assert_refused(larger, &["target_model.h.2.rms_1.weight: is not in the checkpoint"]);
 }
@@ -265,10 +369,29 @@ fn only_named_layers_are_decomposed() {
 
 #[test]
 fn tokenizers_that_cannot_be_used() {
-    for content in ["", "{}", "[1]", "{\"version\": \"1.0\", \"model\": {\"type\": \"Unheard\"}}"] {
+    let long = format!("{{\"model\": {{\"type\": {:?}}}}}", "m".repeat(100_000));
+    for (content, problem) in [
+        ("", "not JSON of a tokenizer"),
+        ("{}", "it has no model"),
+        ("[1]", ""),
+        ("{\"version\": \"1.0\", \"model\": {\"type\": \"BPE\"}}", ""),
+        (
+            "{\"version\": \"1.0\", \"model\": {\"type\": \"WordPeace\"}}",
+            "its model is of type \"WordPeace\", which is unknown; expected one of BPE, WordPiece, WordLevel, Unigram",
+        ),
+        (&long, "(100000 characters), which is unknown"),
+    ] {
         let result = load(|folder| fs::write(folder.join("target/tokenizer.json"), content).unwrap());
-        assert_refused(result, &["tokenizer.json: not a usable tokenizer"]);
+        assert!(result.as_ref().unwrap_err().to_string().len() < 900);
+        assert_refused(result, &["tokenizer.json: not a usable tokenizer: ", problem]);
     }
+    let pointer = load(|folder| {
+        fs::write(folder.join("target/tokenizer.json"), "version https://git-lfs.github.com/spec/v1\n").unwrap();
+    });
+    assert_refused(
+        pointer,
+        &["tokenizer.json: is the pointer that Git LFS keeps in place of the file; run git lfs pull"],
+    );
 }
 
 #[test]

@@ -72,6 +72,10 @@ pub struct Inputs {
     pub tokenizer: Option<String>,
     /// The file of CI sets; `None` for the model's own causal importances.
     pub ci_sets: Option<String>,
+    /// SHA-256 of that file, in hexadecimal; `None` where it was not noted. The files of the run have the model's
+    /// [fingerprint](ModelInfo::fingerprint).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ci_sets_sha256: Option<String>,
 }
 
 /// What the values of a result are.
@@ -330,6 +334,12 @@ impl Manifest {
 
     /// Whether the parts fit together; `Err` says where they do not.
     pub(crate) fn check(&self) -> Result<(), String> {
+        let Settings { ci_threshold, output_prob_threshold, .. } = self.settings;
+        for (what, value) in [("ci_threshold", ci_threshold), ("output_prob_threshold", output_prob_threshold)] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(format!("settings.{what} is {value}, expected a number that is not negative"));
+            }
+        }
         for (i, prompt) in self.prompts.iter().enumerate() {
             let (tokens, strings) = (prompt.tokens.len(), prompt.token_strings.len());
             if tokens != strings {

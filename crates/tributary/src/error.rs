@@ -81,6 +81,12 @@ pub enum Error {
         /// The folder.
         result: PathBuf,
     },
+    /// A result without sets.
+    #[error("{}: it holds no sets, so there is nothing to be compared or shown; run again", result.display())]
+    NoSets {
+        /// The folder.
+        result: PathBuf,
+    },
     /// The result says nothing of where its inputs are.
     #[error("{}: it does not say which {what} it was computed from; say where", result.display())]
     UnknownInput {
@@ -136,7 +142,7 @@ impl Error {
             Self::Threads { .. } => Some(Remedy::Threads),
             Self::UnknownInput { remedy, .. } | Self::Moved { remedy, .. } => Some(*remedy),
             Self::OtherInput { remedy, .. } => *remedy,
-            Self::Consensus { .. } | Self::Backend(_) | Self::UnknownBackend { .. } => None,
+            Self::Consensus { .. } | Self::NoSets { .. } | Self::Backend(_) | Self::UnknownBackend { .. } => None,
         }
     }
 }

@@ -16,6 +16,8 @@ pub enum Progress<'a> {
     Drawing(&'a Path),
     /// A result is moved into its folder.
     Finishing(&'a Path),
+    /// What was taken of the inputs but is worth knowing: a sentence.
+    Note(&'a str),
 }
 
 /// Is told what is being done. It is called on a thread of the pool.

@@ -34,7 +34,8 @@ impl<B: AttributionBackend> Session<B> {
         on_progress(Progress::Reading(&settings.run.folder));
         let started = Instant::now();
         let run = settings.run.load()?;
-        let sets = InputSets::read(&settings.input, &run)?;
+        run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
+        let sets = InputSets::read(&settings.input, &run, &mut |text| on_progress(Progress::Note(text)))?;
         let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
         let model = Model::upload(backend, weights)?;
         let load = started.elapsed().as_secs_f64();
@@ -115,7 +116,7 @@ impl<B: AttributionBackend> Session<B> {
                 vocab: architecture.vocab,
                 components: self.model.component_counts().clone(),
             },
-            inputs: Some(self.settings.inputs()),
+            inputs: Some(self.settings.inputs(self.sets.sha256())),
             backend: info.backend.to_owned(),
             device: info.device,
             dtype: info.dtype.to_string(),

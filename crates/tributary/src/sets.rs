@@ -16,34 +16,48 @@ pub(crate) enum InputSets {
         sets: Vec<CiSet>,
         /// What came with each; empty where it does not matter.
         metadata: Vec<Option<Value>>,
+        /// SHA-256 of their file.
+        sha256: String,
     },
     /// Prompts for the model's own causal importances.
     Own(Vec<Prompt>),
 }
 
 impl InputSets {
-    pub(crate) fn read(input: &Input, run: &TrainedRun) -> Result<Self, Error> {
+    /// Reads them; `note` is told what is worth knowing.
+    pub(crate) fn read(input: &Input, run: &TrainedRun, note: &mut dyn FnMut(&str)) -> Result<Self, Error> {
         let (file, wanted, prompts) = match input {
             Input::Prompts(texts) => {
                 let prompts = texts.iter().map(|text| Ok(run.prompt(text)?));
-                return Ok(Self::Own(prompts.collect::<Result<_, Error>>()?));
+                let prompts = prompts.collect::<Result<Vec<Prompt>, Error>>()?;
+                prompts.iter().flat_map(|prompt| run.prompt_notes(prompt)).for_each(|text| note(&text));
+                return Ok(Self::Own(prompts));
             }
             Input::CiSets { file, sets, prompts } => (file, sets, prompts),
         };
         let mut read = run.ci_sets(file, prompts)?;
+        read.notes.iter().for_each(|text| note(text));
         if !wanted.is_empty() {
             let known: Vec<&str> = read.sets.iter().map(|set| set.name.as_str()).collect();
             let wanted = select_sets(wanted, &known, file)?;
             read.sets.retain(|set| wanted.contains(&set.name));
         }
         let metadata = read.sets.iter().map(|set| read.metadata.remove(&set.name)).collect();
-        Ok(Self::Given { sets: read.sets, metadata })
+        Ok(Self::Given { sets: read.sets, metadata, sha256: read.sha256 })
     }
 
     pub(crate) fn sets(&self) -> Sets<'_> {
         match self {
             Self::Given { sets, .. } => Sets::Given(sets),
             Self::Own(prompts) => Sets::ModelCi(prompts),
+        }
+    }
+
+    /// SHA-256 of their file, where there is one.
+    pub(crate) fn sha256(&self) -> Option<&str> {
+        match self {
+            Self::Given { sha256, .. } => Some(sha256),
+            Self::Own(_) => None,
         }
     }
 

@@ -57,8 +57,8 @@ impl Settings {
         }
     }
 
-    /// Where the inputs are, for whoever wants to go back to them.
-    pub(crate) fn inputs(&self) -> results::Inputs {
+    /// Where the inputs are and what was in the file of CI sets, for whoever wants to go back to them.
+    pub(crate) fn inputs(&self, ci_sets_sha256: Option<&str>) -> results::Inputs {
         let absolute =
             |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
         results::Inputs {
@@ -69,6 +69,7 @@ impl Settings {
                 Input::CiSets { file, .. } => Some(absolute(file)),
                 Input::Prompts(_) => None,
             },
+            ci_sets_sha256: ci_sets_sha256.map(str::to_owned),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tributary_backend::{AttributionBackend, Dtype, Element, Providers, Work};
 use tributary_engine::{Method, Model, Request, Targets, attribute_to};
-use tributary_inputs::TrainedRun;
+use tributary_inputs::{CiSetFile, TrainedRun};
 use tributary_model::{Remedy, Thresholds, Weights};
 use tributary_results::{Manifest, ResultFolder};
 
@@ -97,10 +97,19 @@ impl Verify {
         run: &TrainedRun,
         manifest: &Manifest,
         stored: &[StoredSet],
+        note: &mut dyn FnMut(&str),
     ) -> Result<InputSets, Error> {
         let is_gone = self.ci_sets.is_none() && !file.exists();
         let read = run.ci_sets(file, &[]);
-        let mut read = read.map_err(|error| self.moved(error.into(), is_gone, Remedy::CiSets))?.sets;
+        let CiSetFile { sets: mut read, sha256, .. } =
+            read.map_err(|error| self.moved(error.into(), is_gone, Remedy::CiSets))?;
+        let noted = manifest.run.inputs.as_ref().and_then(|inputs| inputs.ci_sets_sha256.as_ref());
+        if noted.is_some_and(|noted| *noted != sha256) {
+            let file = file.display();
+            note(&format!(
+                "{file} is not the file that the result was computed from, whose SHA-256 is another; its sets are compared"
+            ));
+        }
         let other = |difference| self.other_input(file, difference, Some(Remedy::CiSets));
         let mut sets = Vec::with_capacity(stored.len());
         for set in stored {
@@ -119,7 +128,7 @@ impl Verify {
             }
             sets.push(read);
         }
-        Ok(InputSets::Given { sets, metadata: Vec::new() })
+        Ok(InputSets::Given { sets, metadata: Vec::new(), sha256 })
     }
 
     /// The prompts that the result was computed from; an error if the run makes other tokens of them.
@@ -168,10 +177,14 @@ pub fn verify<L: Providers>(settings: &Verify, on_progress: &mut OnProgress<'_>)
     if folder.manifest().run.is_consensus() {
         return Err(Error::Consensus { result: settings.result.clone() });
     }
+    if folder.manifest().sets.is_empty() {
+        return Err(Error::NoSets { result: settings.result.clone() });
+    }
     let (paths, ci_sets) = settings.inputs(folder.manifest())?;
     on_progress(Progress::Reading(&paths.folder));
     let is_gone = settings.run.is_none() && !paths.folder.is_dir();
     let run = paths.load().map_err(|error| settings.moved(error, is_gone, Remedy::Run))?;
+    run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
     let (found, expected) = (run.fingerprint.to_string(), &folder.manifest().run.model.fingerprint);
     if found != *expected {
         let difference = format!(
@@ -184,7 +197,9 @@ pub fn verify<L: Providers>(settings: &Verify, on_progress: &mut OnProgress<'_>)
     let stored = sample::draw(&folder, settings.samples, settings.seed)?;
     let manifest = folder.manifest().clone();
     let sets = match &ci_sets {
-        Some(file) => settings.sets_of(file, &run, &manifest, &stored)?,
+        Some(file) => {
+            settings.sets_of(file, &run, &manifest, &stored, &mut |text| on_progress(Progress::Note(text)))?
+        }
         None => settings.prompts(&run, &manifest)?,
     };
     let job = Job { settings, manifest, stored, weights: run.weights, sets, on_progress };

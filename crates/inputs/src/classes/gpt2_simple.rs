@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tributary_model::{Architecture, Biases, Norm, PositionEncoding, published_layers};
 
 use super::{Class, Modules, check_heads, check_sizes};
-use crate::{InputError, yaml};
+use crate::InputError;
+use crate::yaml::{Keys, Yaml};
 
 pub(super) const CLASS: Class = Class {
     name: "GPT2Simple",
     older_names: &[],
+    keys: &["block_size", "vocab_size", "n_layer", "n_head", "n_embd"],
     read,
     modules: Modules {
         attention_norm: "ln_1",
@@ -20,27 +20,31 @@ pub(super) const CLASS: Class = Class {
     },
 };
 
-/// `model_config.yaml` of the published `GPT2Simple`.
-///
-/// Fields as in `simple_stories_train/models/gpt2_simple.py`; an unknown one is an error there too, and here it keeps an
-/// option that changes the numbers from passing unnoticed. Sizes have defaults there, which published files never use.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `model_config.yaml` of the published `GPT2Simple`, with the fields of `simple_stories_train/models/gpt2_simple.py`. Sizes have
+/// defaults there, which published files never use.
 struct Config {
     block_size: usize,
     vocab_size: usize,
     n_layer: usize,
     n_head: usize,
     n_embd: usize,
-    // Which of two equal ways attention is computed, and which class this is: the latter was read before.
-    #[serde(rename = "flash_attention")]
-    _flash_attention: Option<IgnoredAny>,
-    #[serde(rename = "model_type")]
-    _model_type: Option<IgnoredAny>,
 }
 
-fn read(file: &Path, bytes: &[u8]) -> Result<Architecture, InputError> {
-    let config: Config = yaml::parse(file, bytes)?;
+impl Config {
+    fn of(keys: &Keys<'_>) -> Result<Self, InputError> {
+        let size = |key| keys.require(key, Yaml::count);
+        Ok(Self {
+            block_size: size("block_size")?,
+            vocab_size: size("vocab_size")?,
+            n_layer: size("n_layer")?,
+            n_head: size("n_head")?,
+            n_embd: size("n_embd")?,
+        })
+    }
+}
+
+fn read(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
+    let config = Config::of(keys)?;
     check_sizes(
         file,
         &[

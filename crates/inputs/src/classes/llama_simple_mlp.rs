@@ -2,16 +2,32 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tributary_model::{Architecture, Biases, Norm, PositionEncoding, published_layers};
 
 use super::{Class, Modules, check_heads, check_sizes};
-use crate::{InputError, yaml};
+use crate::InputError;
+use crate::yaml::{Keys, Yaml};
 
 pub(super) const CLASS: Class = Class {
     name: "LlamaSimpleMLP",
     older_names: &["LlamaSimpleMlp"],
+    keys: &[
+        "block_size",
+        "vocab_size",
+        "n_layer",
+        "n_head",
+        "n_embd",
+        "n_intermediate",
+        "n_key_value_heads",
+        "n_ctx",
+        "mlp_bias",
+        "attn_bias",
+        "rotary_adjacent_pairs",
+        "rotary_dim",
+        "rotary_base",
+        "rms_norm_eps",
+        "use_grouped_query_attention",
+    ],
     read,
     modules: Modules {
         attention_norm: "rms_1",
@@ -20,11 +36,8 @@ pub(super) const CLASS: Class = Class {
     },
 };
 
-/// `model_config.yaml` of the published `LlamaSimpleMLP`.
-///
-/// Fields and defaults as in `simple_stories_train/models/llama_simple_mlp.py`; an unknown one is an error there too.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `model_config.yaml` of the published `LlamaSimpleMLP`, with the fields and defaults of
+/// `simple_stories_train/models/llama_simple_mlp.py`.
 #[expect(clippy::struct_excessive_bools, reason = "the published config has them")]
 struct Config {
     block_size: usize,
@@ -34,45 +47,43 @@ struct Config {
     n_embd: usize,
     n_intermediate: usize,
     n_key_value_heads: usize,
-    #[serde(default = "default_n_ctx")]
     n_ctx: usize,
-    #[serde(default)]
     mlp_bias: bool,
-    #[serde(default)]
     attn_bias: bool,
-    #[serde(default)]
     rotary_adjacent_pairs: bool,
     rotary_dim: Option<usize>,
-    #[serde(default = "default_rotary_base")]
     rotary_base: f64,
-    #[serde(default = "default_rms_norm_eps")]
     rms_norm_eps: f64,
-    #[serde(default = "default_true")]
     use_grouped_query_attention: bool,
-    #[serde(rename = "flash_attention")]
-    _flash_attention: Option<IgnoredAny>,
-    #[serde(rename = "model_type")]
-    _model_type: Option<IgnoredAny>,
 }
 
-fn default_n_ctx() -> usize {
-    1024
+impl Config {
+    fn of(keys: &Keys<'_>) -> Result<Self, InputError> {
+        let size = |key| keys.require(key, Yaml::count);
+        let flag = |key, default: bool| Ok::<_, InputError>(keys.get(key, Yaml::flag)?.unwrap_or(default));
+        let number = |key, default: f64| Ok::<_, InputError>(keys.get(key, Yaml::number)?.unwrap_or(default));
+        Ok(Self {
+            block_size: size("block_size")?,
+            vocab_size: size("vocab_size")?,
+            n_layer: size("n_layer")?,
+            n_head: size("n_head")?,
+            n_embd: size("n_embd")?,
+            n_intermediate: size("n_intermediate")?,
+            n_key_value_heads: size("n_key_value_heads")?,
+            n_ctx: keys.get("n_ctx", Yaml::count)?.unwrap_or(1024),
+            mlp_bias: flag("mlp_bias", false)?,
+            attn_bias: flag("attn_bias", false)?,
+            rotary_adjacent_pairs: flag("rotary_adjacent_pairs", false)?,
+            rotary_dim: keys.get("rotary_dim", Yaml::count)?,
+            rotary_base: number("rotary_base", 10_000.0)?,
+            rms_norm_eps: number("rms_norm_eps", 1e-6)?,
+            use_grouped_query_attention: flag("use_grouped_query_attention", true)?,
+        })
+    }
 }
 
-fn default_rotary_base() -> f64 {
-    10_000.0
-}
-
-fn default_rms_norm_eps() -> f64 {
-    1e-6
-}
-
-fn default_true() -> bool {
-    true
-}
-
-fn read(file: &Path, bytes: &[u8]) -> Result<Architecture, InputError> {
-    let config: Config = yaml::parse(file, bytes)?;
+fn read(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
+    let config = Config::of(keys)?;
     let fail = |key: &str, problem: String| Err(InputError::config(file, key, problem));
     if !config.use_grouped_query_attention {
         let problem = "is false: one fused c_attn layer instead of q_proj, k_proj and v_proj, which is not supported";

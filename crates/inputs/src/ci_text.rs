@@ -1,0 +1,148 @@
+//! The text of a CI-set file, which may be large, compressed, or begin with a byte order mark.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+use tributary_files::input;
+
+use crate::InputError;
+use crate::fingerprint::hex;
+use crate::sniff::{self, Foreign, HEAD, foreign};
+
+/// A file of at most so many bytes is read into memory as it is.
+const AT_ONCE: u64 = 1 << 26;
+
+/// Bytes of a larger file that are read at once.
+const BUFFER: usize = 1 << 20;
+
+/// The most text that a compressed file may hold: more than the largest published runs give, and what a disk may hold that a
+/// small file asks for.
+const DECOMPRESSED: u64 = 8 << 30;
+
+/// The byte order mark in UTF-8, which editors put before a text.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The text of a CI-set file.
+pub(crate) struct CiText {
+    file: PathBuf,
+    /// The text of a small file, which is not compressed.
+    held: Option<Vec<u8>>,
+    pub(crate) is_compressed: bool,
+}
+
+impl CiText {
+    pub(crate) fn open(path: &Path) -> Result<Self, InputError> {
+        let mut file = input::open(path)?;
+        let head = head(&mut file).map_err(InputError::read(path))?;
+        let is_compressed = match foreign(&head) {
+            None => false,
+            Some(Foreign::Gzip) => true,
+            Some(foreign) => return Err(sniff::refused(path, foreign, "")),
+        };
+        let mut text = Self { file: path.to_owned(), held: None, is_compressed };
+        if is_compressed {
+            let head = head_of(&mut text.stream()?).map_err(|error| text.unreadable(error))?;
+            if let Some(foreign) = foreign(&head) {
+                return Err(sniff::refused(path, foreign, "twice; decompress it once, with gunzip"));
+            }
+        } else if file.metadata().map_err(InputError::read(path))?.len() <= AT_ONCE {
+            let mut bytes = Vec::new();
+            file.rewind().map_err(InputError::read(path))?;
+            file.take(AT_ONCE + 1).read_to_end(&mut bytes).map_err(InputError::read(path))?;
+            // It may have grown, and is read as a large one then.
+            text.held = Some(bytes).filter(|bytes| bytes.len() as u64 <= AT_ONCE);
+        }
+        Ok(text)
+    }
+
+    /// All of it, of a small file.
+    pub(crate) fn held(&self) -> Option<&[u8]> {
+        self.held.as_deref().map(|bytes| bytes.strip_prefix(MARK).unwrap_or(bytes))
+    }
+
+    /// SHA-256 of the file as it is, in hexadecimal.
+    pub(crate) fn sha256(&self) -> Result<String, InputError> {
+        if let Some(bytes) = &self.held {
+            return Ok(hex(&Sha256::digest(bytes)));
+        }
+        let (mut file, mut hasher) = (input::open(&self.file)?, Sha256::new());
+        let mut block = vec![0; BUFFER];
+        loop {
+            match file.read(&mut block).map_err(InputError::read(&self.file))? {
+                0 => return Ok(hex(&hasher.finalize())),
+                read => hasher.update(&block[..read]),
+            }
+        }
+    }
+
+    /// All of it from the beginning, however large.
+    pub(crate) fn reader(&self) -> Result<Box<dyn Read + '_>, InputError> {
+        if let Some(bytes) = self.held() {
+            return Ok(Box::new(bytes));
+        }
+        let mut stream = self.stream()?;
+        let head = head_of(&mut stream).map_err(|error| self.unreadable(error))?;
+        let mark = if head.starts_with(MARK) { MARK.len() } else { 0 };
+        Ok(Box::new(BufReader::with_capacity(BUFFER, Cursor::new(head[mark..].to_vec()).chain(stream))))
+    }
+
+    fn stream(&self) -> Result<Box<dyn Read>, InputError> {
+        let file = input::open(&self.file)?;
+        if !self.is_compressed {
+            return Ok(Box::new(file));
+        }
+        let decoder = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
+        Ok(Box::new(Bounded { inner: decoder, left: DECOMPRESSED }))
+    }
+
+    /// The error of a text that cannot be read to its end.
+    pub(crate) fn unreadable(&self, error: io::Error) -> InputError {
+        if !self.is_compressed {
+            return InputError::read(&self.file)(error);
+        }
+        let problem = format!("its gzip stream cannot be read: {error}; if it is cut short or damaged, fetch it again");
+        InputError::Foreign { file: self.file.clone(), problem }
+    }
+}
+
+/// A reader of which no more is read.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let too_much = || io::Error::new(io::ErrorKind::FileTooLarge, "it holds more than 8 GiB; decompress it before");
+        self.left = self.left.checked_sub(read as u64).ok_or_else(too_much)?;
+        Ok(read)
+    }
+}
+
+fn head(file: &mut File) -> io::Result<Vec<u8>> {
+    head_of(file)
+}
+
+/// The first bytes of a reader.
+fn head_of(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    reader.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_is_bounded() {
+        let mut bounded = Bounded { inner: io::repeat(b' '), left: 1000 };
+        let mut text = Vec::new();
+        let error = bounded.read_to_end(&mut text).unwrap_err().to_string();
+        assert!(text.len() <= 1000 && error.contains("more than 8 GiB"), "{error}");
+    }
+}

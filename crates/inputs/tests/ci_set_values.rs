@@ -1,0 +1,314 @@
+//! Which numbers, metadata, tokens and encodings a CI-set file may have, and what is noted of those that are taken.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tributary_inputs::test_support::{RandomWeights, Style, write_run};
+use tributary_inputs::{CiSetFile, InputError, RunOptions, TrainedRun};
+use tributary_model::{Layer, Role, Sigmoid};
+use tributary_testing::config;
+
+const Q: &str = "h.0.attn.q_proj";
+
+/// A run of one decomposed layer of two components, and a folder for CI-set files.
+struct Fixture {
+    folder: TempDir,
+    run: TrainedRun,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with(Sigmoid::Hard)
+    }
+
+    fn with(sigmoid: Sigmoid) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut random = RandomWeights::gpt2_simple(5);
+        random.components = [(Layer::published(0, Role::Query), 2)].into_iter().collect();
+        random.sigmoid = sigmoid;
+        write_run(folder.path(), &random.weights(), Style::Current);
+        let run = TrainedRun::load(folder.path(), &RunOptions::default()).unwrap();
+        Self { folder, run }
+    }
+
+    fn read(&self, bytes: impl AsRef<[u8]>) -> Result<CiSetFile, InputError> {
+        let file = self.folder.path().join("ci.json");
+        fs::write(&file, bytes).unwrap();
+        self.run.ci_sets(&file, &[])
+    }
+
+    #[track_caller]
+    fn assert_refused(&self, bytes: impl AsRef<[u8]>, parts: &[&str]) {
+        let message = self.read(bytes).expect_err("the file is broken").to_string();
+        for part in ["ci.json: "].iter().chain(parts) {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+        assert!(message.len() < 2000, "{} bytes: {message}", message.len());
+    }
+}
+
+/// A file of one set whose last causal importance is `value`.
+fn one_set(value: &str) -> String {
+    format!("{{\"prompt\": \"w1 w2\", \"ci_sets\": {{\"a\": {{{Q:?}: [[0.0, 0.0], [0.25, {value}]]}}}}}}")
+}
+
+fn last(file: &CiSetFile) -> f32 {
+    *file.sets[0].layers[&Q.parse().unwrap()].to_dense().last().unwrap()
+}
+
+#[track_caller]
+fn only_note(file: &CiSetFile) -> &str {
+    let [note] = file.notes.as_slice() else { panic!("{:?}", file.notes) };
+    note
+}
+
+#[test]
+fn values_out_of_range() {
+    let place = "ci.json: set \"a\", layer h.0.attn.q_proj, position 1, component 1: ";
+    for value in ["1.001", "-0.01", "-0.5", "1.5", "1000000.0", "1e30", "2.0", "-1.0"] {
+        Fixture::new().assert_refused(
+            one_set(value),
+            &[
+                place,
+                &format!(": {value} is out of range; a causal importance of this run is from 0 to 1 at line 1 column"),
+            ],
+        );
+    }
+    let leaky = Fixture::with(Sigmoid::UpperLeakyHard);
+    assert_eq!(last(&leaky.read(one_set("1.5")).unwrap()).to_bits(), 1.5_f32.to_bits());
+    leaky.assert_refused(
+        one_set("-0.01"),
+        &[place, "-0.01 is out of range; a causal importance of this run is 0 or more"],
+    );
+    let swish = Fixture::with(Sigmoid::SwishHard);
+    swish.read(one_set("-0.0278")).unwrap();
+    swish.assert_refused(one_set("1.1"), &[place, "is from -0.0278323 to 1.0278323"]);
+}
+
+#[test]
+fn rounding_is_taken_with_a_note() {
+    let fixture = Fixture::new();
+    for (value, expected) in [("1.0000001", 1.0_f32), ("-1e-9", 0.0), ("1.000001", 1.0)] {
+        let file = fixture.read(one_set(value)).unwrap();
+        assert_eq!(last(&file).to_bits(), expected.to_bits());
+        let note = only_note(&file);
+        assert!(note.contains("ci.json: set \"a\", layer h.0.attn.q_proj, position 1, component 1: "), "{note}");
+        assert!(
+            note.contains("is beyond the range of this run's causal importances, from 0 to 1, by rounding"),
+            "{note}"
+        );
+        assert!(note.ends_with("1 such values in all"), "{note}");
+    }
+    assert!(fixture.read(one_set("1.0")).unwrap().notes.is_empty());
+}
+
+proptest! {
+    #![proptest_config(config(256))]
+
+    /// A small file is read row by row, a compressed one number by number: the result is the same.
+    #[test]
+    fn both_ways_of_reading_agree(
+        value in prop_oneof![
+            any::<f32>().prop_map(|value| format!("{value:?}")),
+            (-40_i32..40).prop_map(|steps| format!("{:?}", 1.0 + f64::from(steps) * 1e-6)),
+            (-40_i32..40).prop_map(|steps| format!("{:?}", f64::from(steps) * 1e-6)),
+            (0_u32..=1).prop_map(|value| value.to_string()),
+        ],
+        sigmoid in prop::sample::select(vec![
+            Sigmoid::Hard, Sigmoid::Normal, Sigmoid::UpperLeakyHard, Sigmoid::SwishHard,
+        ]),
+    ) {
+        let fixture = Fixture::with(sigmoid);
+        let words = |error: InputError| error.to_string();
+        let plain = fixture.read(one_set(&value)).map_err(words);
+        let streamed = fixture.read(gzip(one_set(&value).as_bytes())).map_err(words);
+        prop_assert_eq!(plain, streamed, "{} under {:?}", value, sigmoid);
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn encodings_of_the_text() {
+    let fixture = Fixture::new();
+    let expected = fixture.read(one_set("0.5")).unwrap();
+    let marked = [b"\xef\xbb\xbf".as_slice(), one_set("0.5").as_bytes()].concat();
+    assert_eq!(fixture.read(&marked).unwrap(), expected);
+    assert_eq!(fixture.read(gzip(one_set("0.5").as_bytes())).unwrap(), expected);
+    assert_eq!(fixture.read(gzip(&marked)).unwrap(), expected);
+    // Members one after the other, as of `cat a.gz b.gz`.
+    let (head, tail) = marked.split_at(20);
+    assert_eq!(fixture.read([gzip(head), gzip(tail)].concat()).unwrap(), expected);
+    let whole = gzip(one_set("0.5").as_bytes());
+    fixture.assert_refused(&whole[..whole.len() - 12], &["its gzip stream cannot be read", "fetch it again"]);
+    fixture.assert_refused(gzip(&whole), &["is compressed with gzip; twice"]);
+    for (utf16, mark) in
+        [(u16::to_le_bytes as fn(u16) -> [u8; 2], true), (u16::to_be_bytes, true), (u16::to_le_bytes, false)]
+    {
+        let text = format!("{}{}", if mark { "\u{feff}" } else { "" }, one_set("0.5"));
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(utf16).collect();
+        fixture
+            .assert_refused(bytes, &["is text in UTF-16; expected UTF-8: convert it, with iconv -f UTF-16 -t UTF-8"]);
+    }
+    fixture.assert_refused("<!doctype html>", &["is a web page"]);
+    fixture.assert_refused("version https://git-lfs.github.com/spec/v1\n", &["run git lfs pull"]);
+}
+
+#[test]
+fn metadata_in_all_forms() {
+    let fixture = Fixture::new();
+    let layers = format!("{{{Q:?}: [[0.0, 0.0]]}}");
+    let sets = |metadata: &str| {
+        format!("{{\"metadata\": {metadata}, \"prompt\": \"w1\", \"ci_sets\": {{\"a\": {layers}, \"b\": {layers}}}}}")
+    };
+    let file = fixture.read(sets("{\"b\": {\"loss\": 0.5}}")).unwrap();
+    assert_eq!(
+        file.metadata.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>(),
+        ["b {\"loss\":0.5}"]
+    );
+    assert!(fixture.read(sets("null")).unwrap().metadata.is_empty());
+    fixture.assert_refused(sets("{\"loss\": 0.5}"), &["metadata: there is no set \"loss\"", "which are \"a\", \"b\""]);
+    fixture.assert_refused(sets("[]"), &["metadata: expected an object from set names to the metadata of each"]);
+    let optimized = format!("{{\"prompt\": \"w1\", \"optimized_ci\": {layers}, \"metadata\": [1]}}");
+    assert_eq!(fixture.read(optimized).unwrap().metadata["optimized"].to_string(), "[1]");
+    let samples =
+        format!("{{\"metadata\": {{}}, \"samples\": {{\"a\": {{\"prompt\": \"w1\", \"ci_vals\": {layers}}}}}}}");
+    fixture.assert_refused(samples, &["the key \"metadata\" belongs into each of the samples"]);
+}
+
+#[test]
+fn what_python_writes_into_metadata() {
+    let fixture = Fixture::new();
+    let with = |metadata: &str, value: &str| {
+        one_set(value).replacen('{', &format!("{{\"metadata\": {{\"a\": {metadata}}}, "), 1)
+    };
+    let metadata = "{\"loss\": NaN, \"best\": [-Infinity, 1], \"text\": \"x\\ud800y\"}";
+    for compress in [false, true] {
+        let text = with(metadata, "0.5");
+        let file = fixture.read(if compress { gzip(text.as_bytes()) } else { text.into_bytes() }).unwrap();
+        assert_eq!(file.metadata["a"].to_string(), "{\"loss\":null,\"best\":[null,1],\"text\":\"x\u{fffd}y\"}");
+        let note = only_note(&file);
+        assert!(
+            note.contains("ci.json: metadata: NaN and Infinity, which JSON lacks, are kept as null (2 of them)"),
+            "{note}"
+        );
+        assert!(note.ends_with("as U+FFFD (1); the first is at line 1, column 29"), "{note}");
+    }
+    fixture.assert_refused(
+        with(metadata, "NaN"),
+        &["set \"a\", layer h.0.attn.q_proj, position 1, component 1: not JSON", "must be a finite number"],
+    );
+    fixture.assert_refused(with("{\"loss\": NaX}", "0.5"), &["not JSON", "line 1 column"]);
+}
+
+#[test]
+fn tokens_must_be_those_of_the_prompt() {
+    let fixture = Fixture::new();
+    let with = |tokens: &str| one_set("0.5").replacen('{', &format!("{{\"tokens\": {tokens}, "), 1);
+    fixture.read(with("[1, 2]")).unwrap();
+    fixture.assert_refused(
+        with("[1, 3]"),
+        &["set \"a\": its tokens are 1, 3, but this run's tokenizer makes 1 (\"w1\"), 2 (\"w2\") of the prompt \"w1 w2\"; they \
+           differ first at position 1"],
+    );
+    fixture.assert_refused(with("[1]"), &["its tokens are 1, but", "they differ first at position 1"]);
+    fixture.assert_refused(with("[1, 2, 3]"), &["they differ first at position 2"]);
+    let layers = format!("{{{Q:?}: [[0.0, 0.0]]}}");
+    let sample = |tokens| {
+        format!("{{\"samples\": {{\"s\": {{\"tokens\": [{tokens}], \"prompt\": \"w4\", \"ci_vals\": {layers}}}}}}}")
+    };
+    fixture.read(sample(4)).unwrap();
+    fixture.assert_refused(sample(5), &["set \"s\": its tokens are 5, but"]);
+}
+
+#[test]
+fn one_dimension_too_many() {
+    let fixture = Fixture::new();
+    let text = one_set("0.5").replace("[[", "[[[").replace("]]", "]]]");
+    fixture.assert_refused(
+        text,
+        &[
+            "set \"a\", layer h.0.attn.q_proj, position 0, component 0: found an array",
+            "there is one dimension too many",
+        ],
+    );
+}
+
+#[test]
+fn unknown_words_are_noted() {
+    let fixture = Fixture::new();
+    let file = fixture.read(one_set("0.5").replace("w1 w2", "w1 вода")).unwrap();
+    let note = only_note(&file);
+    let expected = "ci.json: prompt \"w1 вода\": 1 of its 2 tokens are \"w0\", which stands for what the vocabulary lacks; the \
+                    first of them for \"вода\"";
+    assert!(note.ends_with(expected), "{note}");
+    let prompt = fixture.run.prompt("w1 w2").unwrap();
+    assert!(fixture.run.prompt_notes(&prompt).is_empty());
+}
+
+#[test]
+fn characters_that_a_tokenizer_drops_are_noted() {
+    let fixture = Fixture::new();
+    let tokenizer = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [],
+        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]},
+    });
+    let path = fixture.folder.path().join("target/tokenizer.json");
+    fs::write(path, tokenizer.to_string()).unwrap();
+    let run = TrainedRun::load(fixture.folder.path(), &RunOptions::default()).unwrap();
+    let prompt = run.prompt("abяb жa").unwrap();
+    assert_eq!(prompt.tokens, [2, 1, 0]);
+    let [note] = &*run.prompt_notes(&prompt) else { panic!() };
+    assert_eq!(
+        note,
+        "prompt \"abяb жa\": 2 of its characters, the first of them 'я', are in none of its 3 tokens: the tokenizer drops them"
+    );
+}
+
+#[test]
+fn messages_stay_short() {
+    let fixture = Fixture::new();
+    let long = "a".repeat(1_000_000);
+    let many: Vec<String> = (0..100_000).map(|word| format!("x{word}")).collect();
+    fixture.assert_refused(one_set("0.5").replace("w1 w2", &long), &["(1000000 characters)"]);
+    fixture.assert_refused(
+        one_set("0.5").replace("w1 w2", &many.join(" ")),
+        &["has 100000 tokens, more than the 6 positions"],
+    );
+    fixture.assert_refused(
+        one_set("0.5").replace("\"a\"", &format!("{long:?}")).replace("0.5", "5"),
+        &["is out of range"],
+    );
+    fixture.assert_refused(one_set("0.5").replace(Q, &long), &["is not a decomposed layer"]);
+    fixture.assert_refused(one_set("0.5").replace("prompt", &long), &["unknown key"]);
+    fixture.assert_refused(one_set(&format!("{long:?}")), &["expected a finite number", "line 1 column"]);
+    fixture.assert_refused(format!("{{{long:?}: 1}}"), &["unknown key"]);
+    let prompts = vec![long; 3];
+    let file = fixture.folder.path().join("ci.json");
+    fs::write(&file, one_set("0.5")).unwrap();
+    let message = fixture.run.ci_sets(&file, &prompts).unwrap_err().to_string();
+    assert!(message.len() < 1000 && message.contains("they must be equal"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_waited_for() {
+    let fixture = Fixture::new();
+    let fifo = fixture.folder.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let message = fixture.run.ci_sets(&fifo, &[]).unwrap_err().to_string();
+    assert!(message.ends_with("fifo\" is a pipe, expected a regular file; write what comes out of it to a file first"));
+    let message = fixture.run.ci_sets(std::path::Path::new("/dev/zero"), &[]).unwrap_err().to_string();
+    assert_eq!(message, "\"/dev/zero\" is a device, expected a regular file; give a file");
+}

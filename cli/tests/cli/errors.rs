@@ -110,7 +110,12 @@ const CASES: &[Case] = &[
     ("CI value infinite", |w| edit_text(w, "sets.json", "0.25", "-Infinity")),
     ("CI value null", |w| edit_text(w, "sets.json", "0.25", "null")),
     ("CI value too large", |w| edit_text(w, "sets.json", "0.25", "1e999")),
-    ("numbers that overflow", |w| edit_text(w, "sets.json", "0.25", "3e38")),
+    ("CI value that the run cannot give", |w| edit_text(w, "sets.json", "0.25", "1.001")),
+    ("numbers that overflow", |w| {
+        // One that gives any number above 1.
+        w.replace("run/final_config.yaml", "sigmoid_type: leaky_hard", "sigmoid_type: upper_leaky_hard");
+        edit_text(w, "sets.json", "0.25", "3e38")
+    }),
     ("prompt mismatch", |_| vec!["--prompt", "w1 w4 w3"]),
     ("empty prompt", |w| edit_sets(w, |sets| sets["prompt"] = json!(""))),
     ("prompt longer than the model's context", |w| edit_sets(w, |sets| sets["prompt"] = json!("w1 w1 w1 w1 w1 w1 w1"))),

@@ -40,7 +40,7 @@ fn what_is_interrupted_leaves_the_old_or_the_new() {
                 // Before it is waited for, a signal does what it does by default.
                 assert!([0, status, -signal.as_raw()].contains(&found), "{}, {what}: status {found}", writer.name);
                 if found == status && signal != Signal::KILL {
-                    let names = contents(&workshop.path(writer.folder));
+                    let names = contents(&workshop, writer.folder);
                     let left = names.keys().find(|name| name.contains(".tributary-partial"));
                     assert_eq!(left, None, "{}, {what}", writer.name);
                 }

@@ -26,6 +26,13 @@ impl Workshop {
         workshop
     }
 
+    /// The same in another folder.
+    pub(crate) fn copy(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy(self.folder.path(), folder.path());
+        Self { folder }
+    }
+
     pub(crate) fn small() -> Self {
         Self::new(&RandomWeights::gpt2_simple(3).weights())
     }
@@ -110,6 +117,18 @@ impl Workshop {
         let args = ["attribute", "--model", "run", "--ci-sets", "sets.json", "--out", "out"];
         let backend: &[&str] = if more.contains(&"--backend") { &[] } else { &["--backend", "flex"] };
         self.tributary(&[&args, backend, more].concat())
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if from.is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -71,8 +72,12 @@ const ATTRIBUTE_PLOT: [&str; 13] = [
 
 /// A workshop where each command has written already, with other settings than those of [`WRITERS`].
 pub(crate) fn prepared() -> Workshop {
+    static ONCE: LazyLock<Workshop> = LazyLock::new(prepare);
+    ONCE.copy()
+}
+
+fn prepare() -> Workshop {
     let workshop = Workshop::small();
-    workshop.write("sets.json.new", &fs::read_to_string(workshop.path("sets.json")).unwrap());
     assert!(workshop.attribute(&["--quiet", "--plot"]).status.success());
     workshop.succeed(&["report", "out", "-o", "pages/r.html"]);
     workshop.succeed(&["export", "out", "--format", "circuit-tracer", "--out", "graphs"]);
@@ -81,19 +86,24 @@ pub(crate) fn prepared() -> Workshop {
     workshop
 }
 
-/// What is in a folder, without the durations that a manifest has: by path, with hidden files.
-pub(crate) fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+/// What is in a folder of a workshop, with hidden files, without durations and where the workshop is.
+pub(crate) fn contents(workshop: &Workshop, folder: &str) -> BTreeMap<String, Vec<u8>> {
     let mut contents = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(workshop.path(folder)).unwrap() {
         let (name, path) = entry.map(|entry| (entry.file_name().into_string().unwrap(), entry.path())).unwrap();
         if path.is_dir() {
             contents.insert(format!("{name}/"), Vec::new());
-            contents.extend(self::contents(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+            let inner = self::contents(workshop, &format!("{folder}/{name}"));
+            contents.extend(inner.into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
         } else {
             let mut bytes = fs::read(&path).unwrap();
             if name == "manifest.json" {
                 let mut manifest: Value = serde_json::from_slice(&bytes).unwrap();
                 manifest["timings"].take();
+                manifest["inputs"].take();
+                for set in manifest["sets"].as_array_mut().unwrap() {
+                    set["metadata"].take();
+                }
                 bytes = manifest.to_string().into_bytes();
             }
             contents.insert(name, bytes);
@@ -105,9 +115,9 @@ pub(crate) fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 /// The folder of a writer before and after the command, undisturbed.
 pub(crate) fn both(writer: &Writer) -> [BTreeMap<String, Vec<u8>>; 2] {
     let workshop = prepared();
-    let before = contents(&workshop.path(writer.folder));
+    let before = contents(&workshop, writer.folder);
     workshop.succeed(writer.args);
-    let after = contents(&workshop.path(writer.folder));
+    let after = contents(&workshop, writer.folder);
     assert_ne!(before, after, "{} changes nothing", writer.name);
     [before, after]
 }
@@ -123,12 +133,12 @@ pub(crate) fn assert_whole(workshop: &Workshop, writer: &Writer, both: &[BTreeMa
         _ => &["inspect", "out"],
     };
     workshop.succeed(reader);
-    let mut found = contents(&workshop.path(writer.folder));
+    let mut found = contents(workshop, writer.folder);
     found.retain(|name, _| name != "other.html" && Path::new(name).extension().is_none_or(|found| found != "graphml"));
     let is_one = both.contains(&found);
     assert!(is_one, "{}, {what}: {:?} is neither old nor new", writer.name, found.keys().collect::<Vec<_>>());
     workshop.succeed(writer.args);
-    let mut found = contents(&workshop.path(writer.folder));
+    let mut found = contents(workshop, writer.folder);
     found.retain(|name, _| name != "other.html" && Path::new(name).extension().is_none_or(|found| found != "graphml"));
     assert!(found == both[1], "{}, {what}: {:?} is not new", writer.name, found.keys().collect::<Vec<_>>());
 }

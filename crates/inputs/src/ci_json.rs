@@ -98,7 +98,7 @@ pub(crate) fn read(reader: impl io::Read, expected: Expected<'_>) -> Result<(Doc
             }
             Category::Eof => format!("not JSON, or cut short: {error}"),
             Category::Syntax => format!("not JSON: {error}"),
-            Category::Data => error.to_string(),
+            Category::Data => with_place(&error),
         };
         Failure::Document {
             place: context.place.to_string(),
@@ -107,6 +107,15 @@ pub(crate) fn read(reader: impl io::Read, expected: Expected<'_>) -> Result<(Doc
         }
     })?;
     Ok((document, context.clamped.into_inner()))
+}
+
+/// An error of ours, and where it is: what it says may end in advice.
+fn with_place(error: &serde_json::Error) -> String {
+    let (line, column, text) = (error.line(), error.column(), error.to_string());
+    match text.strip_suffix(&format!(" at line {line} column {column}")) {
+        Some(problem) => format!("{problem} (line {line}, column {column})"),
+        None => text,
+    }
 }
 
 /// Reads a document that is in memory, with the same result.

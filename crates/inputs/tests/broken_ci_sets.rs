@@ -271,7 +271,7 @@ fn objects_that_do_not_fit() {
         ("[]", "expected an object with the keys"),
         ("{\"prompt\": \"w1\", \"ci_sets\": {\"\": {}}}", "a set has an empty name"),
     ] {
-        fixture.assert_refused(json, &[part, "line 1 column"]);
+        fixture.assert_refused(json, &[part, "line 1, column"]);
     }
     let no_prompt = one_set().replace("\"prompt\": \"w1 w2\", ", "");
     fixture.assert_refused(&no_prompt, &["the key \"prompt\" is missing"]);

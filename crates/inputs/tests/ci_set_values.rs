@@ -76,7 +76,7 @@ fn values_out_of_range() {
             one_set(value),
             &[
                 place,
-                &format!(": {value} is out of range; a causal importance of this run is from 0 to 1 at line 1 column"),
+                &format!(": {value} is out of range; a causal importance of this run is from 0 to 1 (line 1, column"),
             ],
         );
     }
@@ -128,7 +128,8 @@ proptest! {
         let words = |error: InputError| error.to_string();
         let plain = fixture.read(one_set(&value)).map_err(words);
         let streamed = fixture.read(gzip(one_set(&value).as_bytes())).map_err(words);
-        prop_assert_eq!(plain, streamed, "{} under {:?}", value, sigmoid);
+        let sets = |read: Result<CiSetFile, String>| read.map(of_content);
+        prop_assert_eq!(sets(plain), sets(streamed), "{} under {:?}", value, sigmoid);
     }
 }
 
@@ -138,17 +139,22 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// What does not depend on how the same text is stored.
+fn of_content(file: CiSetFile) -> CiSetFile {
+    CiSetFile { sha256: String::new(), ..file }
+}
+
 #[test]
 fn encodings_of_the_text() {
     let fixture = Fixture::new();
-    let expected = fixture.read(one_set("0.5")).unwrap();
+    let expected = of_content(fixture.read(one_set("0.5")).unwrap());
     let marked = [b"\xef\xbb\xbf".as_slice(), one_set("0.5").as_bytes()].concat();
-    assert_eq!(fixture.read(&marked).unwrap(), expected);
-    assert_eq!(fixture.read(gzip(one_set("0.5").as_bytes())).unwrap(), expected);
-    assert_eq!(fixture.read(gzip(&marked)).unwrap(), expected);
+    assert_eq!(of_content(fixture.read(&marked).unwrap()), expected);
+    assert_eq!(of_content(fixture.read(gzip(one_set("0.5").as_bytes())).unwrap()), expected);
+    assert_eq!(of_content(fixture.read(gzip(&marked)).unwrap()), expected);
     // Members one after the other, as of `cat a.gz b.gz`.
     let (head, tail) = marked.split_at(20);
-    assert_eq!(fixture.read([gzip(head), gzip(tail)].concat()).unwrap(), expected);
+    assert_eq!(of_content(fixture.read([gzip(head), gzip(tail)].concat()).unwrap()), expected);
     let whole = gzip(one_set("0.5").as_bytes());
     fixture.assert_refused(&whole[..whole.len() - 12], &["its gzip stream cannot be read", "fetch it again"]);
     fixture.assert_refused(gzip(&whole), &["is compressed with gzip; twice"]);
@@ -292,7 +298,7 @@ fn messages_stay_short() {
     );
     fixture.assert_refused(one_set("0.5").replace(Q, &long), &["is not a decomposed layer"]);
     fixture.assert_refused(one_set("0.5").replace("prompt", &long), &["unknown key"]);
-    fixture.assert_refused(one_set(&format!("{long:?}")), &["expected a finite number", "line 1 column"]);
+    fixture.assert_refused(one_set(&format!("{long:?}")), &["expected a finite number", "(line 1, column"]);
     fixture.assert_refused(format!("{{{long:?}: 1}}"), &["unknown key"]);
     let prompts = vec![long; 3];
     let file = fixture.folder.path().join("ci.json");

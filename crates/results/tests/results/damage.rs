@@ -113,7 +113,7 @@ fn a_changed_file_is_noticed() {
     fs::write(&written.file, flipped).unwrap();
     written.assert_error(&written.file, &["SHA-256", "damaged"]);
     fs::remove_file(&written.file).unwrap();
-    written.assert_error(&written.file, &["cannot read"]);
+    written.assert_error(&written.file, &["cannot open"]);
 }
 
 #[test]

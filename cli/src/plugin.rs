@@ -181,7 +181,8 @@ fn is_executable(path: &Path) -> bool {
 fn reader(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
     const LONGEST: u64 = 1 << 20;
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
+    // Where no thread can be had, the sender goes, and nothing was read.
+    let _ = std::thread::Builder::new().spawn(move || {
         let mut bytes = Vec::new();
         if let Some(pipe) = pipe {
             let _ = pipe.take(LONGEST).read_to_end(&mut bytes);

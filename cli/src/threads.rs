@@ -1,5 +1,7 @@
 //! How many threads the CPU backends use.
 
+use std::sync::Mutex;
+
 use rayon::ThreadPoolBuilder;
 use tributary::Error;
 
@@ -9,19 +11,21 @@ use crate::{CliError, console};
 /// called once, before anything else that may start a thread. Libraries that keep their own take it in
 /// [`Provider::set_threads`](tributary_backend::Provider::set_threads).
 pub(crate) fn set(wanted: Option<u16>) -> Result<(), CliError> {
-    if let Some(threads) = wanted.map(usize::from) {
-        set_own_of_matrixmultiply(threads);
-        let built = ThreadPoolBuilder::new().num_threads(threads).build_global();
-        return Ok(built.map_err(|error| Error::Threads { threads, reason: error.to_string() })?);
+    let threads = wanted.map_or_else(default, usize::from);
+    // The pool that makes itself panics where it cannot have its threads, and one that could not be made cannot be made again.
+    let had = to_be_had(threads);
+    match wanted {
+        Some(_) => set_own_of_matrixmultiply(threads),
+        None if had < threads => {
+            set_own_of_matrixmultiply(1);
+            console::say(&format!("note: computing on {} of {threads} threads, as no more can be had", had.max(1)));
+        }
+        None => {}
     }
-    // The pool that makes itself panics where it cannot have its threads, and takes any number from the environment.
-    let Err(error) = ThreadPoolBuilder::new().num_threads(default()).build_global() else { return Ok(()) };
-    if is_alone() {
-        set_own_of_matrixmultiply(1);
-    }
-    console::say(&format!("note: computing on one thread, as no more can be had: {error}"));
-    let built = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global();
-    Ok(built.map_err(|error| Error::Threads { threads: 1, reason: error.to_string() })?)
+    let threads = if wanted.is_some() { threads } else { had.max(1) };
+    let pool = ThreadPoolBuilder::new().num_threads(threads);
+    let pool = if threads == 1 && had == 0 { pool.use_current_thread() } else { pool };
+    Ok(pool.build_global().map_err(|error| Error::Threads { threads, reason: error.to_string() })?)
 }
 
 /// One thread for each core, or fewer if the environment says so.
@@ -31,25 +35,26 @@ fn default() -> usize {
     asked.filter(|&threads: &usize| threads > 0).map_or(cores, |threads| threads.min(cores))
 }
 
+/// How many of `wanted` threads there may be at a time. All have ended when it returns.
+fn to_be_had(wanted: usize) -> usize {
+    const STACK: usize = 1 << 16;
+    let all_are_there = Mutex::new(());
+    let held = all_are_there.lock();
+    let wait = || drop(all_are_there.lock());
+    std::thread::scope(|scope| {
+        let spawn = |_: &usize| std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, wait).is_ok();
+        let had = (0..wanted).take_while(spawn).count();
+        drop(held);
+        had
+    })
+}
+
 /// matrixmultiply, which burn-ndarray multiplies with, keeps threads of its own and takes their number only from the
 /// environment, at its first product.
 fn set_own_of_matrixmultiply(threads: usize) {
     #[expect(unsafe_code, reason = "no other thread exists that could read the environment at the same time")]
-    // SAFETY: called from the main thread before the first thread of the process is started, or when all have ended.
+    // SAFETY: called from the main thread before any thread that stays is started.
     unsafe {
         std::env::set_var("MATMUL_NUM_THREADS", threads.to_string());
     }
-}
-
-/// Whether this is the only thread, as far as the system tells within a moment: those of a pool that could not be made end on
-/// their own.
-fn is_alone() -> bool {
-    (0..100).any(|_| {
-        let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count);
-        let is_alone = threads.is_ok_and(|threads| threads == 1);
-        if !is_alone {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        is_alone
-    })
 }

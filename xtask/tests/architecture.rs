@@ -70,6 +70,7 @@ impl Dependencies {
 const MODEL: &str = "tributary-model";
 const BACKEND: &str = "tributary-backend";
 const GRAPH: &str = "tributary-graph";
+const FILES: &str = "tributary-files";
 const RESULTS: &str = "tributary-results";
 const VIEWS: [&str; 4] = ["tributary-plot", "tributary-report", "tributary-compare", "tributary-export"];
 
@@ -79,13 +80,14 @@ fn libraries_see_what_they_may_see() {
     let may = [
         (MODEL, vec![]),
         (BACKEND, vec![]),
+        (FILES, vec![]),
         ("tributary-engine", vec![MODEL, BACKEND]),
-        ("tributary-inputs", vec![MODEL]),
-        (RESULTS, vec![MODEL, BACKEND]),
+        ("tributary-inputs", vec![MODEL, FILES]),
+        (RESULTS, vec![MODEL, BACKEND, FILES]),
         (GRAPH, vec![MODEL]),
         ("tributary", vec![MODEL, BACKEND, "tributary-engine", "tributary-inputs", RESULTS]),
     ];
-    let views = VIEWS.map(|view| (view, vec![MODEL, GRAPH, RESULTS]));
+    let views = VIEWS.map(|view| (view, vec![MODEL, GRAPH, RESULTS, FILES]));
     for (package, allowed) in may.into_iter().chain(views) {
         let found = dependencies.own_of(package);
         let allowed = BTreeSet::from_iter(allowed);

@@ -9,6 +9,7 @@ mod errors;
 mod export;
 mod faults;
 mod interrupted;
+mod memory;
 mod outside;
 mod plot;
 mod plugins;

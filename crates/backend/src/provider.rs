@@ -69,7 +69,10 @@ impl<'a> OpenOptions<'a> {
 pub fn cpu_device() -> AvailableDevice {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
-    let memory = system.cgroup_limits().map_or_else(|| system.total_memory(), |limits| limits.total_memory);
+    let total = system.total_memory();
+    // Where there is no /proc, the limits of a group of processes cannot be asked for either.
+    let limits = (total > 0).then(|| system.cgroup_limits()).flatten();
+    let memory = limits.map_or(total, |limits| limits.total_memory);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     AvailableDevice {
         name: "cpu".to_owned(),

@@ -1,25 +1,30 @@
 //! Ending when asked to, with nothing left behind.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, Weak};
-
-use crate::transaction::Run;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// The transactions of this process that may have to be undone.
-static RUNS: Mutex<Vec<Weak<Run>>> = Mutex::new(Vec::new());
+/// What this process may have to undo.
+static RUNS: Mutex<Vec<Weak<dyn Undo>>> = Mutex::new(Vec::new());
+
+/// What another thread may undo.
+pub(crate) trait Undo: Send + Sync {
+    /// Undoes it, unless it is done. The next run tells what could not be undone.
+    fn undo_now(&self);
+}
 
 /// Whether this process was asked to end, and is about to. What fails from then on need not be told to anybody.
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Begins a transaction: nobody undoes the others before it is in the list.
-pub(crate) fn register<E>(begin: impl FnOnce() -> Result<std::sync::Arc<Run>, E>) -> Result<std::sync::Arc<Run>, E> {
+/// Begins something: nothing is undone before it is in the list.
+pub(crate) fn register<T: Undo + 'static, E>(begin: impl FnOnce() -> Result<Arc<T>, E>) -> Result<Arc<T>, E> {
     let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
     let run = begin()?;
     runs.retain(|run| run.strong_count() > 0);
-    runs.push(std::sync::Arc::downgrade(&run));
+    let weak: Weak<T> = Arc::downgrade(&run);
+    runs.push(weak);
     Ok(run)
 }
 
@@ -37,10 +42,7 @@ pub fn undo_when_interrupted() {
         if let Some(signal) = signals.forever().next() {
             INTERRUPTED.store(true, Ordering::Relaxed);
             let runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
-            for run in runs.iter().filter_map(Weak::upgrade) {
-                // The next run tells what could not be undone.
-                let _ = run.undo();
-            }
+            runs.iter().filter_map(Weak::upgrade).for_each(|run| run.undo_now());
             signal_hook::low_level::exit(128 + signal);
         }
     };

@@ -93,7 +93,7 @@ impl Transaction {
         if name.as_os_str().is_empty() {
             return Err(FilesError::NotAFile { path: to });
         }
-        assert!(is_inside(name), "{name:?} leads out of the folder");
+        assert!(is_inside(name), "{} leads out of the folder", name.display());
         check(&to, replace)?;
         let mut staged = self.run.staged();
         staged.push(Staged { of: Move::new(name, true), replace });
@@ -101,9 +101,14 @@ impl Transaction {
     }
 
     /// Takes `name` out of the folder when the transaction commits, if it is there.
+    ///
+    /// # Panics
+    ///
+    /// When `name` leads out of the folder.
     pub fn remove(&self, name: impl AsRef<Path>) {
-        assert!(is_inside(name.as_ref()), "{:?} leads out of the folder", name.as_ref());
-        self.run.staged().push(Staged { of: Move::new(name.as_ref(), false), replace: Replace::File });
+        let name = name.as_ref();
+        assert!(is_inside(name), "{} leads out of the folder", name.display());
+        self.run.staged().push(Staged { of: Move::new(name, false), replace: Replace::File });
     }
 
     /// Puts all files into place, in the order in which they were begun. Files that are replaced go away before, the last
@@ -151,7 +156,7 @@ struct Staged {
 
 /// The folder of a transaction, which two threads may want to undo: the one that writes and the one that waits for signals.
 #[derive(Debug)]
-pub(crate) struct Run {
+struct Run {
     folder: PathBuf,
     path: PathBuf,
     staged: Mutex<Vec<Staged>>,
@@ -245,7 +250,7 @@ impl Run {
     }
 
     /// Leaves the folder as it was, unless it was committed.
-    pub(crate) fn undo(&self) -> Result<(), FilesError> {
+    fn undo(&self) -> Result<(), FilesError> {
         let mut state = hold(&self.state);
         if !state.is_open {
             return Ok(());
@@ -263,6 +268,12 @@ impl Run {
         // Dropping the lock takes the hidden folder away, for which nobody is waited for long.
         drop(lock.map_or_else(|| FolderLock::acquire(&self.folder, std::time::Duration::from_millis(500)), Ok));
         state.made.remove();
+    }
+}
+
+impl interrupt::Undo for Run {
+    fn undo_now(&self) {
+        let _ = self.undo();
     }
 }
 

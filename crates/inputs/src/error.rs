@@ -66,7 +66,7 @@ pub enum InputError {
         problem: String,
     },
     /// A tensor of a checkpoint is missing, unexpected or wrong.
-    #[error("{}: tensor {tensor}: {problem}", file.display())]
+    #[error("{}: tensor {}: {problem}", file.display(), tensor.escape_debug())]
     Tensor {
         /// The checkpoint.
         file: PathBuf,

@@ -18,6 +18,7 @@
 //! # Ok::<(), tributary_results::ResultError>(())
 //! ```
 
+mod counts;
 mod error;
 mod faithfulness;
 mod file_name;

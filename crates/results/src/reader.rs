@@ -8,9 +8,9 @@ use safetensors::{Dtype, SafeTensors};
 use tributary_files::{input, recover};
 use tributary_model::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, SetAttributions, TokenProb};
 
+use crate::counts::{count_layer, count_pair};
 use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
 use crate::tensors::{KL, LIKELIEST, OUTPUT_PROBS, TARGET_PROB, edge_tensor, importance_name, node_tensor};
-use crate::writer::{count_layer, count_pair};
 use crate::{PromptEntry, ResultError, manifest_file, sha256};
 
 /// A folder of results. Nothing in it is trusted: whatever is read is checked first.

@@ -11,6 +11,7 @@ use tributary_backend::Element;
 use tributary_files::{PARTIAL, Replace, Transaction};
 use tributary_model::{Layer, LayerNodes, PairAttribution, Prediction, Prompt, SetAttributions};
 
+use crate::counts::{count_components, count_layer};
 use crate::file_name::FileNames;
 use crate::manifest::{
     FORMAT, FORMAT_VERSION, LayerCounts, MANIFEST_FILE, Manifest, PairCounts, PairEntry, PromptEntry, RunInfo,
@@ -398,39 +399,5 @@ fn assert_fits<E: Element>(set: &SetAttributions<E>, prompt: &Prompt) {
     if let Some(Prediction { kl, likeliest, target_likeliest, .. }) = &set.prediction {
         let found = [kl.len(), likeliest.len(), target_likeliest.len()];
         assert_eq!(found, [prompt.tokens.len(); 3], "positions of the prediction of set {:?}", set.name);
-    }
-}
-
-pub(crate) fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
-    let is_ghost = |&(position, component): &(usize, usize)| nodes.alive.row_of(position, component).is_none();
-    LayerCounts { nodes: nodes.alive.len(), ghosts: nodes.original.iter().filter(is_ghost).count() }
-}
-
-pub(crate) fn count_pair<E: Element>(pair: &PairAttribution<E>) -> PairCounts {
-    let mut counts = count_components(pair);
-    counts.count(&pair.values);
-    counts
-}
-
-/// The counts of a pair of which no value has come yet.
-fn count_components<E>(pair: &PairAttribution<E>) -> PairCounts {
-    let (n_c_in, n_c_out) = (pair.source.component_union().len(), pair.target.component_union().len());
-    PairCounts { n_c_in, n_c_out, edges: 0, nonzero: 0, largest: None }
-}
-
-impl PairCounts {
-    /// Adds more values.
-    fn count<E: Element>(&mut self, values: &[E]) {
-        // Bits of numbers that are not negative are ordered as the numbers are, and those of a NaN are the largest.
-        let magnitude = |value: &E| value.to_f32().abs().to_bits();
-        let largest = values.iter().map(magnitude).fold(0, u32::max);
-        self.nonzero += values.iter().map(|value| usize::from(value.to_f32() != 0.0)).sum::<usize>();
-        if !values.is_empty() {
-            let known = self.largest.map_or(0, f32::to_bits);
-            let overflowed = self.edges > 0 && self.largest.is_none();
-            let largest = f32::from_bits(largest.max(known));
-            self.largest = (largest.is_finite() && !overflowed).then_some(largest);
-        }
-        self.edges += values.len();
     }
 }

@@ -127,7 +127,10 @@ pub enum ResultError {
         what: String,
     },
     /// A set's file is not the one that was written.
-    #[error("{path:?} has SHA-256 {found}, but the manifest says {expected}: it is damaged or was changed; run again")]
+    #[error(
+        "{path:?} has SHA-256 {found}, but the manifest says {}: it is damaged or was changed; run again",
+        visible(expected)
+    )]
     Changed {
         /// The file.
         path: PathBuf,

@@ -4,6 +4,7 @@
 
 mod bench;
 mod command;
+mod fuzz;
 mod gpu_kit;
 mod libtorch;
 mod test;
@@ -20,6 +21,8 @@ cargo xtask COMMAND
   install tch|cuda [ARGS...]        build a plugin and install it; ARGS go to `cargo install`
   libtorch                          find or fetch libtorch and print where it is
   bench [NAME] [ARGS...]            run all benchmarks, or one: stages, peer, growth, large; ARGS go to it
+  fuzz [TARGET...] [--seconds N]    fuzz what reads files, each target for N seconds, 60 unless told
+  fuzz TARGET --input FILE          run one input, of a finding
   gpu-kit                           pack the checks for a machine with a GPU into target/gpu-kit
 ";
 
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         ["install", name @ ("tch" | "cuda"), more @ ..] => install(name, more),
         ["libtorch"] => libtorch::prepare().map(|path| println!("{}", path.display())),
         ["bench", more @ ..] => bench::all_or_one(more),
+        ["fuzz", more @ ..] => fuzz::fuzz(more),
         ["gpu-kit"] => gpu_kit::build(),
         _ => Err(USAGE.to_owned()),
     };

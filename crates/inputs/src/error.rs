@@ -173,16 +173,28 @@ pub(crate) fn abridged(things: impl IntoIterator<Item = String>) -> String {
     if more > 0 { format!("{text} and {more} more") } else { text }
 }
 
-/// The message of a parser, which may quote all of what it did not understand; the place is at its end.
+/// The message of a parser, which may quote all of what it did not understand; the place is at its end. Control characters,
+/// which a terminal would obey, are shown as what they are.
 pub(crate) fn clipped(message: &str) -> String {
     const ENDS: (usize, usize) = (400, 100);
     let count = message.chars().count();
     if count <= ENDS.0 + ENDS.1 {
-        return message.to_owned();
+        return visible(message.chars());
     }
-    let (head, tail): (String, String) =
-        (message.chars().take(ENDS.0).collect(), message.chars().skip(count - ENDS.1).collect());
+    let (head, tail) = (visible(message.chars().take(ENDS.0)), visible(message.chars().skip(count - ENDS.1)));
     format!("{head} ... {tail}")
+}
+
+fn visible(text: impl Iterator<Item = char>) -> String {
+    let mut shown = String::new();
+    for character in text {
+        if character.is_control() && character != '\n' {
+            shown.extend(character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -194,6 +206,7 @@ mod tests {
         assert_eq!(shortened("a\u{202e}b"), "\"a\\u{202e}b\"");
         assert_eq!(shortened(&"é".repeat(1000)), format!("\"{}\"... (1000 characters)", "é".repeat(200)));
         assert_eq!(clipped("short"), "short");
+        assert_eq!(clipped("\u{1b}[2J\tline\n"), "\\u{1b}[2J\\tline\n");
         let long = clipped(&format!("invalid type: {} at line 1 column 9", "x".repeat(5000)));
         assert!(long.len() < 520 && long.starts_with("invalid type: x") && long.ends_with(" at line 1 column 9"));
     }

@@ -68,7 +68,7 @@ pub enum ResultError {
         path: PathBuf,
     },
     /// The manifest says something it cannot.
-    #[error("{path:?}: {reason}")]
+    #[error("{path:?}: {}", visible(reason))]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -97,7 +97,8 @@ pub enum ResultError {
     },
     /// The manifest counts what the file does not hold.
     #[error(
-        "{path:?}: what manifest.json says of {what} is not what the file holds: one of them was changed; run again"
+        "{path:?}: what manifest.json says of {} is not what the file holds: one of them was changed; run again",
+        visible(what)
     )]
     Counts {
         /// The set's file.
@@ -106,7 +107,10 @@ pub enum ResultError {
         what: String,
     },
     /// A set's file is not the one that was written.
-    #[error("{path:?} has SHA-256 {found}, but the manifest says {expected}: it is damaged or was changed; run again")]
+    #[error(
+        "{path:?} has SHA-256 {found}, but the manifest says {}: it is damaged or was changed; run again",
+        visible(expected)
+    )]
     Changed {
         /// The file.
         path: PathBuf,
@@ -116,7 +120,7 @@ pub enum ResultError {
         expected: String,
     },
     /// A set's file is not a safetensors file.
-    #[error("{path:?} is not a safetensors file: {source}")]
+    #[error("{path:?} is not a safetensors file: {}", visible(source))]
     Safetensors {
         /// The file.
         path: PathBuf,
@@ -124,7 +128,7 @@ pub enum ResultError {
         source: safetensors::SafeTensorError,
     },
     /// A tensor is missing or not what it must be.
-    #[error("{path:?}, tensor {tensor:?}: {reason}")]
+    #[error("{path:?}, tensor {tensor:?}: {}", visible(reason))]
     Tensor {
         /// The file.
         path: PathBuf,
@@ -149,5 +153,29 @@ impl ResultError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Words that may quote a file, with its control characters, which a terminal would obey, shown as what they are.
+fn visible(words: impl std::fmt::Display) -> String {
+    let mut shown = String::new();
+    for character in words.to_string().chars() {
+        if character.is_control() && character != '\n' {
+            shown.extend(character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown() {
+        let (path, reason) = (PathBuf::from("a"), "unknown variant `\u{1b}[2Jé`\n".to_owned());
+        assert_eq!(ResultError::Manifest { path, reason }.to_string(), "\"a\": unknown variant `\\u{1b}[2Jé`\n");
     }
 }

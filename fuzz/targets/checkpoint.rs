@@ -1,0 +1,5 @@
+//! Checkpoints.
+
+#![no_main]
+
+tributary_fuzz::fuzz_program!(tributary_fuzz::inputs::Checkpoint);

@@ -1,0 +1,5 @@
+//! CI-set files.
+
+#![no_main]
+
+tributary_fuzz::fuzz_program!(tributary_fuzz::inputs::CiJson);

@@ -1,0 +1,5 @@
+//! Manifests of results.
+
+#![no_main]
+
+tributary_fuzz::fuzz_program!(tributary_fuzz::results::Manifest);

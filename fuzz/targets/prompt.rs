@@ -1,0 +1,5 @@
+//! Prompts.
+
+#![no_main]
+
+tributary_fuzz::fuzz_program!(tributary_fuzz::inputs::PromptText);

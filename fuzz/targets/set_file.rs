@@ -1,0 +1,5 @@
+//! Set files of results.
+
+#![no_main]
+
+tributary_fuzz::fuzz_program!(tributary_fuzz::results::SetFile);

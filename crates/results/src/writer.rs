@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tributary_backend::Element;
 use tributary_files::{PARTIAL, Replace, Transaction};
-use tributary_model::{Layer, LayerNodes, PairAttribution, Prediction, Prompt, SetAttributions};
+use tributary_model::{Layer, PairAttribution, Prediction, Prompt, SetAttributions};
 
 use crate::counts::{count_components, count_layer};
 use crate::file_name::FileNames;

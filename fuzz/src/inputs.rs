@@ -20,8 +20,14 @@ fn run_folder(random: &RandomWeights, style: Style) -> TempDir {
 
 fn load(folder: &Path, options: &RunOptions<'_>) -> Option<TrainedRun> {
     let run = message::of(TrainedRun::load(folder, options), LONGEST)?;
-    run.notes.iter().for_each(|note| message::check(note, LONGEST));
+    check_notes(&run.notes);
     Some(run)
+}
+
+fn check_notes(notes: &[String]) {
+    for note in notes {
+        message::check(note, LONGEST);
+    }
 }
 
 fn write(file: &Path, input: &[u8]) {
@@ -33,8 +39,7 @@ fn prompt(run: &TrainedRun, text: &str) {
     let prompt = message::of(run.prompt(text), LONGEST);
     // Of a text that is refused, too, so that the tokenizer is put to it whatever the model's vocabulary is.
     let unusable = || Prompt { text: text.to_owned(), tokens: Vec::new(), token_strings: Vec::new() };
-    let notes = run.prompt_notes(&prompt.unwrap_or_else(unusable));
-    notes.iter().for_each(|note| message::check(note, LONGEST));
+    check_notes(&run.prompt_notes(&prompt.unwrap_or_else(unusable)));
 }
 
 /// A CI-set file, in JSON or compressed.
@@ -54,7 +59,7 @@ impl Target for CiJson {
         let file = self.folder.path().join("ci_sets.json");
         write(&file, input);
         if let Some(read) = message::of(self.run.ci_sets(&file, &[]), LONGEST) {
-            read.notes.iter().for_each(|note| message::check(note, LONGEST));
+            check_notes(&read.notes);
             assert!(!read.sets.is_empty(), "a file has sets");
         }
     }

@@ -81,7 +81,8 @@ impl Target for SetFile {
         let Some((&which, file)) = input.split_first() else { return };
         let Stored { folder, manifest, set, file: name, sha256 } = &self.results[usize::from(which) % RESULTS.len()];
         let file = if which.is_ascii_lowercase() { with_length(file) } else { file.to_owned() };
-        let found: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
+        let found: String = Sha256::digest(&file).iter().flat_map(digits).collect();
         fs::write(folder.path().join(MANIFEST_FILE), manifest.replacen(sha256, &found, 1)).expect("it can be written");
         fs::write(folder.path().join(name), file).expect("an input can be written");
         let result = ResultFolder::open(folder.path()).expect("the manifest is whole");

@@ -123,10 +123,9 @@ fn one(target: &str, seconds: u32, programs: &Path, folder: &Path) -> Result<Fig
     if dictionary.is_file() {
         command.arg(format!("-dict={}", dictionary.display()));
     }
-    // What is new goes to the first folder; the others are read only.
-    command.arg(&kept);
-    let seeds = ["corpus", "regressions"].map(|kind| root().join("fuzz").join(kind).join(target));
-    command.args(seeds.iter().filter(|folder| folder.is_dir()));
+    // What is new goes to the first folder; the other is read only. Findings are left to the ordinary tests: mutations of what was
+    // slow once are slow again.
+    command.args([&kept, &root().join("fuzz/corpus").join(target)]);
     announce(&command);
     let output = fs::File::create(&log).map_err(|error| failed(&log, error))?;
     command.env("TRIBUTARY_FUZZ_SCRATCH", &scratch.0).stdout(Stdio::null()).stderr(output);

@@ -22,6 +22,7 @@ use tributary_model::{CausalImportances, Layer};
 
 use crate::ci_range::{Admitted, CiRange};
 use crate::error::{abridged, clipped, shortened};
+use crate::metadata::{Metadata, Room};
 use crate::plain_row;
 
 /// Causal importances of all decomposed layers of one set.
@@ -133,14 +134,15 @@ struct Context<'a> {
     expected: Expected<'a>,
     place: Place,
     clamped: RefCell<Clamped>,
+    metadata: Room,
     /// Rows of the matrix before, of which the next one has as many: so that its values are not moved as they grow.
     rows: Cell<usize>,
 }
 
 impl<'a> Context<'a> {
     fn new(expected: Expected<'a>, plain_rows: bool) -> Self {
-        let (place, clamped) = (Place::default(), RefCell::default());
-        Self { plain_rows, expected, place, clamped, rows: Cell::new(0) }
+        let (place, clamped, metadata) = (Place::default(), RefCell::default(), Room::default());
+        Self { plain_rows, expected, place, clamped, metadata, rows: Cell::new(0) }
     }
 }
 
@@ -186,7 +188,7 @@ fn fill_metadata<'de, A: MapAccess<'de>>(
     map: &mut A,
 ) -> Result<(), A::Error> {
     context.place.is_in_metadata.set(true);
-    fill(slot, "metadata", map, PhantomData)?;
+    fill(slot, "metadata", map, Metadata(&context.metadata))?;
     context.place.is_in_metadata.set(false);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Everything that fuzzing starts from and has found: nothing of it may do more than be refused. See `fuzz/README.md`.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 #[path = "../../../fuzz/src/inputs.rs"]
 pub mod inputs;

@@ -1,5 +1,7 @@
 //! Everything that fuzzing starts from and has found: nothing of it may do more than be refused. See `fuzz/README.md`.
 
+#![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
+
 #[path = "../../../fuzz/src/message.rs"]
 pub mod message;
 #[path = "../../../fuzz/src/results.rs"]

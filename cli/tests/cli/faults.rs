@@ -6,7 +6,7 @@
 
 use std::process::Command;
 
-use tributary_testing::skip;
+use tributary_testing::{install, skip};
 
 use crate::workshop::Workshop;
 use crate::writers::{WRITERS, assert_whole, both, finish, prepared};
@@ -75,6 +75,8 @@ fn injected(workshop: &Workshop, what: &str) -> bool {
 }
 
 fn can_trace() -> Result<(), String> {
+    let is_there = || Command::new("strace").arg("--version").output().is_ok();
+    let _ = is_there() || install("strace");
     let output = Command::new("strace").args(["-f", "-e", "inject=rmdir:error=EIO", "true"]).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),

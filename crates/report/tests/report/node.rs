@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{env, fs};
 
-use tributary_testing::in_ci;
+use tributary_testing::{in_ci, install};
 
 fn runs(program: &str) -> bool {
     let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -64,15 +64,7 @@ pub(crate) fn chromium() -> Option<PathBuf> {
         named.into_iter().chain(known).find(|path| path.is_file())
     };
     find().or_else(|| {
-        let apt = |arguments: &[&str]| {
-            let status = Command::new("apt-get").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-            status.is_ok_and(|status| status.success())
-        };
-        let is_root = || Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-        let installed = in_ci()
-            && is_root()
-            && apt(&["update"])
-            && apt(&["install", "--yes", "--no-install-recommends", "chromium"]);
+        let installed = install("chromium");
         find().filter(|_| installed)
     })
 }

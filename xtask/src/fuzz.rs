@@ -116,6 +116,10 @@ fn one(target: &str, seconds: u32, programs: &Path, folder: &Path) -> Result<Fig
     let log = folder.join(format!("{target}.log"));
     let mut command = Command::new(programs.join(target));
     command.args(LIMITS).arg(format!("-max_total_time={seconds}"));
+    // As properties are drawn there: so that a change is not held up by an input that has nothing to do with it.
+    if std::env::var_os("CI").is_some_and(|value| value == "true") {
+        command.arg("-seed=2026");
+    }
     command
         .args(["-print_final_stats=1", "-report_slow_units=1"])
         .arg(format!("-artifact_prefix={}/", found.display()));

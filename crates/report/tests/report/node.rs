@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{env, fs};
 
-use tributary_testing::{in_ci, install};
+use tributary_testing::in_ci;
 
 fn runs(program: &str) -> bool {
     let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -64,7 +64,7 @@ pub(crate) fn chromium() -> Option<PathBuf> {
         named.into_iter().chain(known).find(|path| path.is_file())
     };
     find().or_else(|| {
-        let installed = install("chromium");
+        let installed = tributary_testing::install("chromium");
         find().filter(|_| installed)
     })
 }

@@ -42,6 +42,7 @@ mod error;
 mod fingerprint;
 mod guard;
 mod lenient;
+mod normalizer;
 mod plain_row;
 mod run;
 mod sniff;

@@ -46,6 +46,7 @@ mod normalizer;
 mod plain_row;
 mod run;
 mod sniff;
+mod stretch;
 mod target;
 #[cfg(feature = "test-support")]
 pub mod test_support;

@@ -120,7 +120,8 @@ impl Workshop {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies what is in a folder to another.
+pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let (from, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
         if from.is_dir() {

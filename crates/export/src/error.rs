@@ -14,8 +14,11 @@ pub enum ExportError {
     #[error(transparent)]
     Result(#[from] ResultError),
     /// There is nothing to export.
-    #[error("there are no sets to export; name at least one set of the results")]
-    NoSets,
+    #[error("there are no sets of {path:?} to export; name at least one set of the results")]
+    NoSets {
+        /// The results.
+        path: PathBuf,
+    },
     /// A threshold of pruning is not a share.
     #[error("{threshold} is {found}, expected a number from 0 to 1: the share of the influence that is kept")]
     Threshold {

@@ -31,7 +31,7 @@ pub fn export(
 ) -> Result<Exported, ExportError> {
     format.check()?;
     if sets.is_empty() {
-        return Err(ExportError::NoSets);
+        return Err(ExportError::NoSets { path: folder.path().to_owned() });
     }
     let mut seen = HashSet::new();
     let sets: Vec<&SetEntry> = sets.iter().copied().filter(|set| seen.insert(&set.name)).collect();

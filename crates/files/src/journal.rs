@@ -9,7 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::place::{move_to_free, unless_missing};
+use crate::place::{link_on_the_way, move_to_free, unless_missing};
+use crate::{FilesError, input};
 
 /// The new files, by number.
 pub(crate) const NEW: &str = "new";
@@ -45,6 +46,14 @@ impl Move {
 pub(crate) fn is_inside(name: &Path) -> bool {
     let mut components = name.components();
     components.clone().next().is_some() && components.all(|component| matches!(component, Component::Normal(_)))
+}
+
+/// Reads a journal: the names of some million files at most.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    input::read(path, "a journal", 1 << 30).map_err(|error| match error {
+        FilesError::Io { source, .. } => source,
+        error => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+    })
 }
 
 /// The moves of a commit, in the order in which new files come into place; old ones go in the opposite order. So what comes
@@ -108,10 +117,12 @@ impl Journal {
     /// Undoes a commit that was begun in `run` and did not end, if there is one. May itself be interrupted and begun again:
     /// where a file is says what has been done with it, and files are only moved.
     pub(crate) fn undo(folder: &Path, run: &Path) -> io::Result<()> {
-        let Some(bytes) = unless_missing(fs::read(run.join(COMMIT)))? else { return Ok(()) };
+        let Some(bytes) = unless_missing(read(&run.join(COMMIT)))? else { return Ok(()) };
         let journal: Self = serde_json::from_slice(&bytes)?;
         let names = journal.moves.iter().map(Move::name).chain(journal.made.iter().map(Path::new));
-        if !names.into_iter().all(is_inside) {
+        // Who made the folder may want files elsewhere moved.
+        let leads_out = |name: &Path| !is_inside(name) || link_on_the_way(folder, name).is_some();
+        if names.into_iter().any(leads_out) || [NEW, OLD].iter().any(|inner| run.join(inner).is_symlink()) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "its journal names files outside of the folder"));
         }
         for (number, of) in journal.numbered().rev().filter(|(_, of)| of.new) {

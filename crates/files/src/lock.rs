@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::place::open_own;
 use crate::{FilesError, PARTIAL, interrupted};
 
 const LOCK: &str = "lock";
@@ -50,7 +51,7 @@ fn attempt(partial: &Path) -> Result<Option<FolderLock>, FilesError> {
     if fs::symlink_metadata(partial).is_ok_and(|found| !found.is_dir()) {
         return Err(FilesError::NotAFolder { path: partial.to_owned() });
     }
-    let file = match File::options().write(true).create(true).truncate(false).open(&path) {
+    let file = match open_own(&path, true) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(FilesError::io("create", &path))?,
     };

@@ -1,13 +1,13 @@
 //! Undoing what killed programs left.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::journal::Journal;
 use crate::lock::{Attempt, FolderLock, try_lock};
-use crate::place::unless_missing;
+use crate::place::{open_own, unless_missing};
 use crate::{FilesError, PARTIAL};
 
 /// Locked by the program whose files are in a folder of a run.
@@ -93,6 +93,6 @@ fn is_run(name: &str) -> bool {
 
 /// Whether the program of a run is gone. One without the file that it locks was killed before it had one.
 fn is_left(run: &Path) -> io::Result<bool> {
-    let Some(file) = unless_missing(File::options().write(true).open(run.join(ALIVE)))? else { return Ok(true) };
+    let Some(file) = unless_missing(open_own(&run.join(ALIVE), false))? else { return Ok(true) };
     Ok(try_lock(&file)? == Attempt::Locked)
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::journal::{Journal, Move, NEW, OLD, is_inside};
 use crate::lock::{Attempt, FolderLock, try_lock};
+use crate::place::link_on_the_way;
 use crate::recovery::{ALIVE, EXCLUSIVE, PATIENCE, SHARED, remove, runs, undo, undo_left};
 use crate::{FilesError, OutputFile, PARTIAL, interrupt};
 
@@ -70,7 +71,7 @@ impl Transaction {
 
     /// Whether a new file may come to `name` in the folder, as things are.
     pub fn check(&self, name: impl AsRef<Path>, replace: Replace) -> Result<(), FilesError> {
-        check(&self.run.folder.join(name), replace)
+        check(&self.run.folder, name.as_ref(), replace)
     }
 
     /// Begins the file that will be `name` in the folder.
@@ -89,12 +90,11 @@ impl Transaction {
     /// When `name` leads out of the folder.
     pub fn stage(&self, name: impl AsRef<Path>, replace: Replace) -> Result<PathBuf, FilesError> {
         let name = name.as_ref();
-        let to = self.run.folder.join(name);
         if name.as_os_str().is_empty() {
-            return Err(FilesError::NotAFile { path: to });
+            return Err(FilesError::NotAFile { path: self.run.folder.join(name) });
         }
         assert!(is_inside(name), "{} leads out of the folder", name.display());
-        check(&to, replace)?;
+        check(&self.run.folder, name, replace)?;
         let mut staged = self.run.staged();
         staged.push(Staged { of: Move::new(name, true), replace });
         Ok(self.run.path.join(NEW).join((staged.len() - 1).to_string()))
@@ -136,7 +136,12 @@ impl Drop for Transaction {
 }
 
 /// Fails where a new file must not come.
-fn check(to: &Path, replace: Replace) -> Result<(), FilesError> {
+fn check(folder: &Path, name: &Path, replace: Replace) -> Result<(), FilesError> {
+    // Nothing that is moved through a link could be moved back after a kill: a journal that does is not believed.
+    if let Some(path) = link_on_the_way(folder, name) {
+        return Err(FilesError::NotAFolder { path });
+    }
+    let to = &folder.join(name);
     match to.symlink_metadata() {
         // Renaming over a device or a pipe would remove it.
         Ok(found) if !found.is_file() && !found.is_symlink() => Err(FilesError::NotAFile { path: to.to_owned() }),
@@ -237,8 +242,11 @@ impl Run {
         let mut moves = Vec::new();
         for (number, Staged { mut of, replace }) in self.staged().iter().cloned().enumerate() {
             let to = self.folder.join(of.name());
+            if let Some(path) = link_on_the_way(&self.folder, of.name()) {
+                return Err(FilesError::NotAFolder { path });
+            }
             if of.new {
-                check(&to, replace)?;
+                check(&self.folder, of.name(), replace)?;
                 let new = self.path.join(NEW).join(number.to_string());
                 new.symlink_metadata().map_err(FilesError::io("find", &new))?;
             }
@@ -291,7 +299,9 @@ impl MadeFolders {
         if folder.as_os_str().is_empty() || fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
             return Err(FilesError::NotAFolder { path: folder.to_owned() });
         }
-        let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        // Where it cannot be told whether a folder is there, as for a path that is too long, nothing is made.
+        let is_missing = |folder: &Path| matches!(folder.try_exists(), Ok(false));
+        let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && is_missing(folder));
         let made = Self(missing.map(Path::to_owned).collect());
         fs::create_dir_all(folder).map_err(FilesError::io("create the folder", folder))?;
         Ok(made)

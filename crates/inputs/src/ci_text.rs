@@ -11,6 +11,7 @@ use tributary_files::input;
 use crate::InputError;
 use crate::fingerprint::hex;
 use crate::sniff::{self, Foreign, HEAD, foreign};
+use crate::stretch::Stretches;
 
 /// A file of at most so many bytes is read into memory as it is.
 const AT_ONCE: u64 = 1 << 26;
@@ -95,7 +96,7 @@ impl CiText {
             return Ok(Box::new(file));
         }
         let decoder = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
-        Ok(Box::new(Bounded { inner: decoder, left: DECOMPRESSED }))
+        Ok(Box::new(Stretches::new(Bounded { inner: decoder, left: DECOMPRESSED })))
     }
 
     /// The error of a text that cannot be read to its end.

@@ -11,7 +11,7 @@ use tributary_model::Remedy;
 #[non_exhaustive]
 pub enum InputError {
     /// The operating system could not read a file.
-    #[error("{}: cannot be read: {source}", file.display())]
+    #[error("{}: cannot be read: {source}", shown(file))]
     Read {
         /// The file.
         file: PathBuf,
@@ -22,7 +22,7 @@ pub enum InputError {
     #[error(transparent)]
     Unsuitable(FilesError),
     /// A file is plainly something else than what it is to be.
-    #[error("{}: {problem}", file.display())]
+    #[error("{}: {problem}", shown(file))]
     Foreign {
         /// The file.
         file: PathBuf,
@@ -30,7 +30,7 @@ pub enum InputError {
         problem: String,
     },
     /// A file or folder of a trained run is not there.
-    #[error("{}: {problem}", file.display())]
+    #[error("{}: {problem}", shown(file))]
     Missing {
         /// The file or folder.
         file: PathBuf,
@@ -40,7 +40,7 @@ pub enum InputError {
         remedy: Option<Remedy>,
     },
     /// A YAML file is not well formed, or one of its values has the wrong type.
-    #[error("{}: {message}", file.display())]
+    #[error("{}: {message}", shown(file))]
     Yaml {
         /// The file.
         file: PathBuf,
@@ -48,7 +48,7 @@ pub enum InputError {
         message: String,
     },
     /// A key of a config file is missing or has a value that cannot be used.
-    #[error("{}: {key}: {problem}", file.display())]
+    #[error("{}: {key}: {problem}", shown(file))]
     Config {
         /// The file.
         file: PathBuf,
@@ -58,7 +58,10 @@ pub enum InputError {
         problem: String,
     },
     /// A checkpoint cannot be read as a state dict.
-    #[error("{}: not a usable checkpoint: {problem}; if it was copied or downloaded, it may be cut short or damaged: fetch it again", file.display())]
+    #[error(
+        "{}: not a usable checkpoint: {problem}; if it was copied or downloaded, it may be cut short or damaged: fetch it again",
+        shown(file)
+    )]
     Checkpoint {
         /// The file.
         file: PathBuf,
@@ -66,7 +69,7 @@ pub enum InputError {
         problem: String,
     },
     /// A tensor of a checkpoint is missing, unexpected or wrong.
-    #[error("{}: tensor {}: {problem}", file.display(), tensor.escape_debug())]
+    #[error("{}: tensor {}: {problem}", shown(file), tensor.escape_debug())]
     Tensor {
         /// The checkpoint.
         file: PathBuf,
@@ -76,7 +79,7 @@ pub enum InputError {
         problem: String,
     },
     /// A CI-set file is not in one of the three formats, or does not fit the run.
-    #[error("{}: {place}{problem}", file.display())]
+    #[error("{}: {place}{problem}", shown(file))]
     CiSets {
         /// The file.
         file: PathBuf,
@@ -86,7 +89,7 @@ pub enum InputError {
         problem: String,
     },
     /// A tokenizer file cannot be used.
-    #[error("{}: not a usable tokenizer: {problem}", file.display())]
+    #[error("{}: not a usable tokenizer: {problem}", shown(file))]
     Tokenizer {
         /// The file.
         file: PathBuf,
@@ -141,6 +144,11 @@ impl From<FilesError> for InputError {
             error => Self::Unsuitable(error),
         }
     }
+}
+
+/// A path as messages begin with it, on one line: a file's name may look like another message.
+fn shown(path: &Path) -> String {
+    path.display().to_string().replace('\n', "\\n")
 }
 
 /// A text from a file as messages quote it: whole, or the beginning of a long one.

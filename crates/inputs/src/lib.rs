@@ -43,9 +43,11 @@ mod fingerprint;
 mod guard;
 mod lenient;
 mod metadata;
+mod normalizer;
 mod plain_row;
 mod run;
 mod sniff;
+mod stretch;
 mod target;
 #[cfg(feature = "test-support")]
 pub mod test_support;

@@ -14,6 +14,9 @@ use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, text};
 const CONFIG: &str = "final_config.yaml";
 const TOKENIZER: &str = "tokenizer.json";
 
+/// More bytes of text than a position has, in any prompt that is longer than a megabyte.
+const BYTES_PER_POSITION: usize = 64;
+
 /// Where to look for what is not in the run's folder.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunOptions<'a> {
@@ -103,9 +106,17 @@ impl TrainedRun {
     ///
     /// It is an error when the text has no tokens, more than the model has positions, or one outside its vocabulary.
     pub fn prompt(&self, text: &str) -> Result<Prompt, InputError> {
-        let (tokens, token_strings) = self.tokenizer.encode(text)?;
         let fail = |problem: String| Err(InputError::Prompt { text: text.to_owned(), problem });
         let architecture = &self.weights.architecture;
+        // Tokens take a hundred times the memory of their text.
+        let longest = architecture.max_positions.saturating_mul(BYTES_PER_POSITION).max(1 << 20);
+        if text.len() > longest {
+            let (length, positions) = (text.len(), architecture.max_positions);
+            return fail(format!(
+                "it has {length} bytes, more than the {longest} that a prompt of a model of {positions} positions may have"
+            ));
+        }
+        let (tokens, token_strings) = self.tokenizer.encode(text)?;
         if tokens.is_empty() {
             return fail("it has no tokens; a prompt needs at least one".to_owned());
         }

@@ -10,6 +10,7 @@ use tokenizers::{Encoding, ModelWrapper};
 use crate::InputError;
 use crate::error::{clipped, shortened};
 use crate::guard::no_panic;
+use crate::normalizer;
 
 /// The models there are, by the names that `tokenizer.json` has for them.
 const MODELS: [&str; 4] = ["BPE", "WordPiece", "WordLevel", "Unigram"];
@@ -26,6 +27,7 @@ pub struct Tokenizer {
 /// What is asked of `tokenizer.json` beside what the library reads from it.
 #[derive(Deserialize)]
 struct Head {
+    normalizer: Option<Value>,
     model: Option<Model>,
 }
 
@@ -134,6 +136,9 @@ impl Tokenizer {
 /// Gives the id that the model has for unknown text, where it has one.
 fn check_model(bytes: &[u8]) -> Result<Option<u32>, String> {
     let head: Head = serde_json::from_slice(bytes).map_err(|error| format!("not JSON of a tokenizer: {error}"))?;
+    if let Some(normalizer) = &head.normalizer {
+        normalizer::check(normalizer)?;
+    }
     let model = head.model.ok_or("it has no model; expected what tokenizer.save() writes")?;
     match model.kind {
         // Old files do not say.

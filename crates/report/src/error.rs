@@ -1,5 +1,7 @@
 //! What can go wrong with a report.
 
+use std::path::PathBuf;
+
 use tributary_model::Remedy;
 use tributary_results::ResultError;
 
@@ -11,8 +13,11 @@ pub enum ReportError {
     #[error(transparent)]
     Result(#[from] ResultError),
     /// There is nothing to show.
-    #[error("the results hold no sets, so there is nothing to report; compute some first")]
-    NoSets,
+    #[error("{path:?} holds no sets, so there is nothing to report; compute some first")]
+    NoSets {
+        /// The results.
+        path: PathBuf,
+    },
     /// A set has more edges than can be numbered.
     #[error("set {set:?} has {edges} edges; a report takes sets of fewer than 2^32")]
     TooManyEdges {

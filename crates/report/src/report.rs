@@ -14,7 +14,7 @@ pub fn write(folder: &ResultFolder, options: &Options, out: &mut impl Write) -> 
     let manifest = folder.manifest();
     let names = names(manifest, options);
     if names.is_empty() {
-        return Err(ReportError::NoSets);
+        return Err(ReportError::NoSets { path: folder.path().to_owned() });
     }
     let mut prompts: Vec<PromptGraphs> = Vec::new();
     for name in &names {

@@ -1,6 +1,7 @@
 //! Reading manifests, of any version. Layers are names there, and what they are the manifest's own list says.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -21,8 +22,11 @@ const LARGEST: u64 = 1 << 30;
 
 /// Reads a manifest and checks that its parts fit together.
 pub(crate) fn read(path: &Path) -> Result<Manifest, ResultError> {
-    let bytes = input::read(path, "a manifest", LARGEST)?;
     let broken = |reason: String| ResultError::Manifest { path: path.to_owned(), reason };
+    if !begins_as_one(path)? {
+        return Err(broken("not a manifest of tributary results: it does not begin with {".to_owned()));
+    }
+    let bytes = input::read(path, "a manifest", LARGEST)?;
     let version: Version = serde_json::from_slice(&bytes)
         .map_err(|error| broken(format!("not a manifest of tributary results: {error}")))?;
     if version.format != FORMAT {
@@ -36,6 +40,13 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, ResultError> {
     let manifest = stored.resolve().map_err(broken)?;
     manifest.check().map_err(broken)?;
     Ok(manifest)
+}
+
+/// Whether a file begins as a manifest, or as nothing: before a gigabyte of something else is read.
+fn begins_as_one(path: &Path) -> Result<bool, ResultError> {
+    let mut head = Vec::new();
+    input::open(path)?.take(512).read_to_end(&mut head).map_err(ResultError::io("read", path))?;
+    Ok(head.trim_ascii_start().first().is_none_or(|&first| first == b'{'))
 }
 
 /// What every version of the manifest holds.

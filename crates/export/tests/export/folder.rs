@@ -73,7 +73,7 @@ fn sets_are_chosen() {
     let exported = export(&written.folder, &[a, b, a], out.path(), false, &Format::Json).unwrap();
     let names: Vec<_> = exported.sets.iter().map(|set| &set.set).collect();
     assert_eq!(names, [&a.name, &b.name]);
-    assert!(matches!(export(&written.folder, &[], out.path(), false, &Format::Json), Err(ExportError::NoSets)));
+    assert!(matches!(export(&written.folder, &[], out.path(), false, &Format::Json), Err(ExportError::NoSets { .. })));
 }
 
 #[test]

@@ -262,7 +262,7 @@ fn sets_are_chosen_by_name() {
     assert_eq!(page.metadata["prompts"].as_array().unwrap().len(), 1);
     let refused = write(&result, &choose(&["no such set"]), &mut Vec::new());
     assert!(matches!(refused, Err(ReportError::Result(ResultError::UnknownSet { .. }))));
-    assert!(matches!(write(&result, &choose(&[]), &mut Vec::new()), Err(ReportError::NoSets)));
+    assert!(matches!(write(&result, &choose(&[]), &mut Vec::new()), Err(ReportError::NoSets { .. })));
 }
 
 #[test]

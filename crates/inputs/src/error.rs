@@ -69,7 +69,7 @@ pub enum InputError {
         problem: String,
     },
     /// A tensor of a checkpoint is missing, unexpected or wrong.
-    #[error("{}: tensor {}: {problem}", shown(file), tensor.escape_debug())]
+    #[error("{}: tensor {tensor}: {problem}", shown(file))]
     Tensor {
         /// The checkpoint.
         file: PathBuf,

@@ -11,5 +11,5 @@ pub fn install(package: &str) -> bool {
         status.is_ok_and(|status| status.success())
     };
     let is_root = || Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    in_ci() && is_root() && apt(&["update"]) && apt(&["install", "--yes", "--no-install-recommends", package])
+    in_ci() && is_root() && apt(&["update"]) && apt(&["install", "-y", "-o", "APT::Install-Recommends=false", package])
 }

@@ -88,7 +88,7 @@ impl SetFile<'_> {
         let model = &manifest.run.model;
         let nodes = model
             .node_layers()
-            .map(|(layer, components)| Ok((layer, self.nodes(layer, components, manifest.run.is_consensus())?)))
+            .map(|(layer, components)| Ok((layer, self.nodes(layer, components)?)))
             .collect::<Result<BTreeMap<_, _>, ResultError>>()?;
         let pairs = manifest.pairs.iter().map(|pair| self.pair(pair.pair(), &nodes)).collect::<Result<Vec<_>, _>>()?;
         let output_probs = if manifest.settings.output_probs {
@@ -138,7 +138,7 @@ impl SetFile<'_> {
         Ok(())
     }
 
-    fn nodes(&self, layer: Layer, components: usize, is_consensus: bool) -> Result<LayerNodes<f32>, ResultError> {
+    fn nodes(&self, layer: Layer, components: usize) -> Result<LayerNodes<f32>, ResultError> {
         let alive = Arc::new(self.entries(&node_tensor(layer, "index"), components)?);
         let original = Arc::new(self.entries(&node_tensor(layer, "original"), components)?);
         let numbers = |what| self.numbers(&node_tensor(layer, what), &[alive.len()]);
@@ -146,10 +146,6 @@ impl SetFile<'_> {
             None => (Vec::new(), Vec::new()),
             Some(importance) => (numbers(importance)?, numbers("activation")?),
         };
-        // A mean of no values is NaN. Activations may overflow; importances come from inputs, which are finite.
-        if let Some(name) = importance_name(layer).filter(|_| !is_consensus) {
-            self.check_each(&node_tensor(layer, name), &importance, "a finite number", |value| value.is_finite())?;
-        }
         Ok(LayerNodes { alive, original, importance, activation })
     }
 

@@ -152,7 +152,7 @@ fn pickles() -> Vec<Attack> {
             attribute()
         }),
         refused("builtins-eval", "a pickle that evaluates a text", FILE, |s| {
-            pickle(s, b"cbuiltins\neval\n(X\x04\0\0\01//0tR.");
+            pickle(s, b"cbuiltins\neval\n(X\x04\0\0\x001//0tR.");
             attribute()
         }),
         refused("no-stop", "a pickle that does not end", FILE, |s| {

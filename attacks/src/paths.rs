@@ -32,7 +32,7 @@ fn copied(scene: &Scene, name: impl AsRef<OsStr>) -> Vec<OsString> {
 /// Takes away the right to read a file, where that means something.
 fn unreadable(scene: &Scene, name: &str) {
     let path = scene.path(name);
-    fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         tributary_testing::skip("inputs without the right to read them", "root reads everything");
         fs::remove_file(path).unwrap();

@@ -12,6 +12,10 @@ const INDEX: &str = "nodes/h.0.attn.q_proj/index";
 const NAN: [u8; 4] = f32::NAN.to_le_bytes();
 
 pub(crate) fn attacks() -> Vec<Attack> {
+    [files(), tensors()].concat()
+}
+
+fn files() -> Vec<Attack> {
     vec![
         refused("not-the-one-of-the-manifest", "another file than the manifest vouches for", FILE, |s| {
             s.append(FILE, "x");
@@ -63,6 +67,11 @@ pub(crate) fn attacks() -> Vec<Attack> {
             std::fs::File::options().write(true).open(s.path(FILE)).unwrap().set_len(1 << 40).unwrap();
             export()
         }),
+    ]
+}
+
+fn tensors() -> Vec<Attack> {
+    vec![
         refused("tensor-missing", "a file without one of its tensors", FILE, |s| {
             edit_low(s, |header, _| {
                 let info = header.as_object_mut().unwrap().remove(INDEX).unwrap();
@@ -86,11 +95,11 @@ pub(crate) fn attacks() -> Vec<Attack> {
             poke_low(s, INDEX, 0, &2_i32.to_le_bytes());
             export()
         }),
-        refused("importance-nan", "a causal importance that is no number", FILE, |s| {
+        taken("importance-nan", "a causal importance that is no number, which exports spell as it is", |s| {
             poke_low(s, "nodes/h.0.attn.q_proj/ci", 0, &NAN);
             export()
         }),
-        refused("importance-infinite", "a causal importance that is infinite", FILE, |s| {
+        taken("importance-infinite", "a causal importance that is infinite", |s| {
             poke_low(s, "nodes/h.0.attn.q_proj/ci", 0, &f32::INFINITY.to_le_bytes());
             export()
         }),

@@ -66,7 +66,7 @@ impl Attack {
     }
 
     /// The same, not answered as it should be.
-    pub(crate) const fn known(self, reason: &'static str) -> Self {
+    pub const fn known(self, reason: &'static str) -> Self {
         Self { known: Some(reason), ..self }
     }
 }

@@ -56,6 +56,9 @@ fn many_small_sets_take_what_was_said() {
     let [[said_few, held_few], [said_many, held_many]] = [10, 2000].map(|count| said_and_held(&workshop, count));
     let more = held_many - held_few;
     // Of sets as small as these, containers take more than the numbers in them: the reserve, which both have, has to do for it.
-    assert!(more <= 1.2 * said_many, "{more} bytes more are held for 2,000 sets than for 10, {said_many} foretold in all");
+    assert!(
+        more <= 1.2 * said_many,
+        "{more} bytes more are held for 2,000 sets than for 10, {said_many} foretold in all"
+    );
     assert!(said_many > said_few, "more sets take more: {said_few}, {said_many}");
 }

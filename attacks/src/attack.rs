@@ -66,6 +66,7 @@ impl Attack {
     }
 
     /// The same, not answered as it should be.
+    #[must_use]
     pub const fn known(self, reason: &'static str) -> Self {
         Self { known: Some(reason), ..self }
     }

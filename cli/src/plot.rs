@@ -74,7 +74,9 @@ pub(crate) fn with(results: &PendingResults, force: bool) -> Result<(), CliError
     job.draw(&sets, PlotOptions::default())?;
     let is_drawn = |old: &&SetEntry| sets.iter().any(|set| set.stem() == old.stem());
     for old in results.replaced().into_iter().flat_map(|old| &old.sets).filter(|old| !is_drawn(old)) {
-        EXTENSIONS.iter().for_each(|extension| files.remove(figure_name(old, extension)));
+        for extension in EXTENSIONS {
+            files.remove(figure_name(old, extension));
+        }
     }
     Ok(())
 }

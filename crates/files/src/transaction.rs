@@ -386,7 +386,7 @@ mod tests {
     }
 
     /// Leaves everything as it would be were the process killed now.
-    fn kill(transaction: Transaction) {
+    fn kill(transaction: &Transaction) {
         hold(&transaction.run.state).alive = None;
         *hold(&transaction.run.lock) = None;
         hold(&transaction.run.state).is_open = false;
@@ -413,7 +413,7 @@ mod tests {
             let made = parent.path().join("some/folder");
             let transaction = begin(&made);
             if killed {
-                kill(transaction);
+                kill(&transaction);
                 recover(&made).unwrap();
                 assert!(contents(&made).is_empty() && !made.join(PARTIAL).exists());
             } else {
@@ -448,12 +448,14 @@ mod tests {
                     }
                     let done = &all[..steps.min(all.len())];
                     fs::create_dir(folder.path().join("plots")).unwrap();
-                    done.iter().for_each(|(from, to)| fs::rename(from, to).unwrap());
+                    for (from, to) in done {
+                        fs::rename(from, to).unwrap();
+                    }
                     // The undoing that was interrupted as well: the new ones back, last first, then the old ones.
                     let back = done.iter().rev().filter(|(from, _)| from.starts_with(&run));
                     let back = back.chain(done.iter().rev().filter(|(from, _)| !from.starts_with(&run)));
                     back.take(undone).for_each(|(from, to)| fs::rename(to, from).unwrap());
-                    kill(transaction);
+                    kill(&transaction);
                     recover(folder.path()).unwrap();
                     assert_eq!(contents(folder.path()), before, "{steps} steps, {undone} of them undone");
                     assert!(!folder.path().join(PARTIAL).exists() && !folder.path().join("plots").exists());
@@ -467,7 +469,7 @@ mod tests {
         let folder = folder(true);
         let transaction = begin(folder.path());
         transaction.run.place().unwrap();
-        kill(transaction);
+        kill(&transaction);
         recover(folder.path()).unwrap();
         assert_eq!(contents(folder.path()), texts(COMMITTED));
         assert!(!folder.path().join(PARTIAL).exists());

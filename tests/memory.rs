@@ -112,6 +112,7 @@ fn what_is_held_is_what_was_said() {
         Size { name: "mixed", positions: 8, sets: 4, alive: 2, method: Method::Mixed, ..usual },
         Size { name: "many prompts", ..by_component },
         Size { name: "its own sets", own: true, ..by_component },
+        Size { name: "tiny sets", sets: 2000, d_model: 16, vocab: 50, components: 8, positions: 4, alive: 1, ..usual },
         usual,
     ];
     for size in sizes {

@@ -3,13 +3,14 @@
 use std::io::{ErrorKind, Write};
 
 use comfy_table::{ContentArrangement, Table};
+use tributary_files::visible::in_lines;
 
 use crate::args::OutputArgs;
 use crate::{CliError, visible};
 
 /// Writes text to stdout, as a terminal may have it.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
-    write(&visible::in_lines(text))
+    write(&in_lines(text))
 }
 
 /// Writes a line of JSON to stdout.
@@ -41,7 +42,7 @@ pub(crate) fn summarise(
 
 /// Writes a line to stderr, as a terminal may have it. Whether anybody reads it (`2>&1 | head`) must not decide over a run.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", visible::cut(&visible::in_lines(line)));
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible::cut(&in_lines(line)));
 }
 
 /// An empty table with these columns, in the one style of all commands.

@@ -70,7 +70,7 @@ pub(crate) fn with(results: &PendingResults, force: bool) -> Result<(), CliError
     let sets: Vec<&SetEntry> = folder.manifest().sets.iter().collect();
     let formats = [FigureFormat::Svg, FigureFormat::Png];
     let (files, replace) = (results.files(), Replace::if_asked(force));
-    let job = Job { result: &folder, files, prefix: Path::new(PLOTS), formats: &formats, pixels: PIXELS, replace };
+    let job = Job { result: folder, files, prefix: Path::new(PLOTS), formats: &formats, pixels: PIXELS, replace };
     job.draw(&sets, PlotOptions::default())?;
     let is_drawn = |old: &&SetEntry| sets.iter().any(|set| set.stem() == old.stem());
     for old in results.replaced().into_iter().flat_map(|old| &old.sets).filter(|old| !is_drawn(old)) {

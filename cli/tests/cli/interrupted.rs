@@ -67,7 +67,7 @@ fn an_ignored_signal_stays_ignored() {
     command = std::process::Command::new("sh");
     command.current_dir(workshop.path("."));
     command.arg("-c").arg("trap '' HUP; exec \"$0\" \"$@\"").arg(tributary).args(WRITERS[0].args);
-    let mut child = command.spawn().unwrap();
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     for _ in 0..20 {
         sleep(Duration::from_millis(5));
         let _ = kill_process(Pid::from_child(&child), Signal::HUP);

@@ -20,8 +20,8 @@ pub(crate) struct Writer {
 
 /// Every command that writes, into a folder that [`prepared`] has filled.
 pub(crate) const WRITERS: [Writer; 6] = [
-    Writer { name: "attribute", folder: "out", args: &ATTRIBUTE },
-    Writer { name: "attribute --plot", folder: "out", args: &ATTRIBUTE_PLOT },
+    Writer { name: "attribute", folder: "out", args: ATTRIBUTE },
+    Writer { name: "attribute --plot", folder: "out", args: ATTRIBUTE_PLOT },
     Writer { name: "plot", folder: "out", args: &["plot", "out", "--force", "--top-edges", "9", "--quiet"] },
     Writer {
         name: "report",
@@ -40,21 +40,9 @@ pub(crate) const WRITERS: [Writer; 6] = [
     },
 ];
 
-const ATTRIBUTE: [&str; 12] = [
-    "attribute",
-    "--model",
-    "run",
-    "--ci-sets",
-    "sets.json",
-    "--out",
-    "out",
-    "--force",
-    "--quiet",
-    "--ci-threshold",
-    "0.4",
-    "--backend=flex",
-];
-const ATTRIBUTE_PLOT: [&str; 13] = [
+/// Without its last word.
+const ATTRIBUTE: &[&str] = ATTRIBUTE_PLOT.split_at(ATTRIBUTE_PLOT.len() - 1).0;
+const ATTRIBUTE_PLOT: &[&str] = &[
     "attribute",
     "--model",
     "run",

@@ -64,6 +64,20 @@ pub enum FilesError {
         /// The largest size that is read.
         limit: u64,
     },
+    /// What is to be read does not fit into memory.
+    #[error(
+        "{path:?}: reading it takes about {} of memory, and only {} can be had; free some, raise the limit (`ulimit -v`), or use a \
+         machine with more",
+        size(*needed), size(*free)
+    )]
+    TooLittleMemory {
+        /// The file or folder.
+        path: PathBuf,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that can be had.
+        free: u64,
+    },
     /// The operating system refused something.
     #[error("cannot {action} {path:?}: {source}")]
     Io {
@@ -81,5 +95,13 @@ impl FilesError {
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+/// A number of bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        1_000_000_000.. => format!("{:.1} GB", bytes as f64 / 1e9),
+        _ => format!("{} MB", bytes.div_ceil(1_000_000)),
     }
 }

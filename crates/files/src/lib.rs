@@ -22,7 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`input`] opens what is read: regular files, of at most the size that is plausible for them.
+//! [`input`] opens what is read: regular files, of at most the size that is plausible for them; [`memory`] tells whether they fit. [`sha256`] tells whether one has
+//! changed, and [`visible`] is how text from one is shown.
 
 mod durable;
 mod error;
@@ -30,10 +31,13 @@ pub mod input;
 mod interrupt;
 mod journal;
 mod lock;
+pub mod memory;
 mod output_file;
 mod place;
 mod recovery;
+pub mod sha256;
 mod transaction;
+pub mod visible;
 
 pub use error::FilesError;
 pub use interrupt::{interrupted, undo_when_interrupted};

@@ -241,16 +241,12 @@ impl Run {
     fn place(&self) -> Result<(), FilesError> {
         let mut moves = Vec::new();
         for (number, Staged { mut of, replace }) in self.staged().iter().cloned().enumerate() {
-            let to = self.folder.join(of.name());
-            if let Some(path) = link_on_the_way(&self.folder, of.name()) {
-                return Err(FilesError::NotAFolder { path });
-            }
+            check(&self.folder, of.name(), replace)?;
             if of.new {
-                check(&self.folder, of.name(), replace)?;
                 let new = self.path.join(NEW).join(number.to_string());
                 new.symlink_metadata().map_err(FilesError::io("find", &new))?;
             }
-            of.old = to.symlink_metadata().is_ok();
+            of.old = self.folder.join(of.name()).symlink_metadata().is_ok();
             moves.push(of);
         }
         let carried_out = Journal::new(&self.folder, moves).carry_out(&self.folder, &self.path);

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
-use tributary_files::input;
+use tributary_files::{input, sha256};
 
 use crate::InputError;
-use crate::fingerprint::hex;
 use crate::sniff::{self, Foreign, HEAD, foreign};
 use crate::stretch::Stretches;
 
@@ -67,13 +66,13 @@ impl CiText {
     /// SHA-256 of the file as it is, in hexadecimal.
     pub(crate) fn sha256(&self) -> Result<String, InputError> {
         if let Some(bytes) = &self.held {
-            return Ok(hex(&Sha256::digest(bytes)));
+            return Ok(sha256::of(bytes));
         }
         let (mut file, mut hasher) = (input::open(&self.file)?, Sha256::new());
         let mut block = vec![0; BUFFER];
         loop {
             match file.read(&mut block).map_err(InputError::read(&self.file))? {
-                0 => return Ok(hex(&hasher.finalize())),
+                0 => return Ok(sha256::hex(&hasher.finalize())),
                 read => hasher.update(&block[..read]),
             }
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tributary_files::FilesError;
+use tributary_files::visible::{in_lines, on_one_line};
 use tributary_model::Remedy;
 
 /// Why files could not be turned into a run, CI sets or a prompt. Its text is meant for the person who named the files.
@@ -148,7 +149,7 @@ impl From<FilesError> for InputError {
 
 /// A path as messages begin with it, on one line: a file's name may look like another message.
 fn shown(path: &Path) -> String {
-    path.display().to_string().replace('\n', "\\n")
+    on_one_line(&path.display().to_string())
 }
 
 /// A text from a file as messages quote it: whole, or the beginning of a long one.
@@ -181,28 +182,16 @@ pub(crate) fn abridged(things: impl IntoIterator<Item = String>) -> String {
     if more > 0 { format!("{text} and {more} more") } else { text }
 }
 
-/// The message of a parser, which may quote all of what it did not understand; the place is at its end. Control characters,
-/// which a terminal would obey, are shown as what they are.
+/// The message of a parser, which may quote all of what it did not understand; the place is at its end.
 pub(crate) fn clipped(message: &str) -> String {
     const ENDS: (usize, usize) = (400, 100);
     let count = message.chars().count();
     if count <= ENDS.0 + ENDS.1 {
-        return visible(message.chars());
+        return in_lines(message);
     }
-    let (head, tail) = (visible(message.chars().take(ENDS.0)), visible(message.chars().skip(count - ENDS.1)));
-    format!("{head} ... {tail}")
-}
-
-fn visible(text: impl Iterator<Item = char>) -> String {
-    let mut shown = String::new();
-    for character in text {
-        if character.is_control() && character != '\n' {
-            shown.extend(character.escape_debug());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    let [head, tail]: [String; 2] =
+        [message.chars().take(ENDS.0).collect(), message.chars().skip(count - ENDS.1).collect()];
+    in_lines(&format!("{head} ... {tail}"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Identity of a trained run.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use tributary_files::input;
+use tributary_files::{input, sha256};
 
 use crate::InputError;
 
@@ -21,17 +21,8 @@ pub struct Fingerprint([u8; 32]);
 impl fmt::Display for Fingerprint {
     /// 64 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&sha256::hex(&self.0))
     }
-}
-
-/// A digest as hexadecimal digits.
-pub(crate) fn hex(digest: &[u8]) -> String {
-    digest.iter().fold(String::with_capacity(2 * digest.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A fingerprint in the making.

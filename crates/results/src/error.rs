@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tributary_files::FilesError;
+use tributary_files::visible::in_lines;
 use tributary_model::Remedy;
 
 /// Why a result folder could not be written or read.
@@ -156,17 +157,9 @@ impl ResultError {
     }
 }
 
-/// Words that may quote a file, with its control characters, which a terminal would obey, shown as what they are.
+/// Words that may quote a file.
 fn visible(words: impl std::fmt::Display) -> String {
-    let mut shown = String::new();
-    for character in words.to_string().chars() {
-        if character.is_control() && character != '\n' {
-            shown.extend(character.escape_debug());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    in_lines(&words.to_string())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::sha256;
+use tributary_files::sha256;
 
 /// What file names of sets end in.
 pub(crate) const EXTENSION: &str = ".safetensors";

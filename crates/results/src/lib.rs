@@ -29,7 +29,6 @@ mod model_info;
 mod pending;
 mod reader;
 mod set_file;
-mod sha256;
 mod tensors;
 mod writer;
 

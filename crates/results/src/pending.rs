@@ -1,8 +1,5 @@
 //! Results that are written and not in place yet.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use tributary_files::{Replace, Transaction};
 
 use crate::{MANIFEST_FILE, Manifest, ResultError, ResultFolder};
@@ -12,9 +9,8 @@ use crate::{MANIFEST_FILE, Manifest, ResultError, ResultFolder};
 #[derive(Debug)]
 pub struct PendingResults {
     pub(crate) transaction: Transaction,
-    pub(crate) manifest: Manifest,
-    /// Where the file of each set is until then, by its name.
-    pub(crate) staged: BTreeMap<String, PathBuf>,
+    /// They as they will be.
+    pub(crate) folder: ResultFolder,
     /// What the replaced results were.
     pub(crate) replaced: Option<Manifest>,
     /// Whether there is a manifest that is replaced.
@@ -22,19 +18,14 @@ pub struct PendingResults {
 }
 
 impl PendingResults {
-    /// Their manifest.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
     /// Manifest of the results that they replace.
     pub fn replaced(&self) -> Option<&Manifest> {
         self.replaced.as_ref()
     }
 
     /// The results to read, as they will be.
-    pub fn folder(&self) -> ResultFolder {
-        ResultFolder::pending(self.transaction.folder(), &self.manifest, &self.staged)
+    pub fn folder(&self) -> &ResultFolder {
+        &self.folder
     }
 
     /// For files that come into the folder together with the results.
@@ -44,7 +35,8 @@ impl PendingResults {
 
     /// Puts everything into place, and gives the manifest.
     pub fn commit(self) -> Result<Manifest, ResultError> {
-        let Self { transaction, manifest, replace, .. } = self;
+        let Self { transaction, folder, replace, .. } = self;
+        let manifest = folder.into_manifest();
         // Last, since it tells that the rest is there.
         let mut file = transaction.create(MANIFEST_FILE, replace)?;
         manifest.write(&mut file).map_err(ResultError::io("write", &transaction.folder().join(MANIFEST_FILE)))?;

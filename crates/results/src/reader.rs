@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safetensors::{Dtype, SafeTensors};
-use tributary_files::{input, recover};
+use tributary_files::{input, memory, recover, sha256};
 use tributary_model::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, SetAttributions, TokenProb};
 
 use crate::counts::{count_layer, count_pair};
 use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
 use crate::tensors::{KL, LIKELIEST, OUTPUT_PROBS, TARGET_PROB, edge_tensor, importance_name, node_tensor};
-use crate::{PromptEntry, ResultError, manifest_file, sha256};
+use crate::{PromptEntry, ResultError, manifest_file};
+
+/// Bytes of memory that an edge takes besides the file: its value, and the two nodes and value of who makes a graph of it.
+const OF_EDGE: u64 = 4 + 12;
 
 /// A folder of results. Nothing in it is trusted: whatever is read is checked first.
 #[derive(Clone, Debug)]
@@ -36,8 +39,13 @@ impl ResultFolder {
         Ok(Self { path: path.to_owned(), manifest: manifest_file::read(&manifest)?, staged: BTreeMap::new() })
     }
 
-    pub(crate) fn pending(path: &Path, manifest: &Manifest, staged: &BTreeMap<String, PathBuf>) -> Self {
-        Self { path: path.to_owned(), manifest: manifest.clone(), staged: staged.clone() }
+    /// Results whose set files are `staged`, by the names that they will have.
+    pub(crate) fn pending(path: &Path, manifest: Manifest, staged: BTreeMap<String, PathBuf>) -> Self {
+        Self { path: path.to_owned(), manifest, staged }
+    }
+
+    pub(crate) fn into_manifest(self) -> Manifest {
+        self.manifest
     }
 
     /// Where it is, as it was given.
@@ -63,6 +71,10 @@ impl ResultFolder {
             known: self.manifest.sets.iter().map(|set| format!("{:?}", set.name)).collect::<Vec<_>>().join(", "),
         })?;
         let path = self.set_path(entry);
+        let length = path.metadata().map_or(0, |found| found.len());
+        // The manifest may say anything; a file holds an f32 of each edge.
+        let edges = (entry.edges as u64).min(length / 4);
+        memory::check(&path, length.saturating_add(OF_EDGE.saturating_mul(edges)))?;
         let bytes = input::read(&path, "a set's file", u64::MAX)?;
         let found = sha256::of(&bytes);
         if found != entry.sha256 {

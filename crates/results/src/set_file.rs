@@ -6,8 +6,7 @@ use std::mem;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
-
-use crate::sha256;
+use tributary_files::sha256;
 
 /// Bytes of one file that are gathered before they are written.
 const PIECE: usize = 1 << 20;

@@ -19,7 +19,7 @@ use crate::manifest::{
 };
 use crate::set_file::{Gathered, LARGEST_BUFFER, SET_FILE_BUFFERS, SetFile};
 use crate::tensors::Contents;
-use crate::{PendingResults, ResultError, manifest_file, tensors};
+use crate::{PendingResults, ResultError, ResultFolder, manifest_file, tensors};
 
 /// Writes a result folder, which appears when [`finish`](Self::finish) succeeds and not before.
 ///
@@ -334,7 +334,8 @@ impl ResultWriter {
             files.iter().filter(|file| !staged.contains_key(*file)).for_each(|file| transaction.remove(file));
         }
         manifest.run.timings.write = (writing + started.elapsed()).as_secs_f64();
-        PendingResults { transaction, manifest, staged, replaced: replaced.map(|(manifest, _)| manifest), replace }
+        let folder = ResultFolder::pending(transaction.folder(), manifest, staged);
+        PendingResults { transaction, folder, replaced: replaced.map(|(manifest, _)| manifest), replace }
     }
 
     /// Puts everything into place, the manifest last, and gives that manifest.

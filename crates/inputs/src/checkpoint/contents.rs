@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use pytorch_reader::{PytorchError, PytorchReader};
-use tributary_files::input;
+use tributary_files::{input, memory};
 
 use super::pickle::{self, Globals};
 use super::raw::RawTensor;
@@ -29,6 +29,7 @@ pub(super) fn read(path: &Path) -> Result<Contents, InputError> {
     let fail = |problem: String| InputError::Checkpoint { file: path.to_owned(), problem: clipped(&problem) };
     let mut file = input::open(path)?;
     let length = file.metadata().map_err(InputError::read(path))?.len();
+    memory::check(path, length)?;
     let mut head = Vec::new();
     (&mut file).take(HEAD as u64).read_to_end(&mut head).map_err(InputError::read(path))?;
     file.rewind().map_err(InputError::read(path))?;

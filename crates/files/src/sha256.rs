@@ -1,15 +1,16 @@
-//! SHA-256, in the hexadecimal spelling of manifests.
+//! SHA-256 of files, as `sha256sum` spells it.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
-pub(crate) fn of(bytes: &[u8]) -> String {
+pub fn of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-pub(crate) fn hex(digest: &[u8]) -> String {
+/// A digest as hexadecimal digits.
+pub fn hex(digest: &[u8]) -> String {
     digest.iter().fold(String::with_capacity(2 * digest.len()), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");

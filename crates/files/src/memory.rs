@@ -1,0 +1,69 @@
+//! Memory that can be had: what does not fit is refused before it is read, since a process that cannot have more ends at once.
+
+use std::path::Path;
+
+use crate::FilesError;
+
+/// What every process may take: less is not looked at.
+const ALWAYS: u64 = 1 << 26;
+
+/// Bytes of memory that this process can have, of the machine's, its control group's and its own limit (`ulimit -v`). `None`
+/// where the system does not say.
+pub fn free() -> Option<u64> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    // Where there is no /proc, the limits of a group of processes cannot be asked for either.
+    if system.total_memory() == 0 {
+        return None;
+    }
+    let free = system.cgroup_limits().map_or_else(|| system.available_memory(), |limits| limits.free_memory);
+    Some(own_limit().map_or(free, |own| free.min(own))).filter(|&free| free > 0)
+}
+
+/// Fails where `bytes` of memory, which reading the file or folder at `path` takes, cannot be had.
+pub fn check(path: &Path, bytes: u64) -> Result<(), FilesError> {
+    if bytes <= ALWAYS {
+        return Ok(());
+    }
+    let refused = |free| Err(FilesError::TooLittleMemory { path: path.to_owned(), needed: bytes, free });
+    match free() {
+        Some(free) if free < bytes => refused(free),
+        // Of the limit of a process it is not known how much the allocator holds without using it: asking tells.
+        free if !can_be_had(bytes) => refused(free.unwrap_or(0)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether so much can be allocated now. Nothing is written to it, so that it costs nothing.
+fn can_be_had(bytes: u64) -> bool {
+    usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
+}
+
+/// What the limit of the address space leaves this process; `None` without one.
+#[cfg(unix)]
+fn own_limit() -> Option<u64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current?;
+    // In pages; the second number is what is used of the address space, of which an allocator may have taken more ahead.
+    let used = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages: u64 = used.and_then(|used| used.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
+    Some(limit.saturating_sub(pages * rustix::param::page_size() as u64))
+}
+
+#[cfg(not(unix))]
+fn own_limit() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_there_is_is_refused() {
+        let path = Path::new("a");
+        check(path, 1000).unwrap();
+        let error = check(path, 1 << 60).unwrap_err();
+        assert!(matches!(error, FilesError::TooLittleMemory { needed, .. } if needed == 1 << 60), "{error}");
+        assert!(error.to_string().starts_with("\"a\": reading it takes about 1152921504.6 GB of memory"), "{error}");
+    }
+}

@@ -146,7 +146,8 @@ fn run(attack: &Attack) -> (String, Vec<String>) {
     (end.described(attack, folder.path()), faults)
 }
 
-/// A line without what depends on how long something took, or how numbers are rounded: places in manifests, checksums.
+/// A line without what depends on how long something took, how numbers are rounded or how much memory there is: places in
+/// manifests, checksums, sizes.
 fn without_numbers(line: &str) -> String {
     let is_manifest = line.contains("out/manifest.json");
     let mut words = Vec::new();
@@ -154,7 +155,8 @@ fn without_numbers(line: &str) -> String {
         let follows_place = is_manifest && matches!(words.last(), Some(&("line" | "column")));
         let is_checksum = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
         let is_checksum = is_checksum.len() == 64 && is_checksum.bytes().all(|b| b.is_ascii_hexdigit());
-        words.push(if follows_place || is_checksum { "N" } else { word });
+        let is_memory = words.ends_with(&["and", "only"]);
+        words.push(if follows_place || is_checksum || is_memory { "N" } else { word });
     }
     words.join(" ")
 }

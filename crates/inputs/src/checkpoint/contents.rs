@@ -29,14 +29,17 @@ pub(super) fn read(path: &Path) -> Result<Contents, InputError> {
     let fail = |problem: String| InputError::Checkpoint { file: path.to_owned(), problem: clipped(&problem) };
     let mut file = input::open(path)?;
     let length = file.metadata().map_err(InputError::read(path))?.len();
-    memory::check(path, length)?;
     let mut head = Vec::new();
     (&mut file).take(HEAD as u64).read_to_end(&mut head).map_err(InputError::read(path))?;
     file.rewind().map_err(InputError::read(path))?;
     if let Some(foreign) = foreign(&head) {
         return Err(sniff::refused(path, foreign, "decompress it, with gunzip, and put what comes out in its place"));
     }
-    let (globals, note) = match Container::of(&head) {
+    let container = Container::of(&head);
+    if matches!(container, Container::Zip | Container::Safetensors | Container::Legacy) {
+        memory::check(path, length)?;
+    }
+    let (globals, note) = match container {
         Container::Safetensors => {
             let note = "is in the format of safetensors, which has no checksums: damage to its numbers goes unnoticed";
             let tensors = no_panic(|| safe::open(file)).and_then(|tensors| tensors).map_err(fail)?;

@@ -121,6 +121,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// Draws sets on one scale. They come into place when the transaction commits.
     fn draw(&self, sets: &[&SetEntry], mut options: PlotOptions) -> Result<Vec<Drawn>, CliError> {
+        self.check_memory(sets)?;
         let graphs: Vec<Graph> = sets
             .par_iter()
             .map(|set| Ok(Graph::new(&self.result.read_set(&set.name)?)))
@@ -129,6 +130,17 @@ impl Job<'_> {
         let is_consensus = self.result.manifest().run.is_consensus();
         options.scale = (!is_consensus).then(|| graphs.iter().fold(Scale::default(), Scale::including));
         sets.par_iter().zip(&graphs).map(|(set, graph)| self.figure(set, graph, &options)).collect()
+    }
+
+    /// Graphs are held of all sets, and as many sets read at a time as there are threads.
+    fn check_memory(&self, sets: &[&SetEntry]) -> Result<(), CliError> {
+        const HELD: u64 = 12;
+        const READ: u64 = 16;
+        let mut edges: Vec<u64> = sets.iter().map(|set| self.result.edges(set)).collect();
+        edges.sort_unstable();
+        let read: u64 = edges.iter().rev().take(rayon::current_num_threads()).sum();
+        let held: u64 = edges.iter().sum();
+        Ok(self.result.check_memory(HELD.saturating_mul(held).saturating_add(READ.saturating_mul(read)))?)
     }
 
     fn figure(&self, set: &SetEntry, graph: &Graph, options: &PlotOptions) -> Result<Drawn, CliError> {

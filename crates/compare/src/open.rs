@@ -7,6 +7,9 @@ use tributary_results::{Manifest, ResultFolder};
 
 use crate::{CONSENSUS_SETS, CompareError, ComparedSet};
 
+/// Bytes of memory that an edge takes in a comparison.
+const OF_EDGE: u64 = 116;
+
 /// Reads the sets to compare, in the order of the folders and of their manifests.
 ///
 /// `names` chooses sets by name (of every folder that has it) or by label; empty takes all, of a consensus
@@ -80,6 +83,9 @@ pub fn open(
             on_prompt.first().map_or("there is nothing".to_owned(), |at| format!("there is only {:?}", label_of(at)));
         return Err(CompareError::TooFewSets { found });
     }
+    let edges_of = |&(folder, set): &(usize, usize)| folders[folder].edges(&folders[folder].manifest().sets[set]);
+    let edges: u64 = on_prompt.iter().map(edges_of).sum();
+    first.check_memory(edges.saturating_mul(OF_EDGE))?;
     let manifests: Vec<Arc<Manifest>> = folders.iter().map(|folder| Arc::new(folder.manifest().clone())).collect();
     let read = |at: &(usize, usize)| {
         let &(folder, index) = at;

@@ -57,6 +57,8 @@ pub fn export(
         Format::CircuitTracer(_) => circuit_tracer::read_list(out).map(|_| Some(Added::default()))?,
         _ => None,
     };
+    let edges = sets.iter().map(|set| folder.edges(set)).max().unwrap_or(0);
+    folder.check_memory(edges.saturating_mul(format.of_edge()))?;
     let mut exported = Vec::with_capacity(sets.len());
     for entry in sets {
         let attributions = folder.read_set(&entry.name)?;

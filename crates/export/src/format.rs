@@ -56,6 +56,11 @@ impl Default for Pruning {
 }
 
 impl Format {
+    /// Bytes of memory that an edge of the set takes that is written at a time.
+    pub(crate) fn of_edge(&self) -> u64 {
+        if matches!(self, Self::CircuitTracer(Some(_))) { 60 } else { 32 }
+    }
+
     /// Whether its options make sense.
     pub(crate) fn check(&self) -> Result<(), ExportError> {
         let Self::CircuitTracer(Some(Pruning { node_threshold, edge_threshold, .. })) = *self else { return Ok(()) };

@@ -8,6 +8,9 @@ use crate::collect::PromptGraphs;
 use crate::metadata::Metadata;
 use crate::{Options, ReportError, SetSummary, Summary, page};
 
+/// Bytes of memory that an edge of the set takes that is read at a time.
+const OF_EDGE: u64 = 36;
+
 /// Writes the page of a result folder to `out`. At any time the edges of one set are in memory, and what is written of
 /// all.
 pub fn write(folder: &ResultFolder, options: &Options, out: &mut impl Write) -> Result<Summary, ReportError> {
@@ -16,6 +19,8 @@ pub fn write(folder: &ResultFolder, options: &Options, out: &mut impl Write) -> 
     if names.is_empty() {
         return Err(ReportError::NoSets { path: folder.path().to_owned() });
     }
+    let edges = names.iter().filter_map(|name| Some(folder.edges(manifest.set(name)?))).max().unwrap_or(0);
+    folder.check_memory(edges.saturating_mul(OF_EDGE))?;
     let mut prompts: Vec<PromptGraphs> = Vec::new();
     for name in &names {
         let set = folder.read_set(name)?;

@@ -63,6 +63,17 @@ impl ResultFolder {
         self.staged.get(&set.file).cloned().unwrap_or_else(|| self.path.join(&set.file))
     }
 
+    /// Number of edges of a set, as its manifest says, but no more than its file can hold.
+    pub fn edges(&self, set: &SetEntry) -> u64 {
+        let length = self.set_path(set).metadata().map_or(0, |found| found.len());
+        (set.edges as u64).min(length / size_of::<f32>() as u64)
+    }
+
+    /// Fails where so many bytes of memory, which is what somebody makes of its sets, cannot be had.
+    pub fn check_memory(&self, bytes: u64) -> Result<(), ResultError> {
+        Ok(memory::check(&self.path, bytes)?)
+    }
+
     /// Reads the graph of one set. Its `output_probs` are empty when they were not written.
     pub fn read_set(&self, name: &str) -> Result<SetAttributions<f32>, ResultError> {
         let entry = self.manifest.set(name).ok_or_else(|| ResultError::UnknownSet {
@@ -72,9 +83,7 @@ impl ResultFolder {
         })?;
         let path = self.set_path(entry);
         let length = path.metadata().map_or(0, |found| found.len());
-        // The manifest may say anything; a file holds an f32 of each edge.
-        let edges = (entry.edges as u64).min(length / 4);
-        memory::check(&path, length.saturating_add(OF_EDGE.saturating_mul(edges)))?;
+        memory::check(&path, length.saturating_add(OF_EDGE.saturating_mul(self.edges(entry))))?;
         let bytes = input::read(&path, "a set's file", u64::MAX)?;
         let found = sha256::of(&bytes);
         if found != entry.sha256 {

@@ -8,18 +8,17 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 use tributary_files::sha256;
 
-/// Bytes of one file that are gathered before they are written.
-const PIECE: usize = 1 << 20;
+/// Bytes of one file that are gathered before they are written: as many as stay in a core's cache until they are hashed.
+const PIECE: usize = 1 << 18;
 /// Pieces from this size on are hashed by one thread while another writes them.
 const SHARED_OUT: usize = 1 << 16;
-/// Bytes of all files together that are gathered at most, to within one write. Their buffers take up to twice as much, since
-/// they double as they grow.
+/// Bytes of the buffers of all files together at most, to within one write.
 const GATHERED: usize = 1 << 23;
 
 /// Bytes that the buffer of one file takes at most.
-pub(crate) const LARGEST_BUFFER: usize = 2 * PIECE;
+pub(crate) const LARGEST_BUFFER: usize = PIECE;
 /// Bytes that the buffers of all files of a run take at most.
-pub(crate) const SET_FILE_BUFFERS: u64 = 2 * (GATHERED + PIECE) as u64;
+pub(crate) const SET_FILE_BUFFERS: u64 = (GATHERED + 2 * PIECE) as u64;
 
 /// A file that is written a piece at a time, and open only during that: there may be any number of them.
 #[derive(Debug)]
@@ -36,25 +35,33 @@ impl SetFile {
         Ok(Self { path, buffer: Vec::new(), hasher: Sha256::new() })
     }
 
-    /// What it takes to write to it; `gathered` counts the bytes in the buffers of all files.
+    /// What it takes to write to it; `gathered` counts the bytes of the buffers of all files.
     pub(crate) fn gathering<'a>(&'a mut self, gathered: &'a mut Gathered) -> impl Write + 'a {
         Gathering { file: self, gathered }
     }
 
-    /// Writes what was gathered.
+    /// Writes what was gathered, and gives the buffer back.
     pub(crate) fn flush(&mut self, gathered: &mut Gathered) -> io::Result<()> {
-        let buffer = mem::take(&mut self.buffer);
-        gathered.bytes -= buffer.len();
+        self.write_out()?;
+        gathered.bytes -= mem::take(&mut self.buffer).capacity();
+        Ok(())
+    }
+
+    /// Writes what was gathered.
+    fn write_out(&mut self) -> io::Result<()> {
+        let Self { path, buffer, hasher } = self;
         if buffer.is_empty() {
             return Ok(());
         }
-        let Self { path, hasher, .. } = self;
-        let write = || OpenOptions::new().append(true).open(&*path)?.write_all(&buffer);
+        let write = || OpenOptions::new().append(true).open(&*path)?.write_all(buffer);
         if buffer.len() < SHARED_OUT {
-            hasher.update(&buffer);
-            return write();
+            hasher.update(&*buffer);
+            write()?;
+        } else {
+            rayon::join(write, || hasher.update(&*buffer)).0?;
         }
-        rayon::join(write, || hasher.update(&buffer)).0
+        buffer.clear();
+        Ok(())
     }
 
     /// Writes what is left; gives the SHA-256 of everything.
@@ -64,7 +71,7 @@ impl SetFile {
     }
 }
 
-/// How much is in the buffers of all files.
+/// How much the buffers of all files take.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     bytes: usize,
@@ -85,11 +92,16 @@ struct Gathering<'a> {
 impl Write for Gathering<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Self { file, gathered } = self;
-        let taken = bytes.len().min(PIECE - file.buffer.len());
-        file.buffer.extend_from_slice(&bytes[..taken]);
-        gathered.bytes += taken;
-        if file.buffer.len() == PIECE {
-            file.flush(gathered)?;
+        let buffer = &mut file.buffer;
+        let taken = bytes.len().min(PIECE - buffer.len());
+        let (needed, before) = (buffer.len() + taken, buffer.capacity());
+        if needed > before {
+            buffer.reserve_exact(needed.max(2 * before).min(PIECE) - buffer.len());
+            gathered.bytes += buffer.capacity() - before;
+        }
+        buffer.extend_from_slice(&bytes[..taken]);
+        if buffer.len() == PIECE {
+            file.write_out()?;
         }
         Ok(taken)
     }

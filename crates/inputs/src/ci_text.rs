@@ -78,15 +78,16 @@ impl CiText {
         }
     }
 
-    /// All of it from the beginning, however large.
-    pub(crate) fn reader(&self) -> Result<Box<dyn Read + '_>, InputError> {
+    /// All of it from the beginning, however large. Its type is known where it is read, a byte at a time.
+    pub(crate) fn reader(&self) -> Result<BufReader<Box<dyn Read + '_>>, InputError> {
         if let Some(bytes) = self.held() {
-            return Ok(Box::new(bytes));
+            return Ok(BufReader::new(Box::new(bytes)));
         }
         let mut stream = self.stream()?;
         let head = head_of(&mut stream).map_err(|error| self.unreadable(error))?;
         let mark = if head.starts_with(MARK) { MARK.len() } else { 0 };
-        Ok(Box::new(BufReader::with_capacity(BUFFER, Cursor::new(head[mark..].to_vec()).chain(stream))))
+        let text = Cursor::new(head[mark..].to_vec()).chain(stream);
+        Ok(BufReader::with_capacity(BUFFER, Box::new(text)))
     }
 
     fn stream(&self) -> Result<Box<dyn Read>, InputError> {

@@ -11,8 +11,8 @@ use crate::Attack;
 use crate::attack::{refused, taken};
 use crate::scene::{Scene, attribute, inspect, line};
 
-/// Turns the terminal red, sets its title, turns the direction of writing, and is not seen.
-const EVIL: &str = "\u{1b}[31m\u{1b}]0;title\u{7}\u{202e}\u{2066}\u{200b}\u{feff}\u{9b}1A\r\u{8}";
+/// Begins a line as if it were ours, turns the terminal red, sets its title, turns the direction of writing, and is not seen.
+const EVIL: &str = "\nFAKE\u{1b}[31m\u{1b}]0;title\u{7}\u{202e}\u{2066}\u{200b}\u{feff}\u{9b}1A\r\u{8}";
 
 fn manifest(scene: &Scene, edit: impl FnOnce(&mut Value)) -> Vec<OsString> {
     scene.edit("out/manifest.json", edit);

@@ -36,7 +36,7 @@ fn trained_run(run: &TrainedRun) -> String {
     let mut text = format!(
         "{}: {} blocks, d_model {}, {} heads ({} for keys and values), d_mlp {}, vocabulary {}, up to {} positions\n\
          fingerprint {}\ncheckpoint {}\n",
-        architecture.model_class,
+        visible::on_one_line(&architecture.model_class),
         architecture.n_blocks,
         architecture.d_model,
         architecture.n_heads,
@@ -45,7 +45,7 @@ fn trained_run(run: &TrainedRun) -> String {
         architecture.vocab,
         architecture.max_positions,
         run.fingerprint,
-        run.files.checkpoint.display(),
+        visible::on_one_line(&run.files.checkpoint.display().to_string()),
     );
     let mut table = console::table(["layer", "d_in", "d_out", "components", "CI function"]);
     for &LinearLayer { layer, d_in, d_out, .. } in &run.weights.architecture.linear {
@@ -119,14 +119,14 @@ fn result(manifest: &Manifest) -> String {
         "{} CI sets of a model of class {} with {} blocks (fingerprint {})\ncomputed by tributary {} on {} ({}, {}, {}); CI threshold {}, output \
          probability threshold {}\n",
         manifest.sets.len(),
-        run.model.class,
+        visible::on_one_line(&run.model.class),
         run.model.n_blocks,
-        run.model.fingerprint,
-        manifest.tool_version,
-        run.backend,
-        run.device,
-        run.dtype,
-        run.method,
+        visible::on_one_line(&run.model.fingerprint),
+        visible::on_one_line(&manifest.tool_version),
+        visible::on_one_line(&run.backend),
+        visible::on_one_line(&run.device),
+        visible::on_one_line(&run.dtype),
+        visible::on_one_line(&run.method),
         manifest.settings.ci_threshold,
         manifest.settings.output_prob_threshold,
     );
@@ -151,7 +151,7 @@ fn result(manifest: &Manifest) -> String {
         if is_known {
             row.extend(prediction(set.prediction));
         }
-        row.push(set.file.clone());
+        row.push(visible::on_one_line(&set.file));
         sets.add_row(row);
     }
     let _ = writeln!(text, "{sets}");

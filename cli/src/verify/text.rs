@@ -16,10 +16,10 @@ pub(super) fn text(verification: &Verification) -> String {
         "{} edges, of {covered} of {all} pairs in {} sets, computed by {} on {} {}, {}, and again by {how}\n",
         comparison.edges,
         manifest.sets.len(),
-        run.method,
-        run.backend,
-        run.device,
-        run.dtype
+        visible::on_one_line(&run.method),
+        visible::on_one_line(&run.backend),
+        visible::on_one_line(&run.device),
+        visible::on_one_line(&run.dtype)
     );
     let _ = match (comparison.other_nodes.len(), comparison.borderline) {
         (0, 0) => writeln!(text, "nodes: all {} the same", comparison.nodes),

@@ -224,6 +224,9 @@ impl Run {
             if let Some(character) = text.chars().find(|&character| is_hidden(character)) {
                 faults.push(format!("a raw {character:?} reaches the terminal: {}", start(text)));
             }
+            if text.contains("\nFAKE") {
+                faults.push(format!("a file's line is one of ours: {}", start(text)));
+            }
         }
         if *took > PATIENCE {
             faults.push(format!("it took {took:.1?}"));

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tributary_files::FilesError;
-use tributary_files::visible::{in_lines, on_one_line};
+use tributary_files::visible::on_one_line;
 use tributary_model::Remedy;
 
 /// Why files could not be turned into a run, CI sets or a prompt. Its text is meant for the person who named the files.
@@ -182,16 +182,16 @@ pub(crate) fn abridged(things: impl IntoIterator<Item = String>) -> String {
     if more > 0 { format!("{text} and {more} more") } else { text }
 }
 
-/// The message of a parser, which may quote all of what it did not understand; the place is at its end.
+/// The message of a parser, which may quote all of what it did not understand, on one line; the place is at its end.
 pub(crate) fn clipped(message: &str) -> String {
     const ENDS: (usize, usize) = (400, 100);
     let count = message.chars().count();
     if count <= ENDS.0 + ENDS.1 {
-        return in_lines(message);
+        return on_one_line(message);
     }
     let [head, tail]: [String; 2] =
         [message.chars().take(ENDS.0).collect(), message.chars().skip(count - ENDS.1).collect()];
-    in_lines(&format!("{head} ... {tail}"))
+    on_one_line(&format!("{head} ... {tail}"))
 }
 
 #[cfg(test)]
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(shortened("a\u{202e}b"), "\"a\\u{202e}b\"");
         assert_eq!(shortened(&"é".repeat(1000)), format!("\"{}\"... (1000 characters)", "é".repeat(200)));
         assert_eq!(clipped("short"), "short");
-        assert_eq!(clipped("\u{1b}[2J\tline\n"), "\\u{1b}[2J\\tline\n");
+        assert_eq!(clipped("\u{1b}[2J\tline\n"), "\\u{1b}[2J\\tline\\n");
         let long = clipped(&format!("invalid type: {} at line 1 column 9", "x".repeat(5000)));
         assert!(long.len() < 520 && long.starts_with("invalid type: x") && long.ends_with(" at line 1 column 9"));
     }

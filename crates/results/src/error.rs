@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tributary_files::FilesError;
-use tributary_files::visible::in_lines;
+use tributary_files::visible::on_one_line;
 use tributary_model::Remedy;
 
 /// Why a result folder could not be written or read.
@@ -159,7 +159,7 @@ impl ResultError {
 
 /// Words that may quote a file.
 fn visible(words: impl std::fmt::Display) -> String {
-    in_lines(&words.to_string())
+    on_one_line(&words.to_string())
 }
 
 #[cfg(test)]
@@ -169,6 +169,6 @@ mod tests {
     #[test]
     fn control_characters_are_shown() {
         let (path, reason) = (PathBuf::from("a"), "unknown variant `\u{1b}[2Jé`\n".to_owned());
-        assert_eq!(ResultError::Manifest { path, reason }.to_string(), "\"a\": unknown variant `\\u{1b}[2Jé`\n");
+        assert_eq!(ResultError::Manifest { path, reason }.to_string(), "\"a\": unknown variant `\\u{1b}[2Jé`\\n");
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde_json::json;
 use tributary_files::{FilesError, Replace, Transaction};
-use tributary_graph::Graph;
+use tributary_graph::{Edge, Graph};
 use tributary_plot::{Figure, LeftOut, PlotOptions, Scale, png};
 use tributary_results::{Manifest, PendingResults, ResultFolder, SetEntry};
 
@@ -134,7 +134,8 @@ impl Job<'_> {
 
     /// Graphs are held of all sets, and as many sets read at a time as there are threads.
     fn check_memory(&self, sets: &[&SetEntry]) -> Result<(), CliError> {
-        const HELD: u64 = 12;
+        const HELD: u64 = size_of::<Edge>() as u64;
+        /// What is read beside its graph: an index of two numbers, and values in the file and out of it.
         const READ: u64 = 16;
         let mut edges: Vec<u64> = sets.iter().map(|set| self.result.edges(set)).collect();
         edges.sort_unstable();

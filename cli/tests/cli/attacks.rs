@@ -9,14 +9,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tributary_attacks::{Attack, Expect, Scene, of_kind};
 
-use crate::workshop::{Workshop, copy};
+use crate::workshop::{self, Workshop, copy};
 
 /// How long an attack may take, and how much memory.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -179,11 +179,9 @@ struct Run {
 impl Run {
     fn of(folder: &Path, args: &[std::ffi::OsString]) -> Self {
         // A memory bomb fails loudly, and does not take the machine with it.
-        let limited = format!("ulimit -v {ADDRESS_SPACE_IN_KIB}; exec \"$0\" \"$@\"");
         let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new("sh");
-        command.args(["-c", &limited]).arg(env!("CARGO_BIN_EXE_tributary")).args(args);
-        command.current_dir(folder).env("PATH", path).env_remove("RUST_BACKTRACE");
+        let mut command = workshop::limited(&format!("-v {ADDRESS_SPACE_IN_KIB}"));
+        command.args(args).current_dir(folder).env("PATH", path).env_remove("RUST_BACKTRACE");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().unwrap();
@@ -262,15 +260,12 @@ impl Run {
 
 /// Waits for the end, looking at the memory meanwhile; kills what does not end.
 fn wait(child: &mut Child, started: Instant) -> (ExitStatus, u64) {
-    let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return (status, peak);
         }
-        let high = fs::read_to_string(&status).unwrap_or_default();
-        let high = high.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
-        peak = peak.max(high.unwrap_or(0) << 10);
+        peak = workshop::most_held(child).map_or(peak, |held| held.max(peak));
         if started.elapsed() > LONGEST {
             child.kill().unwrap();
         }

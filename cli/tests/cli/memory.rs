@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tributary_inputs::test_support::RandomWeights;
 
-use crate::workshop::{Workshop, stderr};
+use crate::workshop::{self, Workshop, stderr};
 
 /// A file of `count` sets, all of them `low` of the workshop's.
 fn many(workshop: &Workshop, count: usize) -> String {
@@ -23,10 +23,8 @@ fn many(workshop: &Workshop, count: usize) -> String {
 
 /// A command under a limit of the shell.
 fn limited(workshop: &Workshop, limit: &str, args: &[&str]) -> Command {
-    let tributary = workshop.command(&[]).get_program().to_owned();
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("ulimit {limit}; exec \"$0\" \"$@\"")).arg(tributary).args(args);
-    command.current_dir(workshop.path("."));
+    let mut command = workshop::limited(limit);
+    command.args(args).current_dir(workshop.path("."));
     command
 }
 
@@ -36,9 +34,7 @@ fn watched(command: &mut Command) -> (ExitStatus, f64) {
     let mut held = 0.0;
     loop {
         // The largest so far, so the last look tells.
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        held = most.map_or(held, |kilobytes| 1024.0 * kilobytes.trim().parse::<f64>().unwrap());
+        held = workshop::most_held(&child).map_or(held, |bytes| bytes as f64);
         match child.try_wait().unwrap() {
             Some(status) => return (status, held),
             None => sleep(Duration::from_millis(1)),

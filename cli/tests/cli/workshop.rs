@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::process::Child;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -11,6 +13,22 @@ use tributary_model::Weights;
 
 /// Prompt of [`Workshop::ci_sets`], three tokens of the run's vocabulary.
 pub(crate) const PROMPT: &str = "w1 w4 w2";
+
+/// The command under a limit that the shell sets, `-v KIB` or `-n FILES`; without arguments yet.
+#[cfg(target_os = "linux")]
+pub(crate) fn limited(limit: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("ulimit {limit}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_tributary"));
+    command
+}
+
+/// The most bytes of memory that a process has held so far; `None` once it has ended.
+#[cfg(target_os = "linux")]
+pub(crate) fn most_held(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))?;
+    Some(kilobytes.trim().parse::<u64>().unwrap() << 10)
+}
 
 /// A temporary folder holding a trained run `run` and a CI-set file `sets.json`. Paths in messages are relative to it.
 pub(crate) struct Workshop {

@@ -22,8 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`input`] opens what is read: regular files, of at most the size that is plausible for them; [`memory`] tells whether they fit. [`sha256`] tells whether one has
-//! changed, and [`visible`] is how text from one is shown.
+//! [`input`] opens what is read: regular files, of at most the size that is plausible for them; [`memory`] tells whether they
+//! fit. [`sha256`] tells whether one has changed, and [`visible`] is how text from one is shown.
 
 mod durable;
 mod error;

@@ -1,6 +1,5 @@
 //! The text of a CI-set file, which may be large, compressed, or begin with a byte order mark.
 
-use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +35,7 @@ pub(crate) struct CiText {
 impl CiText {
     pub(crate) fn open(path: &Path) -> Result<Self, InputError> {
         let mut file = input::open(path)?;
-        let head = head(&mut file).map_err(InputError::read(path))?;
+        let head = head_of(&mut file).map_err(InputError::read(path))?;
         let is_compressed = match foreign(&head) {
             None => false,
             Some(Foreign::Gzip) => true,
@@ -122,10 +121,6 @@ impl<R: Read> Read for Bounded<R> {
         self.left = self.left.checked_sub(read as u64).ok_or_else(too_much)?;
         Ok(read)
     }
-}
-
-fn head(file: &mut File) -> io::Result<Vec<u8>> {
-    head_of(file)
 }
 
 /// The first bytes of a reader.

@@ -65,8 +65,7 @@ impl ResultFolder {
 
     /// Number of edges of a set, as its manifest says, but no more than its file can hold.
     pub fn edges(&self, set: &SetEntry) -> u64 {
-        let length = self.set_path(set).metadata().map_or(0, |found| found.len());
-        (set.edges as u64).min(length / size_of::<f32>() as u64)
+        edges(set, length(&self.set_path(set)))
     }
 
     /// Fails where so many bytes of memory, which is what somebody makes of its sets, cannot be had.
@@ -82,8 +81,8 @@ impl ResultFolder {
             known: self.manifest.sets.iter().map(|set| format!("{:?}", set.name)).collect::<Vec<_>>().join(", "),
         })?;
         let path = self.set_path(entry);
-        let length = path.metadata().map_or(0, |found| found.len());
-        memory::check(&path, length.saturating_add(OF_EDGE.saturating_mul(self.edges(entry))))?;
+        let length = length(&path);
+        memory::check(&path, length.saturating_add(OF_EDGE.saturating_mul(edges(entry, length))))?;
         let bytes = input::read(&path, "a set's file", u64::MAX)?;
         let found = sha256::of(&bytes);
         if found != entry.sha256 {
@@ -95,6 +94,16 @@ impl ResultFolder {
         let implied_index = self.manifest.settings.implied_index;
         SetFile { path: &path, tensors, positions, implied_index }.read(&self.manifest, entry)
     }
+}
+
+/// Bytes of a file; 0 where it cannot be told, which reading it says.
+fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |found| found.len())
+}
+
+/// Number of edges of a set whose file has so many bytes.
+fn edges(set: &SetEntry, length: u64) -> u64 {
+    (set.edges as u64).min(length / size_of::<f32>() as u64)
 }
 
 struct SetFile<'a> {

@@ -1,5 +1,7 @@
 //! `tokenizer.json`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::Attack;
@@ -29,7 +31,7 @@ fn byte_pairs(scene: &Scene, merges: &Value) {
 }
 
 pub(crate) fn attacks() -> Vec<Attack> {
-    [models(), around()].concat()
+    [models(), around(), growing()].concat()
 }
 
 fn models() -> Vec<Attack> {
@@ -135,13 +137,6 @@ fn around() -> Vec<Attack> {
             split(s, "");
             attribute_prompt("w1")
         }),
-        refused("text-that-doubles", "40 replacements, each of which doubles the text", FILE, |s| {
-            let double = json!({ "type": "Replace", "pattern": { "String": "w" }, "content": "ww" });
-            edit(s, |tokenizer| {
-                tokenizer["normalizer"] = json!({ "type": "Sequence", "normalizers": vec![double; 40] });
-            });
-            attribute()
-        }),
         taken("deep-normalizers", "60 sequences of normalizers in each other", |s| {
             let mut inner = json!({ "type": "NFC" });
             (0..60).for_each(|_| inner = json!({ "type": "Sequence", "normalizers": [inner.take()] }));
@@ -199,6 +194,116 @@ fn around() -> Vec<Attack> {
             attribute()
         }),
     ]
+}
+
+fn growing() -> Vec<Attack> {
+    vec![
+        refused("text-that-doubles", "40 replacements, each of which doubles the text", FILE, |s| {
+            normalized(s, &vec![replace("ww"); 40]);
+            attribute()
+        }),
+        refused(
+            "prefix-that-is-replaced",
+            "a megabyte before the text, then a kilobyte for each of its letters",
+            FILE,
+            |s| {
+                normalized(s, &[prepend(1_000_000), replace(&"b".repeat(1000))]);
+                attribute()
+            },
+        ),
+        refused("prefix-of-a-file", "ten megabytes before the text", FILE, |s| {
+            normalized(s, &vec![prepend(1_000_000); 10]);
+            attribute()
+        }),
+        refused("steps-by-the-thousand", "100 000 steps of a normalizer", FILE, |s| {
+            normalized(s, &vec![json!({ "type": "Lowercase" }); 100_000]);
+            attribute()
+        }),
+        refused("charsmap-of-a-megabyte", "a table that has a megabyte for a letter", FILE, |s| {
+            normalized(s, &[json!({ "type": "Precompiled", "precompiled_charsmap": charsmap(b'w', 1_000_000) })]);
+            attribute()
+        }),
+        refused("added-tokens-that-grow", "1 000 added tokens of 100 kB each when they are normalized", FILE, |s| {
+            normalized(s, &[prepend(100_000)]);
+            edit(s, |tokenizer| {
+                let mut tokens: Vec<_> = (0..1000).map(|id| added(id + 11, &format!("w{}", id + 11))).collect();
+                tokens.iter_mut().for_each(|token| token["normalized"] = json!(true));
+                tokenizer["added_tokens"] = json!(tokens);
+            });
+            attribute()
+        }),
+        refused("bytes-of-bytes", "36 times each byte becomes a character of two", FILE, |s| {
+            let bytes =
+                json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": false });
+            pre_tokenized(s, &vec![bytes; 36]);
+            attribute()
+        }),
+        refused(
+            "parts-that-grow",
+            "20 times the text is taken apart, and each part begun with another letter",
+            FILE,
+            |s| {
+                let apart =
+                    json!({ "type": "Split", "pattern": { "Regex": "." }, "behavior": "Isolated", "invert": false });
+                let begun =
+                    |letter: &str| json!({ "type": "Metaspace", "replacement": letter, "prepend_scheme": "always" });
+                pre_tokenized(
+                    s,
+                    &[apart.clone(), begun("x"), apart, begun("y")]
+                        .iter()
+                        .cycle()
+                        .take(40)
+                        .cloned()
+                        .collect::<Vec<_>>(),
+                );
+                attribute()
+            },
+        ),
+        refused("parts-of-nothing", "parts of length 0", FILE, |s| {
+            pre_tokenized(s, &[json!({ "type": "FixedLength", "length": 0 })]);
+            attribute()
+        }),
+        refused("word-of-any-length", "pieces of words of up to a billion characters", FILE, |s| {
+            edit(s, |tokenizer| {
+                tokenizer["model"] = json!({
+                    "type": "WordPiece", "unk_token": "w0", "continuing_subword_prefix": "##",
+                    "max_input_chars_per_word": 1_000_000_000, "vocab": { "w0": 0, "w": 1 },
+                });
+                tokenizer["pre_tokenizer"] = Value::Null;
+            });
+            attribute_prompt(&"w".repeat(20_000))
+        }),
+    ]
+}
+
+fn normalized(scene: &Scene, steps: &[Value]) {
+    edit(scene, |tokenizer| tokenizer["normalizer"] = json!({ "type": "Sequence", "normalizers": steps }));
+}
+
+fn pre_tokenized(scene: &Scene, steps: &[Value]) {
+    edit(scene, |tokenizer| tokenizer["pre_tokenizer"] = json!({ "type": "Sequence", "pretokenizers": steps }));
+}
+
+fn replace(content: &str) -> Value {
+    json!({ "type": "Replace", "pattern": { "String": "w" }, "content": content })
+}
+
+fn prepend(length: usize) -> Value {
+    json!({ "type": "Prepend", "prepend": "w".repeat(length) })
+}
+
+/// A table that has `length` letters for a byte: a trie of that byte, in the form of the library darts-clone, and the letters.
+fn charsmap(byte: u8, length: usize) -> String {
+    const ROOT: usize = 0x100;
+    let node = ROOT ^ usize::from(byte);
+    let mut trie = [0_u32; 0x200];
+    trie[0] = (ROOT as u32) << 10;
+    trie[node] = u32::from(byte) | 1 << 8 | 1 << 10;
+    // The leaf, one beside the node, is where the letters begin.
+    trie[node ^ 1] = 0;
+    let size = size_of_val(&trie) as u32;
+    let bytes: Vec<u8> = [size].iter().chain(&trie).flat_map(|unit| unit.to_le_bytes()).collect();
+    STANDARD.encode([bytes, vec![b'x'; length]].concat())
 }
 
 fn added(id: u64, content: &str) -> Value {

@@ -78,9 +78,12 @@ fn start<L: Providers>(backends: &Backends) -> ExitCode {
 
 fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode, CliError> {
     // Threads are set before anything else, such as waiting for signals or looking for devices, may start one.
-    if let Command::Attribute(AttributeArgs { compute, .. }) | Command::Verify(VerifyArgs { compute, .. }) = command {
-        threads::set(compute.threads)?;
-    }
+    threads::set(match command {
+        Command::Attribute(AttributeArgs { compute, .. }) | Command::Verify(VerifyArgs { compute, .. }) => {
+            compute.threads
+        }
+        _ => None,
+    })?;
     undo_when_interrupted();
     match command {
         Command::Attribute(args) => match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde_json::json;
 use tributary_files::{FilesError, Replace, Transaction};
 use tributary_graph::{Edge, Graph};
-use tributary_plot::{Figure, LeftOut, PlotOptions, Scale, png};
+use tributary_plot::{Drawing, Figure, LeftOut, PlotOptions, Scale};
 use tributary_results::{Manifest, PendingResults, ResultFolder, SetEntry};
 
 use crate::args::{FigureFormat, PIXELS, PlotArgs};
@@ -129,7 +129,7 @@ impl Job<'_> {
         // The sets of a consensus are means, deviations, shares and counts, which have no scale in common.
         let is_consensus = self.result.manifest().run.is_consensus();
         options.scale = (!is_consensus).then(|| graphs.iter().fold(Scale::default(), Scale::including));
-        sets.par_iter().zip(&graphs).map(|(set, graph)| self.figure(set, graph, &options)).collect()
+        sets.par_iter().zip(&graphs).map(|(set, graph)| self.figure(set, graph, &options, sets.len())).collect()
     }
 
     /// Graphs are held of all sets, and as many sets read at a time as there are threads.
@@ -144,7 +144,7 @@ impl Job<'_> {
         Ok(self.result.check_memory(HELD.saturating_mul(held).saturating_add(READ.saturating_mul(read)))?)
     }
 
-    fn figure(&self, set: &SetEntry, graph: &Graph, options: &PlotOptions) -> Result<Drawn, CliError> {
+    fn figure(&self, set: &SetEntry, graph: &Graph, options: &PlotOptions, sets: usize) -> Result<Drawn, CliError> {
         let figure = Figure::new(graph, self.result.manifest(), set, options);
         let svg = figure.svg();
         let mut drawn = Drawn {
@@ -166,8 +166,12 @@ impl Job<'_> {
             match format {
                 FigureFormat::Svg => file.write_whole(svg.as_bytes())?,
                 FigureFormat::Png => {
-                    let picture =
-                        png(&svg, self.pixels).map_err(|source| CliError::Plot { set: set.name.clone(), source })?;
+                    let fail = |source| CliError::Plot { set: set.name.clone(), source };
+                    let drawing = Drawing::new(&svg, self.pixels).map_err(fail)?;
+                    // As many are drawn at a time as there are threads.
+                    let at_a_time = rayon::current_num_threads().min(sets);
+                    self.result.check_memory(drawing.memory() * at_a_time as u64)?;
+                    let picture = drawing.png().map_err(fail)?;
                     drawn.scaled_down = (picture.scale < self.pixels).then_some(picture.scale);
                     file.write_whole(&picture.bytes)?;
                 }

@@ -35,14 +35,13 @@ fn default() -> usize {
     asked.filter(|&threads: &usize| threads > 0).map_or(cores, |threads| threads.min(cores))
 }
 
-/// How many of `wanted` threads there may be at a time. All have ended when it returns.
+/// How many of `wanted` threads there may be at a time, with stacks such as those of the pool. All have ended when it returns.
 fn to_be_had(wanted: usize) -> usize {
-    const STACK: usize = 1 << 16;
     let all_are_there = Mutex::new(());
     let held = all_are_there.lock();
     let wait = || drop(all_are_there.lock());
     std::thread::scope(|scope| {
-        let spawn = |_: &usize| std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, wait).is_ok();
+        let spawn = |_: &usize| std::thread::Builder::new().spawn_scoped(scope, wait).is_ok();
         let had = (0..wanted).take_while(spawn).count();
         drop(held);
         had

@@ -13,7 +13,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
-use tributary_files::OutputFile;
+use tributary_files::{FilesError, OutputFile};
 use tributary_graph::{Entry, Node};
 use tributary_model::Layer;
 
@@ -120,7 +120,15 @@ fn table(
         }
         writer.into_inner()
     };
-    let file: OutputFile = write().map_err(|source: ParquetError| ExportError::Parquet { path, source })?;
+    let fail = |error: ParquetError| match error {
+        // What the system says of the file comes wrapped.
+        ParquetError::External(source) => match source.downcast() {
+            Ok(source) => FilesError::io("write", &path)(*source).into(),
+            Err(source) => ExportError::Parquet { path: path.clone(), source: ParquetError::External(source) },
+        },
+        source => ExportError::Parquet { path: path.clone(), source },
+    };
+    let file: OutputFile = write().map_err(fail)?;
     Ok(file.close()?)
 }
 

@@ -64,10 +64,10 @@ pub enum FilesError {
         /// The largest size that is read.
         limit: u64,
     },
-    /// What is to be read does not fit into memory.
+    /// What is to be read or made of it does not fit into memory.
     #[error(
-        "{path:?}: reading it takes about {} of memory, and only {} can be had; free some, raise the limit (`ulimit -v`), or use a \
-         machine with more",
+        "{path:?}: what is asked for takes about {} of memory, and only {} can be had; free some, raise the limit (`ulimit -v`), or \
+         use a machine with more",
         size(*needed), size(*free)
     )]
     TooLittleMemory {

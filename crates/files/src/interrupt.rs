@@ -18,7 +18,8 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Begins something: nothing is undone before it is in the list.
+/// Begins something: nothing is undone before it is in the list. A signal that comes meanwhile is answered after it, and
+/// beginning waits for nobody once a signal has come.
 pub(crate) fn register<T: Undo + 'static, E>(begin: impl FnOnce() -> Result<Arc<T>, E>) -> Result<Arc<T>, E> {
     let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
     let run = begin()?;
@@ -33,10 +34,10 @@ pub(crate) fn register<T: Undo + 'static, E>(begin: impl FnOnce() -> Result<Arc<
 /// SIGHUP, stays ignored. Where no thread can be had to wait for signals, they do what they do by default.
 #[cfg(unix)]
 pub fn undo_when_interrupted() {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let ignored = ignored_signals();
-    let signals: Vec<i32> =
-        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| ignored & (1 << (signal - 1)) == 0).collect();
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    // What is written beyond the limit of a file's size (`ulimit -f`) is an error then, and not the end.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    let signals: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)).collect();
     let wait = move || {
         let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) else { return };
         if let Some(signal) = signals.forever().next() {
@@ -53,10 +54,14 @@ pub fn undo_when_interrupted() {
 #[cfg(not(unix))]
 pub fn undo_when_interrupted() {}
 
-/// The signals that this process ignores, a bit each; none where the system does not tell.
+/// Whether this process ignores a signal.
 #[cfg(unix)]
-fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+#[expect(unsafe_code, reason = "nothing safe asks without changing what is asked for")]
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action nothing changes, and what the structure is filled with is one of its own.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
 }

@@ -144,7 +144,9 @@ impl Journal {
         if journal.replaces() {
             journal.folders(folder).iter().try_for_each(|folder| durable::names(folder))?;
         }
-        fs::remove_file(run.join(COMMIT))
+        fs::remove_file(run.join(COMMIT))?;
+        // Old files that are in place must not be looked for by another undo, in what a power cut left of the run.
+        if journal.replaces() { durable::names(run) } else { Ok(()) }
     }
 
     /// Whether a commit in `run` was begun and did not end.

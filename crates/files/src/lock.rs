@@ -42,11 +42,21 @@ impl FolderLock {
 
 /// `None` when another has it, or ended just now and took the hidden folder away.
 fn attempt(partial: &Path) -> Result<Option<FolderLock>, FilesError> {
-    let path = partial.join(LOCK);
     match fs::create_dir(partial) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.map_err(FilesError::io("create the folder", partial))?,
     }
+    let taken = take(partial);
+    if taken.is_err() {
+        // Empty, or the files in it are somebody's.
+        let _ = fs::remove_dir(partial);
+    }
+    taken
+}
+
+/// Takes the lock in the hidden folder.
+fn take(partial: &Path) -> Result<Option<FolderLock>, FilesError> {
+    let path = partial.join(LOCK);
     // A link would lead out of the folder, to files that are not ours to move.
     if fs::symlink_metadata(partial).is_ok_and(|found| !found.is_dir()) {
         return Err(FilesError::NotAFolder { path: partial.to_owned() });

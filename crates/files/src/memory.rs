@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::FilesError;
 
-/// What every process may take: less is not looked at.
+/// What every process may take unless it has a limit of its own: less is not looked at.
 const ALWAYS: u64 = 1 << 26;
 
 /// Bytes of memory that this process can have, of the machine's, its control group's and what its own limit (`ulimit -v`) leaves.
@@ -13,16 +13,15 @@ pub fn free() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     // Where there is no /proc, the limits of a group of processes cannot be asked for either.
-    if system.total_memory() == 0 {
-        return None;
-    }
-    let free = system.cgroup_limits().map_or_else(|| system.available_memory(), |limits| limits.free_memory);
-    Some(own_limit().map_or(free, |own| free.min(own))).filter(|&free| free > 0)
+    let of_machine = (system.total_memory() > 0)
+        .then(|| system.cgroup_limits().map_or_else(|| system.available_memory(), |limits| limits.free_memory))
+        .filter(|&free| free > 0);
+    own_limit().into_iter().chain(of_machine).min()
 }
 
-/// Fails where `bytes` of memory, which reading the file or folder at `path` takes, cannot be had.
+/// Fails where `bytes` of memory, which what is asked for of the file or folder at `path` takes, cannot be had.
 pub fn check(path: &Path, bytes: u64) -> Result<(), FilesError> {
-    if bytes <= ALWAYS {
+    if bytes <= ALWAYS && own_limit().is_none() {
         return Ok(());
     }
     match free() {
@@ -36,7 +35,7 @@ pub fn check(path: &Path, bytes: u64) -> Result<(), FilesError> {
 fn own_limit() -> Option<u64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current?;
     let statm = std::fs::read_to_string("/proc/self/statm").ok();
-    // The second number is the memory that is used, in pages.
+    // The second number is the memory that is used, in pages; where it cannot be read, nothing is taken off.
     let pages: u64 = statm.and_then(|statm| statm.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
     let left = limit.saturating_sub(pages * rustix::param::page_size() as u64);
     // Allocators take addresses ahead and keep those that are free again: of what was measured, at least two fifths of the
@@ -59,6 +58,9 @@ mod tests {
         check(path, 1000).unwrap();
         let error = check(path, 1 << 60).unwrap_err();
         assert!(matches!(error, FilesError::TooLittleMemory { needed, .. } if needed == 1 << 60), "{error}");
-        assert!(error.to_string().starts_with("\"a\": reading it takes about 1152921504.6 GB of memory"), "{error}");
+        assert!(
+            error.to_string().starts_with("\"a\": what is asked for takes about 1152921504.6 GB of memory"),
+            "{error}"
+        );
     }
 }

@@ -77,7 +77,7 @@ impl Transaction {
     /// Begins the file that will be `name` in the folder.
     pub fn create(&self, name: impl AsRef<Path>, replace: Replace) -> Result<OutputFile, FilesError> {
         let (to, path) = (self.run.folder.join(&name), self.stage(name, replace)?);
-        let file = File::create_new(&path).map_err(FilesError::io("write", &path))?;
+        let file = File::create_new(&path).map_err(FilesError::io("write", &to))?;
         Ok(OutputFile::new(to, file))
     }
 
@@ -253,7 +253,8 @@ impl Run {
         carried_out.map_err(FilesError::io("move files into place in", &self.folder))
     }
 
-    /// Leaves the folder as it was, unless it was committed.
+    /// Leaves the folder as it was, unless it was committed. Without the folder's lock, as what is in a run is its own: who
+    /// looks at it meanwhile finds it alive, or gone.
     fn undo(&self) -> Result<(), FilesError> {
         let mut state = hold(&self.state);
         if !state.is_open {

@@ -11,6 +11,9 @@ use crate::classes::{self, Class};
 use crate::error::{clipped, shortened};
 use crate::yaml::{Keys, Yaml};
 
+/// Patterns of decomposed modules: a model has some hundred, and each takes time to compile.
+const MOST_PATTERNS: usize = 10_000;
+
 /// What attributions need to know from `final_config.yaml`. A real file has dozens of keys more, about training.
 ///
 /// Of those left out, two may look as if they mattered. `use_delta_component` adds, in training, a component holding
@@ -200,6 +203,10 @@ fn modules(file: &Path, keys: &Keys<'_>) -> Result<Modules, InputError> {
     };
     if modules.patterns.is_empty() {
         return fail(modules.key, "is empty; at least one layer must have been decomposed");
+    }
+    if modules.patterns.len() > MOST_PATTERNS {
+        let count = modules.patterns.len();
+        return fail(modules.key, &format!("has {count} entries, more than the {MOST_PATTERNS} that it may have"));
     }
     if modules.patterns.iter().any(|(_, count)| *count == 0) {
         return fail("C", "is 0; a decomposed layer has at least one component");

@@ -43,7 +43,6 @@ mod fingerprint;
 mod guard;
 mod lenient;
 mod metadata;
-mod normalizer;
 mod plain_row;
 mod run;
 mod sniff;

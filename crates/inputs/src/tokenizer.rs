@@ -3,39 +3,33 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::Value;
-use tokenizers::{Encoding, ModelWrapper};
+use tokenizers::{
+    DecoderWrapper, Encoding, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
+};
 
 use crate::InputError;
 use crate::error::{clipped, shortened};
-use crate::guard::no_panic;
-use crate::normalizer;
+use bounded::{Bounded, within};
 
-/// The models there are, by the names that `tokenizer.json` has for them.
-const MODELS: [&str; 4] = ["BPE", "WordPiece", "WordLevel", "Unigram"];
+mod bounded;
+mod head;
+
+/// The library's tokenizer, whose text stays within bounds.
+type Inner = TokenizerImpl<
+    ModelWrapper,
+    Bounded<NormalizerWrapper>,
+    Bounded<PreTokenizerWrapper>,
+    PostProcessorWrapper,
+    DecoderWrapper,
+>;
 
 /// The tokenizer of a target model.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Inner,
     file: PathBuf,
     /// The id of the token that stands for text which the vocabulary lacks.
     unknown: Option<u32>,
-}
-
-/// What is asked of `tokenizer.json` beside what the library reads from it.
-#[derive(Deserialize)]
-struct Head {
-    normalizer: Option<Value>,
-    model: Option<Model>,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    #[serde(rename = "type")]
-    kind: Option<Value>,
-    unk_id: Option<Value>,
 }
 
 impl Tokenizer {
@@ -43,8 +37,8 @@ impl Tokenizer {
         let fail = |problem: String| InputError::Tokenizer { file: file.to_owned(), problem: clipped(&problem) };
         // Editors put a byte order mark before a text.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let unk_id = check_model(bytes).map_err(fail)?;
-        let parsed = no_panic(|| tokenizers::Tokenizer::from_bytes(bytes)).map_err(fail)?;
+        let unk_id = head::check(bytes).map_err(fail)?;
+        let parsed = within(bytes.len(), || serde_json::from_slice::<Inner>(bytes)).map_err(fail)?;
         let mut inner = parsed.map_err(|error| fail(error.to_string()))?;
         // `tokenizer.json` may carry the truncation and padding it was last used with. Encoding one prompt in Python
         // resets both, so they are not part of what a prompt means.
@@ -72,7 +66,7 @@ impl Tokenizer {
             file: self.file.clone(),
             problem: format!("it fails on the text {}: {}", shortened(text), clipped(&problem)),
         };
-        no_panic(|| self.inner.encode(text, false)).map_err(fail)?.map_err(|error| fail(error.to_string()))
+        within(text.len(), || self.inner.encode(text, false)).map_err(fail)?.map_err(|error| fail(error.to_string()))
     }
 
     /// What of a text is lost in its tokens, each in a sentence.
@@ -130,27 +124,4 @@ impl Tokenizer {
     pub fn token_string(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_else(|| format!("<{id}>"))
     }
-}
-
-/// Checks that there is a model of a kind that is known; the library would name a type of its own in place of what it found.
-/// Gives the id that the model has for unknown text, where it has one.
-fn check_model(bytes: &[u8]) -> Result<Option<u32>, String> {
-    let head: Head = serde_json::from_slice(bytes).map_err(|error| format!("not JSON of a tokenizer: {error}"))?;
-    if let Some(normalizer) = &head.normalizer {
-        normalizer::check(normalizer)?;
-    }
-    let model = head.model.ok_or("it has no model; expected what tokenizer.save() writes")?;
-    match model.kind {
-        // Old files do not say.
-        None => {}
-        Some(Value::String(kind)) if MODELS.contains(&&*kind) => {}
-        Some(other) => {
-            let found = other.as_str().map_or_else(|| other.to_string(), shortened);
-            return Err(format!(
-                "its model is of type {found}, which is unknown; expected one of {}",
-                MODELS.join(", ")
-            ));
-        }
-    }
-    Ok(model.unk_id.and_then(|id| u32::try_from(id.as_u64()?).ok()))
 }

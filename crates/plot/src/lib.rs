@@ -33,7 +33,7 @@ mod text;
 use tributary_model::Remedy;
 
 pub use figure::{Figure, LeftOut, PlotOptions};
-pub use png::{Png, png};
+pub use png::{Drawing, Png, png};
 pub use scale::Scale;
 
 /// Why a figure could not be drawn.

@@ -34,19 +34,48 @@ static WITH_SYSTEM: LazyLock<Arc<Database>> = LazyLock::new(|| {
     Arc::new(fonts)
 });
 
+/// A figure of which a picture can be drawn.
+#[derive(Clone, Debug)]
+pub struct Drawing {
+    tree: Tree,
+    scale: f64,
+    width: u32,
+    height: u32,
+}
+
+impl Drawing {
+    /// A figure's SVG, to be drawn with `scale` pixels per pixel.
+    pub fn new(svg: &str, scale: f64) -> Result<Self, PlotError> {
+        let fontdb = Arc::clone(if text::has_all_glyphs(svg) { &BUNDLED } else { &WITH_SYSTEM });
+        let options = Options { fontdb, ..Options::default() };
+        let tree = Tree::from_str(svg, &options).map_err(|error| PlotError::Pixels(error.to_string()))?;
+        let (width, height) = (f64::from(tree.size().width()), f64::from(tree.size().height()));
+        let scale = scale.min((AREA / (width * height)).sqrt()).min(SIDE / width.max(height));
+        #[expect(clippy::cast_sign_loss, reason = "at least 1")]
+        let pixels = |length: f64| (length * scale).ceil().max(1.0) as u32;
+        let (width, height) = (pixels(width), pixels(height));
+        Ok(Self { tree, scale, width, height })
+    }
+
+    /// Bytes of memory that drawing it takes: the picture, a layer of what is transparent, a copy that is written, and what is
+    /// written.
+    pub fn memory(&self) -> u64 {
+        4 * 4 * u64::from(self.width) * u64::from(self.height)
+    }
+
+    /// Draws it.
+    pub fn png(&self) -> Result<Png, PlotError> {
+        let fail = |reason: String| PlotError::Pixels(reason);
+        let (width, height, scale) = (self.width, self.height, self.scale as f32);
+        let mut pixmap =
+            Pixmap::new(width, height).ok_or_else(|| fail(format!("it would be {width} by {height} pixels")))?;
+        resvg::render(&self.tree, Transform::from_scale(scale, scale), &mut pixmap.as_mut());
+        let bytes = pixmap.encode_png().map_err(|error| fail(error.to_string()))?;
+        Ok(Png { bytes, scale: self.scale })
+    }
+}
+
 /// Draws a figure's SVG with `scale` pixels per pixel.
 pub fn png(svg: &str, scale: f64) -> Result<Png, PlotError> {
-    let fontdb = Arc::clone(if text::has_all_glyphs(svg) { &BUNDLED } else { &WITH_SYSTEM });
-    let options = Options { fontdb, ..Options::default() };
-    let fail = |reason: String| PlotError::Pixels(reason);
-    let tree = Tree::from_str(svg, &options).map_err(|error| fail(error.to_string()))?;
-    let (width, height) = (f64::from(tree.size().width()), f64::from(tree.size().height()));
-    let scale = scale.min((AREA / (width * height)).sqrt()).min(SIDE / width.max(height));
-    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
-    let pixels = |length: f64| (length * scale).ceil().max(1.0) as u32;
-    let mut pixmap =
-        Pixmap::new(pixels(width), pixels(height)).ok_or_else(|| fail(format!("it is {width} by {height} pixels")))?;
-    resvg::render(&tree, Transform::from_scale(scale as f32, scale as f32), &mut pixmap.as_mut());
-    let bytes = pixmap.encode_png().map_err(|error| fail(error.to_string()))?;
-    Ok(Png { bytes, scale })
+    Drawing::new(svg, scale)?.png()
 }

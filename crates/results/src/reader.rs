@@ -73,6 +73,29 @@ impl ResultFolder {
         Ok(memory::check(&self.path, bytes)?)
     }
 
+    /// More bytes than the file of a set has, as its manifest counts what is in it.
+    fn longest(&self, set: &SetEntry) -> u64 {
+        /// Indices, importances and activations of a node, and what the target model has for it.
+        const OF_NODE: usize = 8 + 4 + 4 + 4;
+        /// Index and value of an edge.
+        const OF_EDGE: usize = 8 + 4;
+        /// The name of a tensor, its shape and where it is.
+        const OF_TENSOR: usize = 1 << 10;
+        let ghosts = set.layers.values().map(|counts| counts.ghosts).fold(0, usize::saturating_add);
+        // Alive entries of the set itself are nodes, or ghosts.
+        let nodes = set.nodes.saturating_add(ghosts).saturating_mul(2 * OF_NODE);
+        let prompt = &self.manifest.prompts[set.prompt];
+        let positions = prompt.tokens.len();
+        let probs = self.manifest.run.model.vocab.saturating_mul(positions).saturating_mul(size_of::<f32>());
+        // A character of a text is up to six in JSON, each of which is up to two in the text that the header holds.
+        let text = prompt.text.len()
+            + prompt.token_strings.iter().map(|token| token.len() + 4).sum::<usize>()
+            + set.name.len();
+        let header = OF_TENSOR * (16 + 5 * set.layers.len() + 2 * set.pairs.len()) + 12 * text + 64 * positions;
+        let edges = set.edges.saturating_mul(OF_EDGE);
+        nodes.saturating_add(probs).saturating_add(edges).saturating_add(header) as u64
+    }
+
     /// Reads the graph of one set. Its `output_probs` are empty when they were not written.
     pub fn read_set(&self, name: &str) -> Result<SetAttributions<f32>, ResultError> {
         let entry = self.manifest.set(name).ok_or_else(|| ResultError::UnknownSet {
@@ -83,7 +106,7 @@ impl ResultFolder {
         let path = self.set_path(entry);
         let length = length(&path);
         memory::check(&path, length.saturating_add(OF_EDGE.saturating_mul(edges(entry, length))))?;
-        let bytes = input::read(&path, "a set's file", u64::MAX)?;
+        let bytes = input::read(&path, "a file of so many nodes and edges", self.longest(entry))?;
         let found = sha256::of(&bytes);
         if found != entry.sha256 {
             return Err(ResultError::Changed { path, found, expected: entry.sha256.clone() });

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -200,7 +201,8 @@ impl ResultWriter {
             tensors::begin_set(set, prompt, contents, &mut out.gathering(&mut self.gathered))?;
             Ok(out)
         };
-        let out = begin().map_err(ResultError::io("write", &path))?;
+        let to = self.transaction.folder().join(&entry.file);
+        let out = begin().map_err(ResultError::io("write", &to))?;
         let expected = set.pairs.iter().map(PairAttribution::edge_count).collect();
         self.open.insert(index, OpenSet { out, path, entry, expected });
         self.flush_if_full()?;
@@ -227,8 +229,8 @@ impl ResultWriter {
 
     fn flush_if_full(&mut self) -> Result<(), ResultError> {
         if self.gathered.is_full() {
-            for OpenSet { out, path, .. } in self.open.values_mut() {
-                out.flush(&mut self.gathered).map_err(ResultError::io("write", path))?;
+            for OpenSet { out, entry, .. } in self.open.values_mut() {
+                out.flush(&mut self.gathered).map_err(not_written(&self.transaction, entry))?;
             }
         }
         Ok(())
@@ -251,7 +253,7 @@ impl ResultWriter {
         let mut out = set.out.gathering(&mut self.gathered);
         let written = tensors::write_numbers(values, &mut out);
         drop(out);
-        written.map_err(ResultError::io("write", &set.path))?;
+        written.map_err(not_written(&self.transaction, &set.entry))?;
         self.flush_if_full()?;
         self.writing += started.elapsed();
         Ok(())
@@ -267,7 +269,8 @@ impl ResultWriter {
         let OpenSet { out, path, mut entry, expected } = self.open.remove(&index).expect("a set begins before it ends");
         let all = entry.pairs.iter().zip(&expected).all(|(counts, &expected)| counts.edges == expected);
         assert!(all, "values of set {:?} are missing", entry.name);
-        entry.sha256 = out.finish(&mut self.gathered).map_err(ResultError::io("write", &path))?;
+        let finished = out.finish(&mut self.gathered);
+        entry.sha256 = finished.map_err(not_written(&self.transaction, &entry))?;
         self.sets.push(WrittenSet { index, path, entry });
         self.writing += started.elapsed();
         Ok(())
@@ -346,6 +349,11 @@ impl ResultWriter {
     pub fn finish(self, run: RunInfo) -> Result<Manifest, ResultError> {
         self.prepare(run).commit()
     }
+}
+
+/// The error of writing a set's file, which names it where it will be.
+fn not_written(transaction: &Transaction, entry: &SetEntry) -> impl FnOnce(io::Error) -> ResultError {
+    move |source| ResultError::io("write", &transaction.folder().join(&entry.file))(source)
 }
 
 fn is_same_prompt(known: &PromptEntry, prompt: &PromptEntry) -> bool {

@@ -107,6 +107,11 @@ fn documents() -> Vec<Attack> {
             std::fs::File::options().write(true).open(s.path(RUN)).unwrap().set_len(100 << 20).unwrap();
             attribute()
         }),
+        refused("patterns-by-the-hundred-thousand", "100 000 patterns of layers", RUN, |s| {
+            let patterns = "  - h.*.never\n".repeat(100_000);
+            s.replace(RUN, "module_info:\n", format!("C: 2\ntarget_module_patterns:\n{patterns}other:\n"));
+            attribute()
+        }),
         taken("key-of-a-million-characters", "a key of the training that is very long", |s| {
             s.append(RUN, format!("? {}\n: 1\n", "k".repeat(1_000_000)));
             attribute()

@@ -56,11 +56,16 @@ fn files() -> Vec<Attack> {
             export()
         }),
         refused("unknown-type-of-a-long-name", "elements of a type whose name fills the screen", FILE, |s| {
-            edit_low(s, |header, _| header[INDEX]["dtype"] = json!("x".repeat(1_000_000)));
+            edit_low(s, |header, _| header[INDEX]["dtype"] = json!("x".repeat(100_000)));
             export()
         }),
         refused("more-at-the-end", "bytes that belong to no tensor", FILE, |s| {
             edit_low(s, |_, data| data.extend([0; 8]));
+            export()
+        }),
+        refused("a-little-too-long", "a file with a megabyte of zeros at its end", FILE, |s| {
+            let padded = [s.read(FILE), vec![0; 1 << 20]].concat();
+            replace_low(s, &padded);
             export()
         }),
         refused("a-sparse-terabyte", "a file that says it has a terabyte", FILE, |s| {

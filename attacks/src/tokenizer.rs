@@ -226,8 +226,10 @@ fn growing() -> Vec<Attack> {
         refused("added-tokens-that-grow", "1 000 added tokens of 100 kB each when they are normalized", FILE, |s| {
             normalized(s, &[prepend(100_000)]);
             edit(s, |tokenizer| {
-                let mut tokens: Vec<_> = (0..1000).map(|id| added(id + 11, &format!("w{}", id + 11))).collect();
-                tokens.iter_mut().for_each(|token| token["normalized"] = json!(true));
+                let mut tokens: Vec<_> = (11..1011).map(|id| added(id, &format!("w{id}"))).collect();
+                for token in &mut tokens {
+                    token["normalized"] = json!(true);
+                }
                 tokenizer["added_tokens"] = json!(tokens);
             });
             attribute()

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use tributary_files::{Replace, Transaction};
-use tributary_report::{Options, Summary, write};
+use tributary_files::{FilesError, Replace, Transaction};
+use tributary_report::{Options, ReportError, Summary, write};
 use tributary_results::ResultFolder;
 
 use crate::args::ReportArgs;
@@ -21,7 +21,10 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), CliError> {
     }
     let (transaction, name) = Transaction::of_file(&args.out)?;
     let mut file = transaction.create(name, Replace::if_asked(args.output.force))?;
-    let summary = write(&result, &options, &mut file)?;
+    let summary = write(&result, &options, &mut file).map_err(|error| match error {
+        ReportError::Write(source) => FilesError::io("write", file.path())(source).into(),
+        error => CliError::from(error),
+    })?;
     file.close()?;
     transaction.commit()?;
     console::summarise(&args.output, || json(args, &summary), || text(args, &summary))

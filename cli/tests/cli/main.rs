@@ -10,6 +10,7 @@ mod errors;
 mod export;
 mod faults;
 mod interrupted;
+mod limits;
 mod memory;
 mod outside;
 mod plot;

@@ -7,6 +7,9 @@ use crate::FilesError;
 /// What every process may take unless it has a limit of its own: less is not looked at.
 const ALWAYS: u64 = 1 << 26;
 
+/// What stacks, fonts and buffers take, which nobody counts, where a process has a limit of its own.
+const RESERVE: u64 = 48 << 20;
+
 /// Bytes of memory that this process can have, of the machine's, its control group's and what its own limit (`ulimit -v`) leaves.
 /// `None` where the system does not say.
 pub fn free() -> Option<u64> {
@@ -40,7 +43,7 @@ fn own_limit() -> Option<u64> {
     let left = limit.saturating_sub(pages * rustix::param::page_size() as u64);
     // Allocators take addresses ahead and keep those that are free again: of what was measured, at least two fifths of the
     // addresses became memory.
-    Some(left / 5 * 2)
+    Some((left / 5 * 2).saturating_sub(RESERVE))
 }
 
 #[cfg(not(unix))]

@@ -40,9 +40,7 @@ struct Call {
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 enum Failure {
-    #[error(
-        "its normalizer or pre_tokenizer makes the text longer than {TIMES} times and {SPARE} bytes, which no prompt needs"
-    )]
+    #[error("its normalizer or pre_tokenizer makes {TIMES} times as many bytes of the text, and {SPARE} more")]
     TooLong,
     #[error("its normalizer or pre_tokenizer has more than {STEPS} steps")]
     TooManySteps,

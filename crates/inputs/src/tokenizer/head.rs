@@ -11,7 +11,7 @@ use crate::error::shortened;
 
 /// The models there are, by the names that `tokenizer.json` has for them.
 const MODELS: [&str; 4] = ["BPE", "WordPiece", "WordLevel", "Unigram"];
-/// Characters that a word may have for WordPiece, whose time grows with the cube of them. Usual are 100.
+/// Characters that a word may have for `WordPiece`, whose time grows with the cube of them. Usual are 100.
 const WORD: u64 = 512;
 
 #[derive(Deserialize)]

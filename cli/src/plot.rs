@@ -167,10 +167,11 @@ impl Job<'_> {
                 FigureFormat::Svg => file.write_whole(svg.as_bytes())?,
                 FigureFormat::Png => {
                     let fail = |source| CliError::Plot { set: set.name.clone(), source };
-                    let drawing = Drawing::new(&svg, self.pixels).map_err(fail)?;
                     // As many are drawn at a time as there are threads.
-                    let at_a_time = rayon::current_num_threads().min(sets);
-                    self.result.check_memory(drawing.memory() * at_a_time as u64)?;
+                    let at_a_time = rayon::current_num_threads().min(sets) as u64;
+                    self.result.check_memory(Drawing::memory_of(&svg) * at_a_time)?;
+                    let drawing = Drawing::new(&svg, self.pixels).map_err(fail)?;
+                    self.result.check_memory(drawing.memory() * at_a_time)?;
                     let picture = drawing.png().map_err(fail)?;
                     drawn.scaled_down = (picture.scale < self.pixels).then_some(picture.scale);
                     file.write_whole(&picture.bytes)?;

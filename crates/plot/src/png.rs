@@ -44,6 +44,12 @@ pub struct Drawing {
 }
 
 impl Drawing {
+    /// Bytes of memory that [`new`](Self::new) takes for an SVG: outlines of glyphs above all.
+    pub fn memory_of(svg: &str) -> u64 {
+        // As measured of 220 kB to 1.3 MB, and a fifth more.
+        (12 << 20) + 10 * svg.len() as u64
+    }
+
     /// A figure's SVG, to be drawn with `scale` pixels per pixel.
     pub fn new(svg: &str, scale: f64) -> Result<Self, PlotError> {
         let fontdb = Arc::clone(if text::has_all_glyphs(svg) { &BUNDLED } else { &WITH_SYSTEM });
@@ -57,7 +63,7 @@ impl Drawing {
         Ok(Self { tree, scale, width, height })
     }
 
-    /// Bytes of memory that drawing it takes: the picture, a layer of what is transparent, a copy that is written, and what is
+    /// Bytes of memory that [`png`](Self::png) takes: the picture, a layer of what is transparent, a copy that is written, and what is
     /// written.
     pub fn memory(&self) -> u64 {
         4 * 4 * u64::from(self.width) * u64::from(self.height)

@@ -2,14 +2,16 @@
 
 use std::iter::once;
 
-use tributary_inputs::test_support::{RandomWeights, StoredTensor, Style, state_dict, write_legacy_pth, write_pth};
+use tributary_inputs::test_support::{
+    RandomWeights, StoredTensor, Style, remove_checksums, state_dict, write_legacy_pth, write_pth,
+};
 
 use crate::Attack;
 use crate::archive::{Entry, archive, end_record, end_records_64, overlapping};
 use crate::attack::{refused, taken};
 use crate::pickle::{pickle, text};
 use crate::safe_file::join;
-use crate::scene::{Scene, attribute};
+use crate::scene::{Scene, attribute, line};
 
 const FILE: &str = "run/model_1.pth";
 const SAFE: &str = "run/model_1.safetensors";
@@ -43,6 +45,13 @@ fn rename(scene: &Scene, name: impl Fn(usize, &str) -> String) {
             tensor.shares = shared.map(|shared| names[shared].clone());
         }
     });
+}
+
+/// Takes the checksums away, so that what is changed afterwards is read.
+fn without_checksums(scene: &Scene) {
+    let mut bytes = scene.read(FILE);
+    remove_checksums(&mut bytes);
+    scene.write(FILE, bytes);
 }
 
 /// Puts a checkpoint of the form before PyTorch 1.6 in place.
@@ -252,11 +261,13 @@ fn stored_tensors() -> Vec<Attack> {
         }),
         refused("offset-outside", "a tensor that begins beyond its storage", FILE, |s| {
             let storage = [b"tQ".as_slice(), &number(0)].concat();
+            without_checksums(s);
             s.replace(FILE, storage, [b"tQ".as_slice(), &number(1 << 40)].concat());
             attribute()
         }),
         refused("offset-negative", "a tensor that begins before its storage", FILE, |s| {
             let negative = [b"tQ\x8a\x09".as_slice(), &[0xff; 9]].concat();
+            without_checksums(s);
             s.replace(FILE, [b"tQ".as_slice(), &number(0)].concat(), negative);
             attribute()
         }),
@@ -270,6 +281,7 @@ fn stored_tensors() -> Vec<Attack> {
         }),
         refused("shape-negative", "a length of -1", FILE, |s| {
             let negative = [b"(\x8a\x09".as_slice(), &[0xff; 9]].concat();
+            without_checksums(s);
             s.replace(FILE, [b"(".as_slice(), &number(11)].concat(), negative);
             attribute()
         }),
@@ -278,6 +290,7 @@ fn stored_tensors() -> Vec<Attack> {
             attribute()
         }),
         refused("storage-of-2-to-62", "a storage that says it has 2^62 elements", FILE, |s| {
+            without_checksums(s);
             s.replace(FILE, [&*number(88), b"tQ"].concat(), [&*number(1 << 62), b"tQ"].concat());
             attribute()
         }),
@@ -346,6 +359,18 @@ fn names() -> Vec<Attack> {
         refused("two-checkpoints", "two files of the last step", "run", |s| {
             let bytes = s.read(FILE);
             s.write("run/model_1.pt", bytes);
+            attribute()
+        }),
+        taken("checksums-of-zero", "an archive without checksums, which is said", |s| {
+            without_checksums(s);
+            line(["inspect", "run"])
+        }),
+        refused("checksum-of-another", "a number that is not the one of the checksum", FILE, |s| {
+            let mut bytes = s.read(FILE);
+            let name = b"archive/data/0".as_slice();
+            let start = bytes.windows(name.len()).position(|window| window == name).unwrap() + name.len();
+            bytes[start + 4] ^= 1;
+            s.write(FILE, bytes);
             attribute()
         }),
         taken("step-of-40-digits", "a step beyond all numbers beside the checkpoint", |s| {

@@ -68,6 +68,15 @@ fn files() -> Vec<Attack> {
             replace_low(s, &padded);
             export()
         }),
+        taken("tensor-that-is-not-ours", "a tensor of half a megabyte that readers are to leave out", |s| {
+            edit_low(s, |header, data| {
+                let end = data.len();
+                header["of/others"] =
+                    json!({ "dtype": "U8", "shape": [500_000], "data_offsets": [end, end + 500_000] });
+                data.extend(vec![7; 500_000]);
+            });
+            export()
+        }),
         refused("a-sparse-terabyte", "a file that says it has a terabyte", FILE, |s| {
             std::fs::File::options().write(true).open(s.path(FILE)).unwrap().set_len(1 << 40).unwrap();
             export()

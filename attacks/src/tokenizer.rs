@@ -265,6 +265,19 @@ fn growing() -> Vec<Attack> {
             pre_tokenized(s, &[json!({ "type": "FixedLength", "length": 0 })]);
             attribute()
         }),
+        refused("piece-of-any-length", "a piece of 20 000 letters, each of which begins another", FILE, |s| {
+            edit(s, |tokenizer| {
+                let vocab = json!([["w0", 0.0], ["w", -1.0], ["w".repeat(20_000), -1.0]]);
+                tokenizer["model"] = json!({ "type": "Unigram", "unk_id": 0, "vocab": vocab });
+                tokenizer["pre_tokenizer"] = Value::Null;
+            });
+            attribute_prompt(&"w".repeat(20_000))
+        }),
+        refused("tokens-at-random", "pairs of letters that are merged half of the times", FILE, |s| {
+            byte_pairs(s, &json!(["w 1", "1 w"]));
+            edit(s, |tokenizer| tokenizer["model"]["dropout"] = json!(0.5));
+            attribute_prompt("w1")
+        }),
         refused("word-of-any-length", "pieces of words of up to a billion characters", FILE, |s| {
             edit(s, |tokenizer| {
                 tokenizer["model"] = json!({

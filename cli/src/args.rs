@@ -86,7 +86,7 @@ pub(crate) struct OutputArgs {
     /// Replace what is already there
     #[arg(long)]
     pub(crate) force: bool,
-    /// No progress and no summary
+    /// No progress, no notes and no summary: errors alone
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// Print one line of JSON instead of the summary

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 use serde_json::json;
@@ -49,9 +50,14 @@ pub(crate) fn run(args: &PlotArgs) -> Result<(), CliError> {
         formats: &args.format,
         pixels: args.scale,
         replace: Replace::if_asked(args.output.force),
+        alone: Mutex::new(()),
     };
     let drawn = job.draw(&sets, PlotOptions { limits: args.limits.limits(), scale: None })?;
-    files.commit()?;
+    files.commit_with(|_| match args.out {
+        // Figures of other results must not come beside these.
+        None => result.check_current(),
+        Some(_) => Ok(()),
+    })?;
     console::summarise(&args.output, || json(&drawn), || text(&drawn))
 }
 
@@ -70,7 +76,15 @@ pub(crate) fn with(results: &PendingResults, force: bool) -> Result<(), CliError
     let sets: Vec<&SetEntry> = folder.manifest().sets.iter().collect();
     let formats = [FigureFormat::Svg, FigureFormat::Png];
     let (files, replace) = (results.files(), Replace::if_asked(force));
-    let job = Job { result: folder, files, prefix: Path::new(PLOTS), formats: &formats, pixels: PIXELS, replace };
+    let job = Job {
+        result: folder,
+        files,
+        prefix: Path::new(PLOTS),
+        formats: &formats,
+        pixels: PIXELS,
+        replace,
+        alone: Mutex::new(()),
+    };
     job.draw(&sets, PlotOptions::default())?;
     let is_drawn = |old: &&SetEntry| sets.iter().any(|set| set.stem() == old.stem());
     for old in results.replaced().into_iter().flat_map(|old| &old.sets).filter(|old| !is_drawn(old)) {
@@ -116,6 +130,8 @@ struct Job<'a> {
     formats: &'a [FigureFormat],
     pixels: f64,
     replace: Replace,
+    /// Held while a picture is drawn that does not fit beside others.
+    alone: Mutex<()>,
 }
 
 impl Job<'_> {
@@ -171,7 +187,10 @@ impl Job<'_> {
                     let at_a_time = rayon::current_num_threads().min(sets) as u64;
                     self.result.check_memory(Drawing::memory_of(&svg) * at_a_time)?;
                     let drawing = Drawing::new(&svg, self.pixels).map_err(fail)?;
-                    self.result.check_memory(drawing.memory() * at_a_time)?;
+                    let together = self.result.check_memory(drawing.memory() * at_a_time);
+                    // Where they do not fit together, one after the other.
+                    let _alone = together.is_err().then(|| self.alone.lock());
+                    self.result.check_memory(drawing.memory())?;
                     let picture = drawing.png().map_err(fail)?;
                     drawn.scaled_down = (picture.scale < self.pixels).then_some(picture.scale);
                     file.write_whole(&picture.bytes)?;

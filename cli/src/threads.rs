@@ -13,14 +13,14 @@ use crate::{CliError, console};
 pub(crate) fn set(wanted: Option<u16>) -> Result<(), CliError> {
     let threads = wanted.map_or_else(default, usize::from);
     // The pool that makes itself panics where it cannot have its threads, and one that could not be made cannot be made again.
-    let had = to_be_had(threads);
-    match wanted {
-        Some(_) => set_own_of_matrixmultiply(threads),
-        None if had < threads => {
-            set_own_of_matrixmultiply(1);
-            console::say(&format!("note: computing on {} of {threads} threads, as no more can be had", had.max(1)));
-        }
-        None => {}
+    let had = to_be_had(2 * threads);
+    // matrixmultiply panics without its own, which are as many again.
+    if wanted.is_some() || had < 2 * threads {
+        set_own_of_matrixmultiply(had.saturating_sub(threads).clamp(1, threads));
+    }
+    let had = had.min(threads);
+    if wanted.is_none() && had < threads {
+        console::say(&format!("note: computing on {} of {threads} threads, as no more can be had", had.max(1)));
     }
     let threads = if wanted.is_some() { threads } else { had.max(1) };
     let pool = ThreadPoolBuilder::new().num_threads(threads);
@@ -41,9 +41,14 @@ fn to_be_had(wanted: usize) -> usize {
     let held = all_are_there.lock();
     let wait = || drop(all_are_there.lock());
     std::thread::scope(|scope| {
-        let spawn = |_: &usize| std::thread::Builder::new().spawn_scoped(scope, wait).is_ok();
-        let had = (0..wanted).take_while(spawn).count();
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, wait).ok();
+        let threads: Vec<_> = (0..wanted).map_while(spawn).collect();
         drop(held);
+        let had = threads.len();
+        // A scope waits for what a thread does, not until the system has taken it back.
+        for thread in threads {
+            drop(thread.join());
+        }
         had
     })
 }

@@ -158,7 +158,7 @@ pub(crate) struct VerifyArgs {
     /// activations of layers that read what its layer reads [default: 1e-5; 1e-6 between two float64 computations; 1e-2 with TF32]
     #[arg(long, value_name = "X", value_parser = threshold)]
     pub(crate) tolerance: Option<f64>,
-    /// No progress
+    /// No progress and no notes
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// Print one line of JSON instead of a table

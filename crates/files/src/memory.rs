@@ -17,7 +17,11 @@ pub fn free() -> Option<u64> {
     system.refresh_memory();
     // Where there is no /proc, the limits of a group of processes cannot be asked for either.
     let of_machine = (system.total_memory() > 0)
-        .then(|| system.cgroup_limits().map_or_else(|| system.available_memory(), |limits| limits.free_memory))
+        .then(|| {
+            // What a group holds of files can be had all the same, so only what it holds of memory is taken off.
+            let of_group = system.cgroup_limits().map(|limits| limits.total_memory.saturating_sub(limits.rss));
+            of_group.into_iter().fold(system.available_memory(), u64::min)
+        })
         .filter(|&free| free > 0);
     own_limit().into_iter().chain(of_machine).min()
 }

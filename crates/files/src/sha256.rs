@@ -1,12 +1,28 @@
 //! SHA-256 of files, as `sha256sum` spells it.
 
 use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
+
+use crate::{FilesError, input};
 
 /// SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
 pub fn of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// The same of the regular file at `path`, which is not held.
+pub fn of_file(path: &Path) -> Result<String, FilesError> {
+    let (mut file, mut hasher) = (input::open(path)?, Sha256::new());
+    let mut piece = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut piece).map_err(FilesError::io("read", path))? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&piece[..read]),
+        }
+    }
 }
 
 /// A digest as hexadecimal digits.

@@ -14,6 +14,9 @@ use bounded::{Bounded, within};
 mod bounded;
 mod head;
 
+/// Bytes that a piece of a Unigram vocabulary may have: its time is that of the text times the longest. Usual are 16 characters.
+const LONGEST_PIECE: usize = 512;
+
 /// The library's tokenizer, whose text stays within bounds.
 type Inner = TokenizerImpl<
     ModelWrapper,
@@ -44,6 +47,14 @@ impl Tokenizer {
         // resets both, so they are not part of what a prompt means.
         inner.with_truncation(None).map_err(|error| fail(error.to_string()))?;
         inner.with_padding(None);
+        if let ModelWrapper::Unigram(model) = inner.get_model() {
+            let longest = model.iter().map(|(piece, _)| piece.len()).max().unwrap_or(0);
+            if longest > LONGEST_PIECE {
+                return Err(fail(format!(
+                    "its vocabulary has a piece of {longest} bytes, more than the {LONGEST_PIECE} that can be had in reasonable time"
+                )));
+            }
+        }
         let unknown = match inner.get_model() {
             ModelWrapper::BPE(model) => model.unk_token.as_deref(),
             ModelWrapper::WordPiece(model) => Some(&*model.unk_token),

@@ -120,6 +120,12 @@ pub enum ResultError {
         /// The SHA-256 of what was written.
         expected: String,
     },
+    /// Other results came into the folder while these were read.
+    #[error("{path:?} holds other results than when it was opened: they were replaced in the meantime; run again")]
+    Replaced {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A set's file is not a safetensors file.
     #[error("{path:?} is not a safetensors file: {}", visible(source))]
     Safetensors {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tributary_backend::{AttributionBackend, Dtype, Element, Providers, Work};
 use tributary_engine::{Method, Model, Request, Targets, attribute_to};
+use tributary_files::visible;
 use tributary_inputs::{CiSetFile, TrainedRun};
 use tributary_model::{Remedy, Thresholds, Weights};
 use tributary_results::{Manifest, ResultFolder};
@@ -188,8 +189,8 @@ pub fn verify<L: Providers>(settings: &Verify, on_progress: &mut OnProgress<'_>)
     let (found, expected) = (run.fingerprint.to_string(), &folder.manifest().run.model.fingerprint);
     if found != *expected {
         let difference = format!(
-            "its files (weights, configurations, tokenizer) have the fingerprint {found}, the result's {expected}; give the \
-             right one"
+            "its files (weights, configurations, tokenizer) have the fingerprint {found}, the result's {}; give the right one",
+            visible::on_one_line(expected)
         );
         return Err(settings.other_input(&paths.folder, difference, Some(Remedy::RunFiles)));
     }

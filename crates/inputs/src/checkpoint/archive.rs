@@ -12,15 +12,16 @@ use super::pickle::{self, Globals};
 use crate::error::shortened;
 use crate::guard::no_panic;
 
-/// Checks that an archive holds no more than its file, and tells what its pickle names.
-pub(super) fn check(file: File) -> Result<Globals, String> {
+/// Checks that an archive holds no more than its file, and tells what its pickle names, and how many of its entries have no
+/// checksum: those whose field for it is zero, as `torch.save` leaves it where it is told not to compute any.
+pub(super) fn check(file: File) -> Result<(Globals, usize), String> {
     no_panic(|| check_entries(file))?
 }
 
-fn check_entries(file: File) -> Result<Globals, String> {
+fn check_entries(file: File) -> Result<(Globals, usize), String> {
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| format!("zip archive error: {error}"))?;
-    let (mut globals, mut sum) = (Globals::default(), 0_u64);
+    let (mut globals, mut sum, mut unchecked) = (Globals::default(), 0_u64, 0);
     for index in 0..archive.len() {
         let mut entry = archive.by_index_raw(index).map_err(|error| format!("zip archive error: {error}"))?;
         let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
@@ -39,6 +40,7 @@ fn check_entries(file: File) -> Result<Globals, String> {
                 shortened(&name)
             ));
         }
+        unchecked += usize::from(size > 0 && entry.crc32() == 0);
         // Entries that overlap would be larger together than the file.
         sum = sum.saturating_add(size);
         if sum > length || entry.data_start().is_none_or(|start| start.saturating_add(size) > length) {
@@ -58,5 +60,5 @@ fn check_entries(file: File) -> Result<Globals, String> {
             let _ = globals.scan(&mut bytes.as_slice(), limit);
         }
     }
-    Ok(globals)
+    Ok((globals, unchecked))
 }

@@ -21,7 +21,7 @@ pub(super) struct Contents {
     /// Why a tensor may be missing.
     pub(super) hint: Option<&'static str>,
     /// What a user should know.
-    pub(super) note: Option<&'static str>,
+    pub(super) note: Option<String>,
 }
 
 /// Looks into a checkpoint. The file is not trusted: it may be anything at all.
@@ -43,13 +43,20 @@ pub(super) fn read(path: &Path) -> Result<Contents, InputError> {
         Container::Safetensors => {
             let note = "is in the format of safetensors, which has no checksums: damage to its numbers goes unnoticed";
             let tensors = no_panic(|| safe::open(file)).and_then(|tensors| tensors).map_err(fail)?;
-            return Ok(Contents { tensors, hint: None, note: Some(note) });
+            return Ok(Contents { tensors, hint: None, note: Some(note.to_owned()) });
         }
-        Container::Zip => (archive::check(file).map_err(fail)?, None),
+        Container::Zip => {
+            let (globals, unchecked) = archive::check(file).map_err(fail)?;
+            let note = format!(
+                "has no checksums for {unchecked} of its entries, as torch.save writes where it is told to compute none: damage to \
+                 their numbers goes unnoticed"
+            );
+            (globals, (unchecked > 0).then_some(note))
+        }
         Container::Legacy => {
             let note = "is in the format of PyTorch before 1.6, which has no checksums: damage to its numbers goes unnoticed; \
                         what torch.save writes now has them";
-            (scan_legacy(file, length).map_err(|error| fail(error.to_string()))?, Some(note))
+            (scan_legacy(file, length).map_err(|error| fail(error.to_string()))?, Some(note.to_owned()))
         }
         Container::Tar => {
             return Err(fail("it is an archive of PyTorch before 0.1.10, which is not read: save it again".to_owned()));

@@ -15,8 +15,8 @@ use tokenizers::{
 use crate::guard::no_panic;
 
 /// How many times as long the text of a prompt may become, beside `SPARE`. Three bytes for each space and two for each byte are
-/// usual; a text of ligatures becomes eleven times as long, and no prompt is made of them alone.
-const TIMES: usize = 8;
+/// usual; a text of ligatures becomes eleven times as long.
+const TIMES: usize = 12;
 /// Bytes that a text of any length may become.
 const SPARE: usize = 1 << 16;
 /// Steps of a normalizer or pre-tokenizer. What is published has up to about thirty.
@@ -103,8 +103,11 @@ fn normalizers<'a>(of: &'a NormalizerWrapper, steps: &mut Vec<&'a NormalizerWrap
 fn replaced(step: &Replace, text: &str) -> usize {
     // The library tells what is replaced only as JSON.
     let step_as_json = serde_json::to_value(step).unwrap_or_default();
-    let matches = match &step_as_json["pattern"]["String"] {
-        Value::String(pattern) if !pattern.is_empty() => text.matches(&**pattern).count(),
+    let pattern = &step_as_json["pattern"];
+    let matches = match (&pattern["String"], &pattern["Regex"]) {
+        (Value::String(pattern), _) if !pattern.is_empty() => text.matches(&**pattern).count(),
+        (_, Value::String(pattern)) => fancy_regex::Regex::new(pattern)
+            .map_or(text.len() + 1, |regex| regex.find_iter(text).take_while(Result::is_ok).count()),
         // What matches nothing does so beside every byte.
         _ => text.len() + 1,
     };

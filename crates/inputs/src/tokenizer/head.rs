@@ -25,6 +25,7 @@ struct Model {
     #[serde(rename = "type")]
     kind: Option<Value>,
     unk_id: Option<Value>,
+    dropout: Option<Value>,
     max_input_chars_per_word: Option<Value>,
 }
 
@@ -46,6 +47,11 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Option<u32>, String> {
                 MODELS.join(", ")
             ));
         }
+    }
+    if let Some(dropout) = model.dropout.and_then(|dropout| dropout.as_f64()).filter(|&dropout| dropout != 0.0) {
+        return Err(format!(
+            "its model has a dropout of {dropout}, with which a text has other tokens each time; it is for training: set it to null"
+        ));
     }
     match model.max_input_chars_per_word.and_then(|most| most.as_u64()) {
         Some(most) if most > WORD => Err(format!(
@@ -105,5 +111,12 @@ mod tests {
     fn words_are_as_long_as_can_be_looked_at() {
         let of = |most: u64| check(json!({ "model": { "max_input_chars_per_word": most } }).to_string().as_bytes());
         assert!(of(100).is_ok() && of(513).unwrap_err().contains("is 513, more than the 512"));
+    }
+
+    #[test]
+    fn tokens_are_not_drawn_at_random() {
+        let of = |dropout: Value| check(json!({ "model": { "dropout": dropout } }).to_string().as_bytes());
+        assert!(of(Value::Null).is_ok() && of(json!(0.0)).is_ok());
+        assert!(of(json!(0.5)).unwrap_err().contains("a dropout of 0.5"));
     }
 }

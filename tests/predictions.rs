@@ -8,8 +8,7 @@ use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
 use tributary_engine::{Model, Sets, attribute};
 use tributary_model::{
-    Array, CausalImportances, CiFunction, CiInput, CiLayers, CiSet, Components, DecomposedLayer, Layer, LinearWeights,
-    SetAttributions, Sigmoid, Thresholds, Weights,
+    Array, CausalImportances, CiSet, Components, Layer, LinearWeights, SetAttributions, Thresholds, Weights,
 };
 use tributary_testing::config;
 use tributary_tests::direct::Direct;
@@ -109,17 +108,9 @@ proptest! {
 }
 
 /// The decomposition whose components are the outputs of a layer: `V` is the weight, `U` the identity.
-fn exact(linear: &LinearWeights) -> DecomposedLayer {
+fn exact(linear: &LinearWeights) -> Components {
     let [d_out, d_in] = linear.weight.shape[..] else { panic!("a weight has two axes") };
     let v = (0..d_in * d_out).map(|at| linear.weight.values[at % d_out * d_in + at / d_out]).collect();
     let identity = (0..d_out * d_out).map(|at| f32::from(u8::from(at % (d_out + 1) == 0))).collect();
-    let (weight, bias) = (Array::new([d_in, d_out], vec![0.0; d_in * d_out]), Array::new([d_out], vec![1.0; d_out]));
-    DecomposedLayer {
-        components: Components { v: Array::new([d_in, d_out], v), u: Array::new([d_out, d_out], identity) },
-        ci_function: CiFunction {
-            input: CiInput::SharedVector,
-            layers: CiLayers::Read(vec![(weight, bias)]),
-            sigmoid: Sigmoid::Hard,
-        },
-    }
+    Components { v: Array::new([d_in, d_out], v), u: Array::new([d_out, d_out], identity) }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_model::{
-    Architecture, Biases, CiFunction, CiLayers, Layer, Norm, PositionEncoding, Role, published_layers,
+    Architecture, Biases, CiArrays, CiNetwork, Layer, Norm, PositionEncoding, Role, published_layers,
 };
 
 use crate::Failure;
@@ -118,7 +118,7 @@ impl Inputs {
         if !self.run.join("final_config.yaml").exists() {
             fs::create_dir_all(&self.run)?;
             let mut weights = random.scaled_weights();
-            weights.decomposed.values_mut().for_each(|layer| make_sparse(&mut layer.ci_function));
+            make_sparse(&mut weights.ci_function.network);
             write_run(&self.run, &weights, Style::Current);
         }
         if !self.ci_sets.exists() {
@@ -181,14 +181,17 @@ fn components(layer: Layer) -> usize {
 
 /// Makes causal importances zero but for one in [`RARITY`] components, and for half of the positions of that one: the last
 /// layer reads GELUs, which are hardly ever negative, with weights that are.
-fn make_sparse(ci_function: &mut CiFunction) {
-    let CiLayers::Read(layers) = &mut ci_function.layers else { return };
-    let Some((weight, bias)) = layers.last_mut() else { return };
-    let components = bias.values.len();
-    for row in weight.values.chunks_exact_mut(components).chain([&mut *bias.values]) {
-        for (component, value) in row.iter_mut().enumerate() {
-            if component % RARITY > 0 {
-                *value = -value.abs();
+fn make_sparse(network: &mut CiNetwork) {
+    let CiNetwork::Layerwise { layers, .. } = network else { return };
+    for arrays in layers.values_mut() {
+        let CiArrays::Read(arrays) = arrays else { continue };
+        let [.., weight, bias] = arrays.as_mut_slice() else { continue };
+        let components = bias.values.len();
+        for row in weight.values.chunks_exact_mut(components).chain([&mut *bias.values]) {
+            for (component, value) in row.iter_mut().enumerate() {
+                if component % RARITY > 0 {
+                    *value = -value.abs();
+                }
             }
         }
     }

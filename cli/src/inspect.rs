@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 use tributary_files::recover;
 use tributary_inputs::TrainedRun;
-use tributary_model::{CiInput, Faithfulness, LinearLayer};
+use tributary_model::{CiNetwork, Faithfulness, Layer, LinearLayer};
 use tributary_results::{MANIFEST_FILE, Manifest, PromptEntry, ResultFolder};
 
 use crate::args::InspectArgs;
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), CliError> {
             console::print(&result(manifest))
         };
     }
-    if args.folder.is_dir() && !args.folder.join("final_config.yaml").exists() {
+    if args.folder.is_dir() && !TrainedRun::is_in(&args.folder) {
         return Err(CliError::NothingToInspect { folder: args.folder.display().to_string() });
     }
     let run = args.run.of(&args.folder).load()?;
@@ -51,23 +51,23 @@ fn trained_run(run: &TrainedRun) -> String {
     for &LinearLayer { layer, d_in, d_out, .. } in &run.weights.architecture.linear {
         let (components, function) = match run.weights.decomposed.get(&layer) {
             None => ("not decomposed".to_owned(), String::new()),
-            Some(decomposed) => {
-                let function = &decomposed.ci_function;
-                let kind = match function.input {
-                    CiInput::SharedVector => "shared_mlp",
-                    CiInput::Vector => "vector_mlp",
-                    CiInput::Activation => "mlp",
-                };
-                (
-                    decomposed.components.count().to_string(),
-                    format!("{kind}, {} layers", function.layers.shapes().len()),
-                )
-            }
+            Some(components) => (components.count().to_string(), ci_function(&run.weights.ci_function.network, layer)),
         };
         table.add_row([layer.to_string(), d_in.to_string(), d_out.to_string(), components, function]);
     }
     let _ = writeln!(text, "{table}");
     text
+}
+
+/// The CI function of a layer.
+fn ci_function(network: &CiNetwork, layer: Layer) -> String {
+    match network {
+        CiNetwork::Layerwise { layers, .. } => {
+            let arrays = layers.get(&layer).map_or(0, |arrays| arrays.shapes().len());
+            format!("{}, {} layers", network.name(), arrays / 2)
+        }
+        _ => network.name().to_owned(),
+    }
 }
 
 fn trained_run_json(run: &TrainedRun) -> String {

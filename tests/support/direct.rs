@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Unary};
 use tributary_model::{
-    Array, CiInput, CiSet, DecomposedLayer, Layer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, Weights,
+    Array, CiInput, CiNetwork, CiSet, CiTransformer, Components, Layer, LinearWeights, Norm, NormWeights,
+    PositionEncoding, Role, Weights,
 };
 
 use crate::naive::{NaiveBackend, NaiveTensor as Tensor};
@@ -68,18 +69,56 @@ impl Direct<'_> {
     }
 
     /// The model's own causal importances, `[positions, components]` of every decomposed layer: the inputs of the
-    /// undecomposed model through each component's network, one number at a time.
+    /// undecomposed model through the networks, one number at a time.
     pub fn model_ci(&self) -> BTreeMap<Layer, Vec<f64>> {
         let undecomposed = Weights { decomposed: BTreeMap::new(), ..self.weights.clone() };
         let inputs = Direct { weights: &undecomposed, set: self.set }.run(&BTreeMap::new()).input;
-        let of_layer = |(&layer, decomposed): (&Layer, &DecomposedLayer)| {
+        let rows = |layer: Layer| -> Vec<Vec<f64>> {
             let (x, d_in) = (B.download(&inputs[&layer]).unwrap(), B.shape(&inputs[&layer])[1]);
-            let components = decomposed.components.count();
-            let importance = |(x, component)| own_importance(decomposed, x, component);
-            let entries = x.chunks(d_in).flat_map(|x| (0..components).map(move |component| (x, component)));
-            (layer, entries.map(importance).collect())
+            x.chunks(d_in).map(<[f64]>::to_vec).collect()
         };
-        self.weights.decomposed.iter().map(of_layer).collect()
+        let decomposed = &self.weights.decomposed;
+        let function = &self.weights.ci_function;
+        let mut values: BTreeMap<Layer, Vec<f64>> = match &function.network {
+            CiNetwork::Layerwise { input, layers } => {
+                let of_layer = |(&layer, components): (&Layer, &Components)| {
+                    let arrays = layers[&layer].read().unwrap();
+                    let entries = rows(layer);
+                    let of_row = |x: &Vec<f64>| layer_values(*input, &arrays, components, x);
+                    (layer, entries.iter().flat_map(of_row).collect())
+                };
+                decomposed.iter().map(of_layer).collect()
+            }
+            network => {
+                let order = CiNetwork::global_order(decomposed.keys().copied());
+                let of_layers: Vec<Vec<Vec<f64>>> = order.iter().map(|&layer| rows(layer)).collect();
+                let positions = of_layers[0].len();
+                let joined = |normalise: fn(&[f64]) -> Vec<f64>| -> Vec<Vec<f64>> {
+                    let row = |s: usize| of_layers.iter().flat_map(|of_layer| normalise(&of_layer[s])).collect();
+                    (0..positions).map(row).collect()
+                };
+                let all: Vec<Vec<f64>> = match network {
+                    CiNetwork::SharedMlp(arrays) => {
+                        let arrays = arrays.read().unwrap();
+                        joined(<[f64]>::to_vec).iter().map(|x| mlp(&arrays, x)).collect()
+                    }
+                    CiNetwork::SharedTransformer(transformer) => {
+                        ci_transformer(transformer, joined(by_root_mean_square))
+                    }
+                    other => panic!("{other:?}"),
+                };
+                let mut first = 0;
+                let mut values = BTreeMap::new();
+                for layer in order {
+                    let last = first + decomposed[&layer].count();
+                    values.insert(layer, all.iter().flat_map(|row| row[first..last].to_vec()).collect());
+                    first = last;
+                }
+                values
+            }
+        };
+        values.values_mut().flatten().for_each(|value| *value = function.sigmoid.apply(*value));
+        values
     }
 
     /// `post_a * d pre_t[s_out, c_out] / d post_a` for every source `a`, `[positions, components]` each; for `wte`
@@ -119,13 +158,13 @@ impl Direct<'_> {
         let out = match self.weights.decomposed.get(&layer) {
             None => matmul_transposed(x, weight),
             Some(decomposed) => {
-                let pre = B.matmul(x, &up(&decomposed.components.v)).unwrap();
+                let pre = B.matmul(x, &up(&decomposed.v)).unwrap();
                 let post = leaves.get(&layer).cloned().unwrap_or_else(|| B.detach(&pre));
                 found.pre.insert(layer, pre);
                 found.post.insert(layer, post.clone());
                 let ci = &self.set.layers[&layer];
                 let mask = up(&Array::new([ci.positions(), ci.components()], ci.to_dense()));
-                B.matmul(&B.mul(&post, &mask).unwrap(), &up(&decomposed.components.u)).unwrap()
+                B.matmul(&B.mul(&post, &mask).unwrap(), &up(&decomposed.u)).unwrap()
             }
         };
         bias.as_ref().map_or(out.clone(), |bias| B.add(&out, &up(bias)).unwrap())
@@ -193,32 +232,100 @@ impl Direct<'_> {
     }
 }
 
-/// Causal importance of one component where its layer reads `x`.
-fn own_importance(decomposed: &DecomposedLayer, x: &[f64], component: usize) -> f64 {
-    let function = &decomposed.ci_function;
-    let mut hidden = x.to_vec();
-    if function.input == CiInput::Activation {
-        let v = &decomposed.components.v;
-        let column = v.values.iter().skip(component).step_by(v.shape[1]);
-        hidden = vec![x.iter().zip(column).map(|(x, &v)| x * f64::from(v)).sum()];
+/// What the function of one layer gives for each component where the layer reads `x`.
+fn layer_values(input: CiInput, arrays: &[Array], components: &Components, x: &[f64]) -> Vec<f64> {
+    if input == CiInput::SharedVector {
+        return mlp(arrays, x);
     }
-    for (index, (weight, bias)) in function.layers.read().unwrap().iter().enumerate() {
-        if index > 0 {
-            for x in &mut hidden {
-                *x *= 0.5 * (1.0 + libm::erf(*x / std::f64::consts::SQRT_2));
+    let value = |component: usize| {
+        let own: Vec<Array> = arrays
+            .iter()
+            .map(|array| {
+                let of_one: usize = array.shape[1..].iter().product();
+                Array::new(array.shape[1..].to_vec(), array.values[component * of_one..][..of_one].to_vec())
+            })
+            .collect();
+        match input {
+            CiInput::Activation => {
+                let v = &components.v;
+                let column = v.values.iter().skip(component).step_by(v.shape[1]);
+                mlp(&own, &[x.iter().zip(column).map(|(x, &v)| x * f64::from(v)).sum()])[0]
             }
+            _ => mlp(&own, x)[0],
         }
-        let width = *bias.shape.last().unwrap();
-        // The component's own network, or the one there is.
-        let own = if function.input == CiInput::SharedVector { 0 } else { component };
-        let (weight, bias) = (&weight.values[own * hidden.len() * width..], &bias.values[own * width..]);
-        let output = |o: usize| {
-            let products = hidden.iter().enumerate().map(|(i, x)| x * f64::from(weight[i * width + o]));
-            f64::from(bias[o]) + products.sum::<f64>()
-        };
-        hidden = (0..width).map(output).collect();
+    };
+    (0..components.count()).map(value).collect()
+}
+
+/// Linear layers, weight `[in, out]` and bias of each, with GELU between them.
+fn mlp(arrays: &[Array], x: &[f64]) -> Vec<f64> {
+    let mut hidden = x.to_vec();
+    for (index, layer) in arrays.chunks(2).enumerate() {
+        if index > 0 {
+            hidden.iter_mut().for_each(|x| *x *= 0.5 * (1.0 + libm::erf(*x / std::f64::consts::SQRT_2)));
+        }
+        let output = |out: usize| f64::from(layer[1].values[out]) + dot_with_column(&layer[0], out, &hidden);
+        hidden = (0..layer[1].values.len()).map(output).collect();
     }
-    function.sigmoid.apply(hidden[if function.input == CiInput::SharedVector { component } else { 0 }])
+    hidden
+}
+
+fn dot_with_column(matrix: &Array, column: usize, x: &[f64]) -> f64 {
+    x.iter().enumerate().map(|(i, x)| x * f64::from(matrix.values[i * matrix.shape[1] + column])).sum()
+}
+
+fn by_root_mean_square(x: &[f64]) -> Vec<f64> {
+    let mean_square = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+    x.iter().map(|x| x / (mean_square + 1.192_092_9e-7).sqrt()).collect()
+}
+
+/// A transformer without mask, position by position and head by head.
+fn ci_transformer(transformer: &CiTransformer, inputs: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+    let plus = |x: &[f64], y: &[f64]| -> Vec<f64> { x.iter().zip(y).map(|(x, y)| x + y).collect() };
+    let projector = transformer.projector.read().unwrap();
+    let mut stream: Vec<Vec<f64>> = inputs.iter().map(|x| mlp(&projector, x)).collect();
+    let d_head = stream[0].len() / transformer.n_heads;
+    // `x weight^T`, with rotation by the position's angles where asked for.
+    let heads = |weight: &Array, x: &[f64], position: Option<usize>| -> Vec<Vec<f64>> {
+        let row =
+            |out: usize| -> f64 { x.iter().zip(&weight.values[out * x.len()..]).map(|(x, &w)| x * f64::from(w)).sum() };
+        let all: Vec<f64> = (0..x.len()).map(row).collect();
+        let rotate = |head: &[f64]| -> Vec<f64> {
+            let Some(position) = position else { return head.to_vec() };
+            let turned = |i: usize| {
+                let (pair, half) = (i % (d_head / 2), d_head / 2);
+                let angle = position as f64 / transformer.rope_base.powf(pair as f64 / half as f64);
+                let partner = if i < half { -head[i + half] } else { head[i - half] };
+                head[i] * angle.cos() + partner * angle.sin()
+            };
+            (0..d_head).map(turned).collect()
+        };
+        all.chunks(d_head).map(rotate).collect()
+    };
+    for block in &transformer.blocks {
+        let arrays = block.read().unwrap();
+        let normal: Vec<Vec<f64>> = stream.iter().map(|x| by_root_mean_square(x)).collect();
+        let project = |which: usize, turns: bool| -> Vec<Vec<Vec<f64>>> {
+            normal.iter().enumerate().map(|(s, x)| heads(&arrays[which], x, turns.then_some(s))).collect()
+        };
+        let (q, k, v) = (project(0, true), project(1, true), project(2, false));
+        let read = |s: usize| -> Vec<f64> {
+            let of_head = |head: usize| -> Vec<f64> {
+                let score = |t: &Vec<Vec<f64>>| {
+                    t[head].iter().zip(&q[s][head]).map(|(k, q)| k * q).sum::<f64>() / (d_head as f64).sqrt()
+                };
+                let weights: Vec<f64> = k.iter().map(|t| score(t).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                (0..d_head).map(|i| v.iter().zip(&weights).map(|(t, w)| t[head][i] * w / total).sum()).collect()
+            };
+            (0..transformer.n_heads).flat_map(of_head).collect()
+        };
+        let written: Vec<Vec<f64>> = (0..stream.len()).map(|s| heads(&arrays[3], &read(s), None).concat()).collect();
+        stream = stream.iter().zip(&written).map(|(x, y)| plus(x, y)).collect();
+        stream = stream.iter().map(|x| plus(x, &mlp(&arrays[4..], &by_root_mean_square(x)))).collect();
+    }
+    let head = transformer.head.read().unwrap();
+    stream.iter().map(|x| mlp(&head, x)).collect()
 }
 
 /// Tensors of equal shape one after the other along `axis`, by adding each in where it belongs.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use tributary_backend::Element;
-use tributary_model::{Pair, Role, SetAttributions};
+use tributary_model::{CausalImportances, CiSet, Layer, Pair, Role, SetAttributions};
 use tributary_testing::skip;
 
 use crate::distance::Distance;
@@ -28,6 +28,8 @@ pub struct GoldenCase {
     /// `output_prob_threshold` of the case.
     pub output_prob_threshold: f64,
     tensors: Vec<u8>,
+    /// The model's own causal importances, where they were kept: `[positions, components]` by layer.
+    own_ci: Option<Vec<u8>>,
 }
 
 /// How far a set is from its reference.
@@ -83,7 +85,21 @@ impl GoldenCase {
             ci_threshold: case["ci_threshold"].as_f64().unwrap(),
             output_prob_threshold: case["output_prob_threshold"].as_f64().unwrap(),
             tensors: std::fs::read(folder.join("golden.safetensors")).unwrap(),
+            own_ci: std::fs::read(folder.join("own_ci.safetensors")).ok(),
         }
+    }
+
+    /// The largest difference of the model's own causal importances from the reference; `None` where it has none.
+    pub fn compare_own_ci(&self, own: &CiSet) -> Option<f64> {
+        let golden = SafeTensors::deserialize(self.own_ci.as_ref()?).unwrap();
+        assert_eq!(golden.len(), own.layers.len(), "{}: layers with causal importances", self.name);
+        let of_layer = |(layer, ci): (&Layer, &CausalImportances)| {
+            let expected = f32s(golden.tensor(layer.path()).unwrap().data());
+            assert_eq!(expected.len(), ci.positions() * ci.components(), "{}: {layer}", self.name);
+            let differences = ci.to_dense().into_iter().zip(expected).map(|(a, b)| (f64::from(a) - f64::from(b)).abs());
+            differences.max_by(f64::total_cmp).unwrap()
+        };
+        own.layers.iter().map(of_layer).max_by(f64::total_cmp)
     }
 
     /// Compares one set's graph with the reference: panics where nodes or edges differ, measures where values do.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use proptest::prelude::*;
 use tributary_model::{
-    Architecture, Array, Biases, BlockNorms, CausalImportances, CiFunction, CiInput, CiLayers, CiSet, Components,
-    DecomposedLayer, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid, Weights,
-    published_layers,
+    Architecture, Array, Biases, BlockNorms, CausalImportances, CiArrays, CiFunction, CiInput, CiNetwork, CiSet,
+    CiTransformer, Components, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid,
+    Weights, published_layers,
 };
 
 /// What shape a random model has; every field shrinks towards the simplest model.
@@ -132,18 +132,14 @@ impl Shape {
             let bias = has_bias.then(|| array(&mut rng, [d_out], 0.3));
             linear.insert(layer, LinearWeights { weight, bias });
             let count = rng.usize(1..4);
-            let decomposition = DecomposedLayer {
-                components: Components {
-                    v: array(&mut rng, [d_in, count], scale),
-                    u: array(&mut rng, [count, d_out], 1.0),
-                },
-                ci_function: ci_function(&mut rng, d_in, count),
-            };
+            let matrices =
+                Components { v: array(&mut rng, [d_in, count], scale), u: array(&mut rng, [count, d_out], 1.0) };
             if decomposed.contains(&layer) {
-                components.insert(layer, decomposition);
+                components.insert(layer, matrices);
             }
         }
-        Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed: components }
+        let ci_function = ci_function(&mut rng, &components);
+        Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed: components, ci_function }
     }
 
     /// Random CI sets on one random prompt for `model`.
@@ -176,20 +172,57 @@ impl Shape {
     }
 }
 
-/// A random causal-importance function for a layer of input width `d_in` and `count` components.
-fn ci_function(rng: &mut Rng, d_in: usize, count: usize) -> CiFunction {
-    let input = *rng.choice(&[CiInput::SharedVector, CiInput::Vector, CiInput::Activation]).expect("three kinds");
+/// A random causal-importance function of a model with these components.
+fn ci_function(rng: &mut Rng, components: &BTreeMap<Layer, Components>) -> CiFunction {
     let sigmoids = [Sigmoid::Hard, Sigmoid::Normal, Sigmoid::UpperLeakyHard, Sigmoid::SwishHard];
     let sigmoid = *rng.choice(&sigmoids).expect("four kinds");
     let hidden: Vec<usize> = (0..rng.usize(0..3)).map(|_| rng.usize(1..4)).collect();
-    let first = if input == CiInput::Activation { 1 } else { d_in };
-    let last = if input == CiInput::SharedVector { count } else { 1 };
-    let widths: Vec<usize> = [first].into_iter().chain(hidden).chain([last]).collect();
-    let layers = widths.windows(2).map(|pair| match input {
-        CiInput::SharedVector => (array(rng, [pair[0], pair[1]], 1.0), array(rng, [pair[1]], 0.5)),
-        _ => (array(rng, [count, pair[0], pair[1]], 1.0), array(rng, [count, pair[1]], 0.5)),
+    let inputs = components.values().map(|of_layer| of_layer.v.shape[0]).sum();
+    let outputs = components.values().map(Components::count).sum();
+    let layerwise = [CiInput::SharedVector, CiInput::Vector, CiInput::Activation];
+    let network = match rng.usize(0..5) {
+        3 => CiNetwork::SharedMlp(CiArrays::Read(mlp(rng, inputs, &hidden, outputs, None))),
+        4 => CiNetwork::SharedTransformer(transformer(rng, inputs, outputs)),
+        kind => {
+            let input = layerwise[kind];
+            let arrays = |of_layer: &Components| {
+                let (d_in, count) = (of_layer.v.shape[0], of_layer.count());
+                let first = if input == CiInput::Activation { 1 } else { d_in };
+                let (last, networks) = if input == CiInput::SharedVector { (count, None) } else { (1, Some(count)) };
+                CiArrays::Read(mlp(rng, first, &hidden, last, networks))
+            };
+            let layers = components.keys().copied().zip(components.values().map(arrays)).collect();
+            CiNetwork::Layerwise { input, layers }
+        }
+    };
+    CiFunction { network, sigmoid }
+}
+
+/// Weights and biases of linear layers, of one network or of several.
+fn mlp(rng: &mut Rng, first: usize, hidden: &[usize], last: usize, networks: Option<usize>) -> Vec<Array> {
+    let widths: Vec<usize> = [first].into_iter().chain(hidden.iter().copied()).chain([last]).collect();
+    let arrays = widths.windows(2).flat_map(|pair| match networks {
+        None => [array(rng, [pair[0], pair[1]], 1.0), array(rng, [pair[1]], 0.5)],
+        Some(count) => [array(rng, [count, pair[0], pair[1]], 1.0), array(rng, [count, pair[1]], 0.5)],
     });
-    CiFunction { input, layers: CiLayers::Read(layers.collect()), sigmoid }
+    arrays.collect()
+}
+
+fn transformer(rng: &mut Rng, inputs: usize, outputs: usize) -> CiTransformer {
+    let n_heads = rng.usize(1..3);
+    let width = n_heads * 2 * rng.usize(1..3);
+    let block = |rng: &mut Rng| {
+        let mut arrays: Vec<Array> = (0..4).map(|_| array(rng, [width, width], 1.0)).collect();
+        arrays.extend(mlp(rng, width, &[rng.clone().usize(1..5)], width, None));
+        CiArrays::Read(arrays)
+    };
+    CiTransformer {
+        projector: CiArrays::Read(mlp(rng, inputs, &[], width, None)),
+        blocks: (0..rng.usize(1..3)).map(|_| block(rng)).collect(),
+        head: CiArrays::Read(mlp(rng, width, &[], outputs, None)),
+        n_heads,
+        rope_base: 100.0,
+    }
 }
 
 fn array<const N: usize>(rng: &mut Rng, shape: [usize; N], scale: f32) -> Array {

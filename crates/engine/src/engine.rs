@@ -194,6 +194,8 @@ impl<B: AttributionBackend> Run<'_, B> {
                 let set = CiSet { name: "model".to_owned(), prompt: (*prompt).clone(), layers };
                 check_ci(&set)?;
                 let original = match sets {
+                    // Nothing is known of it then, so what the set keeps alive stands for it.
+                    Sets::Given(_) if model.own_ci.unknown().is_some() => None,
                     Sets::Given(_) => {
                         let supports = SetSupports::new(&set, *thresholds);
                         let needed = held + memory::original_pass(model, &supports, prompt.tokens.len());
@@ -244,6 +246,9 @@ impl<B: AttributionBackend> Run<'_, B> {
     /// Whether everything fits the model; gives the prompts of the sets.
     fn check(&self) -> Result<Vec<&Prompt>, EngineError> {
         let (model, request) = (self.model, self.request);
+        if let (Sets::ModelCi(_), Some(reason)) = (request.sets, model.own_ci.unknown()) {
+            return Err(EngineError::UnknownCi { reason: reason.to_owned() });
+        }
         let left_out = || model.architecture.linear_layers().find(|layer| !model.component_counts.contains_key(layer));
         if let (Method::ClosedForm, Some(layer)) = (request.method, left_out()) {
             return Err(EngineError::NotCovered { layer });
@@ -393,7 +398,7 @@ struct PromptPass<'a, T> {
 struct PromptFacts<T> {
     /// What it unembeds, `[1, positions, d_model]`.
     last: T,
-    /// What is alive under its own causal importances; `None` where these are the set.
+    /// What is alive under its own causal importances; `None` where these are the set, or cannot be known.
     original: Option<OriginalAlive>,
 }
 

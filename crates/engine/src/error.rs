@@ -15,6 +15,12 @@ pub enum EngineError {
     /// A causal-importance function could not be read from its file.
     #[error(transparent)]
     Stored(StoredError),
+    /// The model's own causal importances are asked for, and its function cannot be evaluated.
+    #[error("the model's own causal importances cannot be computed: {reason}; give a file of CI sets")]
+    UnknownCi {
+        /// Why.
+        reason: String,
+    },
     /// A set cannot be run through the model.
     #[error("CI set {set:?}: {problem}")]
     Set {
@@ -69,6 +75,7 @@ impl EngineError {
             Self::NotCovered { .. } => Some(Remedy::Autograd),
             Self::Memory { .. } => Some(Remedy::MaxMemory),
             Self::NotFinite { dtype: Dtype::F32, .. } => Some(Remedy::F64),
+            Self::UnknownCi { .. } => Some(Remedy::CiSets),
             Self::Backend(_) | Self::Stored(_) | Self::Set { .. } | Self::Sink(_) | Self::NotFinite { .. } => None,
         }
     }

@@ -7,7 +7,6 @@
 use tributary_backend::{AttributionBackend, Dtype, Element};
 use tributary_model::{CausalImportances, CiSet, Layer, Role};
 
-use crate::ci_function::OwnCi;
 use crate::closed_form::gathered_at_once;
 use crate::edges::CHUNK;
 use crate::support::SetSupports;
@@ -65,11 +64,10 @@ pub(crate) fn target_pass<B: AttributionBackend>(model: &Model<B>, prompts: usiz
     let a = &model.architecture;
     let rows = prompts * positions;
     let importances: usize = model.component_counts.values().map(|components| rows * components).sum();
-    let of_layer = |(layer, function): (&Layer, &OwnCi<B::Tensor>)| {
-        // Activations of all components, and the importances before they are put in order.
-        function.working_set(rows) + 3 * rows * model.component_counts[layer]
-    };
-    let functions = model.own_ci.iter().map(of_layer).max().unwrap_or(0);
+    // Activations of all components of a layer, and the importances before they are put in order; or the same of all layers.
+    let of_layers = model.component_counts.values().copied();
+    let components = if model.own_ci.is_global() { of_layers.sum() } else { of_layers.max().unwrap_or(0) };
+    let functions = model.own_ci.working_set(prompts, positions) + 3 * rows * components;
     let scores = rows * a.n_heads * 4 * positions;
     let steps = functions.max(6 * rows * a.d_mlp).max(scores);
     bytes::<B>(8 * rows * a.d_model + steps) + (importances * size_of::<f32>()) as u64

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError, Unary};
-use tributary_model::{
-    Architecture, Array, Components, DecomposedLayer, Layer, Norm, NormWeights, Pair, Role, Weights, pair_table,
-};
+use tributary_model::{Architecture, Array, Components, Layer, Norm, NormWeights, Pair, Role, Weights, pair_table};
 
-use crate::ci_function::OwnCi;
+use crate::own_ci::OwnCi;
 use crate::route::{Route, fastest};
 use crate::upload::upload;
 use crate::{EngineError, Method};
@@ -27,7 +25,7 @@ pub struct Model<B: AttributionBackend> {
     pub(crate) ln_f: NormTensors<B::Tensor>,
     pub(crate) linear: BTreeMap<Layer, LinearTensors<B::Tensor>>,
     pub(crate) components: BTreeMap<Layer, ComponentTensors<B::Tensor>>,
-    pub(crate) own_ci: BTreeMap<Layer, OwnCi<B::Tensor>>,
+    pub(crate) own_ci: OwnCi<B::Tensor>,
     /// `[vocab, d_model]`; the token embedding itself where they are tied.
     lm_head: B::Tensor,
 }
@@ -56,7 +54,7 @@ impl<B: AttributionBackend> Model<B> {
     /// Causal-importance functions that are in a file stay there if the backend is a CPU.
     pub fn upload(backend: B, weights: Weights) -> Result<Self, EngineError> {
         let component_counts = weights.component_counts();
-        let Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed } = weights;
+        let Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed, ci_function } = weights;
         let pairs =
             pair_table(&architecture.linear_layers().collect::<Vec<_>>(), &decomposed.keys().copied().collect());
         let up = |array: Array| upload(&backend, array);
@@ -74,11 +72,12 @@ impl<B: AttributionBackend> Model<B> {
             Ok((layer, LinearTensors { weight, bias: linear.bias.map(up).transpose()? }))
         });
         let linear = linear.collect::<Result<_, BackendError>>()?;
-        let (mut components, mut own_ci) = (BTreeMap::new(), BTreeMap::new());
-        for (layer, DecomposedLayer { components: Components { v, u }, ci_function }) in decomposed {
-            components.insert(layer, ComponentTensors { v: up(v)?, u: up(u)? });
-            own_ci.insert(layer, OwnCi::upload(&backend, ci_function)?);
-        }
+        let widths = decomposed.iter().map(|(&layer, components)| (layer, (components.v.shape[0], components.count())));
+        let own_ci = OwnCi::upload(&backend, ci_function, &widths.collect())?;
+        let components = decomposed
+            .into_iter()
+            .map(|(layer, Components { v, u })| Ok((layer, ComponentTensors { v: up(v)?, u: up(u)? })));
+        let components = components.collect::<Result<_, BackendError>>()?;
         Ok(Self {
             backend,
             architecture,

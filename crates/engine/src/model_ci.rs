@@ -9,6 +9,7 @@ use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Thr
 use crate::check::check_probs;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::output::Logits;
+use crate::own_ci::Inputs;
 use crate::pass::Pass;
 use crate::recorded_pass::RecordedPass;
 use crate::sequence::Sequence;
@@ -20,13 +21,16 @@ use crate::{EngineError, Model};
 /// One forward pass of the *undecomposed* model; each decomposed layer's input goes through its causal-importance
 /// function.
 pub fn model_ci<B: AttributionBackend>(model: &Model<B>, name: &str, prompt: &Prompt) -> Result<CiSet, EngineError> {
+    if let Some(reason) = model.own_ci.unknown() {
+        return Err(EngineError::UnknownCi { reason: reason.to_owned() });
+    }
     let layers = target_passes(model, &[&prompt.tokens])?.remove(0).layers;
     Ok(CiSet { name: name.to_owned(), prompt: prompt.clone(), layers })
 }
 
 /// What the forward pass of the target model gives on one prompt.
 pub(crate) struct TargetPass<T> {
-    /// The model's own causal importances.
+    /// The model's own causal importances; of no layer where its function cannot be evaluated.
     pub(crate) layers: BTreeMap<Layer, CausalImportances>,
     /// What is unembedded: the last residual stream, normalised, `[1, positions, d_model]`.
     pub(crate) last: T,
@@ -39,12 +43,17 @@ pub(crate) fn target_passes<B: AttributionBackend>(
 ) -> Result<Vec<TargetPass<B::Tensor>>, EngineError> {
     let b = &model.backend;
     let sequence = Sequence::new(model, prompts[0].len())?;
-    let mut visitor = Undecomposed { model, prompts, layers: vec![BTreeMap::new(); prompts.len()], failed: None };
+    let layers = vec![BTreeMap::new(); prompts.len()];
+    let mut visitor = Undecomposed { model, prompts, layers, inputs: Inputs::new(), failed: None };
     let last = match forward(model, &sequence, &mut visitor) {
-        Err(Halt::Reached(last)) => visitor.failed.map_or(Ok(last), Err)?,
+        Err(Halt::Reached(last)) => visitor.failed.take().map_or(Ok(last), Err)?,
         Err(Halt::Failed(error)) => return Err(error.into()),
         Ok(_) => unreachable!("halts before the logits"),
     };
+    let inputs = std::mem::take(&mut visitor.inputs);
+    for (layer, values) in model.own_ci.of_all(b, &inputs)? {
+        visitor.keep(layer, &values);
+    }
     let pass = |(prompt, layers)| Ok(TargetPass { layers, last: b.select(&last, 0, &[prompt])? });
     visitor.layers.into_iter().enumerate().map(pass).collect()
 }
@@ -74,8 +83,21 @@ struct Undecomposed<'a, B: AttributionBackend> {
     prompts: &'a [&'a [u32]],
     /// `[prompt]`
     layers: Vec<BTreeMap<Layer, CausalImportances>>,
+    /// What a function of all layers reads.
+    inputs: Inputs<B::Tensor>,
     /// Why a causal-importance function could not be evaluated, which ends the pass.
     failed: Option<EngineError>,
+}
+
+impl<B: AttributionBackend> Undecomposed<'_, B> {
+    /// Keeps the causal importances of a layer, `[prompts * positions, components]`.
+    fn keep(&mut self, layer: Layer, values: &[f32]) {
+        let components = self.model.component_counts[&layer];
+        let of_prompt = values.len() / self.prompts.len();
+        for (own, values) in self.layers.iter_mut().zip(values.chunks_exact(of_prompt)) {
+            own.insert(layer, CausalImportances::from_dense(components, values));
+        }
+    }
 }
 
 impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
@@ -89,19 +111,19 @@ impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
             return Err(Halt::Reached(x));
         }
         let (model, b) = (self.model, &self.model.backend);
-        if let Some(function) = model.own_ci.get(&layer) {
+        if let Some(components) = model.components.get(&layer) {
+            if model.own_ci.is_global() {
+                self.inputs.insert(layer, x.clone());
+            }
             let [prompts, positions, d_in] = b.shape(&x)[..] else { panic!("a layer's input has three axes") };
             let rows = b.reshape(&x, &[1, prompts * positions, d_in])?;
-            let values = match function.evaluate(b, &rows, &model.components[&layer].v) {
-                Ok(values) => values,
+            match model.own_ci.of_layer(b, layer, &rows, &components.v) {
+                Ok(Some(values)) => self.keep(layer, &values),
+                Ok(None) => {}
                 Err(error) => {
                     self.failed = Some(error);
                     return Err(Halt::Reached(x));
                 }
-            };
-            let components = model.component_counts[&layer];
-            for (own, values) in self.layers.iter_mut().zip(values.chunks_exact(positions * components)) {
-                own.insert(layer, CausalImportances::from_dense(components, values));
             }
         }
         Ok(model.apply_linear(layer, &x)?)

@@ -15,7 +15,7 @@ pub(crate) struct Sequence<T> {
 }
 
 /// Rotation of pairs of elements of a head, as `x * cos + x[partner] * sin`.
-struct Rotary<T> {
+pub(crate) struct Rotary<T> {
     /// `[positions, d_head]`
     cos: T,
     /// `[positions, d_head]`, negative for the first element of each pair.
@@ -44,8 +44,7 @@ impl<T: Clone> Sequence<T> {
 
     /// Queries or keys `[.., positions, d_head]` rotated to their positions; as they are without rotary positions.
     pub(crate) fn rotate<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T) -> Result<T, BackendError> {
-        let Some(rotary) = &self.rotary else { return Ok(x.clone()) };
-        rotary.apply(b, x, &rotary.cos, &rotary.sin)
+        self.rotary.as_ref().map_or_else(|| Ok(x.clone()), |rotary| rotary.rotate(b, x))
     }
 
     /// Rows `[rows, heads, d_head]`, each rotated to a position of its own.
@@ -66,6 +65,11 @@ impl<T: Clone> Sequence<T> {
 }
 
 impl<T> Rotary<T> {
+    /// Queries or keys `[.., positions, d_head]` rotated to their positions.
+    pub(crate) fn rotate<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T) -> Result<T, BackendError> {
+        self.apply(b, x, &self.cos, &self.sin)
+    }
+
     fn apply<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T, cos: &T, sin: &T) -> Result<T, BackendError> {
         let shape = b.shape(x);
         let half = shape[shape.len() - 1] / 2;
@@ -82,18 +86,28 @@ impl<T> Rotary<T> {
         base: f64,
         adjacent_pairs: bool,
     ) -> Result<Self, BackendError> {
+        let half = shape[1] / 2;
+        let angle = |position: usize, pair: usize| position as f64 / base.powf(pair as f64 / half as f64);
+        Self::of(b, shape, adjacent_pairs, angle, |value| value)
+    }
+
+    /// Tables `[positions, d_head]` of the sines and cosines of `angle(position, pair)`, each as `rounded` gives it.
+    pub(crate) fn of<B: AttributionBackend<Tensor = T>>(
+        b: &B,
+        shape: [usize; 2],
+        adjacent_pairs: bool,
+        angle: impl Fn(usize, usize) -> f64,
+        rounded: impl Fn(f64) -> f64,
+    ) -> Result<Self, BackendError> {
         let [_, d_head] = shape;
         let half = d_head / 2;
         // Element -> number of its pair, and whether it is the pair's first.
         let pair_of = |i: usize| if adjacent_pairs { (i / 2, i.is_multiple_of(2)) } else { (i % half, i < half) };
-        let angle = |i: usize| {
-            let (pair, _) = pair_of(i % d_head);
-            (i / d_head) as f64 / base.powf(pair as f64 / half as f64)
-        };
+        let angle = |i: usize| angle(i / d_head, pair_of(i % d_head).0);
         let sign = |i: usize| if pair_of(i % d_head).1 { -1.0 } else { 1.0 };
         Ok(Self {
-            cos: table(b, shape, |i| angle(i).cos())?,
-            sin: table(b, shape, |i| sign(i) * angle(i).sin())?,
+            cos: table(b, shape, |i| rounded(angle(i).cos()))?,
+            sin: table(b, shape, |i| sign(i) * rounded(angle(i).sin()))?,
             adjacent_pairs,
         })
     }

@@ -1,16 +1,15 @@
 //! From a state dict to [`Weights`], every tensor accounted for.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tributary_model::{
-    Architecture, Array, BlockNorms, CiFunction, CiInput, CiLayers, Components, DecomposedLayer, Layer, LinearLayer,
-    LinearWeights, Norm, NormWeights, PositionEncoding, Weights,
+    Architecture, Array, BlockNorms, Components, Layer, LinearLayer, LinearWeights, Norm, NormWeights,
+    PositionEncoding, Weights,
 };
 
 use crate::InputError;
 use crate::checkpoint::StateDict;
-use crate::ci_layers::CiLayersInCheckpoint;
+use crate::ci_function::{self, dashed};
 use crate::config::Config;
 
 /// Takes all tensors of a run out of its state dict.
@@ -49,11 +48,12 @@ pub(crate) fn weights(
         let count = counts.get(&shape.layer).copied();
         linear.insert(shape.layer, linear_layer(&mut tensors, shape, count.is_some())?);
         if let Some(count) = count {
-            decomposed.insert(shape.layer, decomposed_layer(&mut tensors, shape, count, config)?);
+            decomposed.insert(shape.layer, components(&mut tensors, shape, count)?);
         }
     }
+    let ci_function = ci_function::take(&mut tensors, &architecture, config, counts)?;
     tensors.finish()?;
-    Ok(Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed })
+    Ok(Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed, ci_function })
 }
 
 fn norm(tensors: &mut StateDict, module: &str, architecture: &Architecture) -> Result<NormWeights, InputError> {
@@ -96,52 +96,13 @@ fn bias(tensors: &mut StateDict, layer: Layer, d_out: usize, is_decomposed: bool
     }
 }
 
-fn decomposed_layer(
+fn components(
     tensors: &mut StateDict,
     LinearLayer { layer, d_in, d_out, .. }: LinearLayer,
     count: usize,
-    config: &Config,
-) -> Result<DecomposedLayer, InputError> {
+) -> Result<Components, InputError> {
     let module = dashed(layer);
     let v = tensors.take(&format!("_components.{module}.V"), &[d_in, count])?;
     let u = tensors.take(&format!("_components.{module}.U"), &[count, d_out])?;
-    let ci_function = ci_function(tensors, &module, d_in, count, config)?;
-    Ok(DecomposedLayer { components: Components { v, u }, ci_function })
-}
-
-/// The CI function of a layer with `count` components and inputs of width `d_in`, its numbers not read yet.
-///
-/// In the checkpoint its layers have even numbers, the GELUs between them the odd ones.
-fn ci_function(
-    tensors: &mut StateDict,
-    module: &str,
-    d_in: usize,
-    count: usize,
-    config: &Config,
-) -> Result<CiFunction, InputError> {
-    let (first, last) = match config.ci_input {
-        CiInput::SharedVector => (d_in, count),
-        CiInput::Vector => (d_in, 1),
-        CiInput::Activation => (1, 1),
-    };
-    // One network for all components, or one for each.
-    let networks: &[usize] = match config.ci_input {
-        CiInput::SharedVector => &[],
-        CiInput::Vector | CiInput::Activation => &[count],
-    };
-    let widths: Vec<usize> = [first].into_iter().chain(config.ci_hidden.iter().copied()).chain([last]).collect();
-    let mut layers = Vec::new();
-    for (number, pair) in widths.windows(2).enumerate() {
-        let path = format!("_ci_fns.{module}.layers.{}", 2 * number);
-        let weight = tensors.claim(&format!("{path}.W"), &[networks, pair].concat())?;
-        let bias = tensors.claim(&format!("{path}.b"), &[networks, &pair[1..]].concat())?;
-        layers.push((weight, bias));
-    }
-    let layers = CiLayers::Stored(Arc::new(CiLayersInCheckpoint::new(tensors.file(), layers)));
-    Ok(CiFunction { input: config.ci_input, layers, sigmoid: config.sigmoid })
-}
-
-/// A layer's name as module dictionaries spell it, which allow no dots.
-fn dashed(layer: Layer) -> String {
-    layer.to_string().replace('.', "-")
+    Ok(Components { v, u })
 }

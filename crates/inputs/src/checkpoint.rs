@@ -114,6 +114,21 @@ impl StateDict {
         self.tensors.remove(name);
     }
 
+    /// Leaves out all tensors whose names begin so.
+    pub(crate) fn discard_all(&mut self, start: &str) {
+        self.tensors.retain(|name, _| !name.starts_with(start));
+    }
+
+    /// Whether there is a tensor whose name begins so.
+    pub(crate) fn has_any(&self, start: &str) -> bool {
+        self.tensors.keys().any(|name| name.starts_with(start))
+    }
+
+    /// Its file, as messages name it.
+    pub(crate) fn shown(&self) -> String {
+        tributary_files::visible::on_one_line(&self.file.display().to_string())
+    }
+
     /// Checks that every tensor was taken out.
     pub(crate) fn finish(self) -> Result<(), InputError> {
         match self.tensors.values().next() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use tributary_model::{CiSet, Prompt, Sigmoid};
+use tributary_model::{CiSet, Prompt};
 
 use crate::ci_json::{self, Clamped, Document, Expected, Failure, Layers, Text};
 use crate::ci_range::CiRange;
@@ -112,12 +112,10 @@ fn read_document(
     notes: &mut Vec<String>,
 ) -> Result<Document, InputError> {
     let components = run.weights.component_counts();
-    // A run has one sigmoid for all its layers, and at least one layer.
-    let sigmoid = run.weights.decomposed.values().next().map_or(Sigmoid::Hard, |layer| layer.ci_function.sigmoid);
     let expected = Expected {
         components: &components,
         max_positions: run.weights.architecture.max_positions,
-        range: CiRange::of(sigmoid),
+        range: CiRange::of(run.weights.ci_function.sigmoid),
     };
     let mut document = match text.held() {
         Some(bytes) => ci_json::read_slice(bytes, expected),

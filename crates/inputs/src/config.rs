@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use globset::GlobBuilder;
-use tributary_model::{Architecture, CiInput, Layer, Sigmoid};
+use tributary_model::{Architecture, Layer, Sigmoid};
 
 use crate::InputError;
+use crate::ci_config::CiConfig;
 use crate::classes::{self, Class};
 use crate::error::{clipped, shortened};
 use crate::yaml::{Keys, Yaml};
@@ -25,9 +26,7 @@ pub(crate) struct Config {
     pub(crate) class: &'static Class,
     /// `pretrained_model_name`, then `pretrained_model_path`, those that are set.
     pub(crate) target_references: Vec<String>,
-    pub(crate) ci_input: CiInput,
-    /// Widths of the hidden layers of the CI functions.
-    pub(crate) ci_hidden: Vec<usize>,
+    pub(crate) ci: CiConfig,
     pub(crate) sigmoid: Sigmoid,
 }
 
@@ -41,35 +40,13 @@ struct Modules {
 
 impl Config {
     pub(crate) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, InputError> {
-        let keys = Keys::parse(file, bytes)?;
-        reject_identity_modules(file, &keys)?;
+        let root = Keys::parse(file, bytes)?;
+        // Since April 2026 what belongs to the decomposition, and to the target model, stands in sections.
+        let section = root.section("pd")?;
+        let keys = section.as_ref().unwrap_or(&root);
+        reject_identity_modules(keys)?;
         if let Some(sampling) = keys.get("sampling", Yaml::text)? {
-            choose(file, "sampling", &sampling, &[("continuous", ()), ("binomial", ())])?;
-        }
-        let ci_types =
-            [("shared_mlp", CiInput::SharedVector), ("vector_mlp", CiInput::Vector), ("mlp", CiInput::Activation)];
-        let ci_config = keys.get("ci_config", CiConfig::read)?;
-        let (of_type, of_hidden) =
-            (ci_config.as_ref().map(|ci| ci.fn_type.clone()), ci_config.map(|ci| ci.hidden_dims));
-        let (type_key, ci_fn_type) = one_spelling(
-            file,
-            [
-                ("ci_fn_type", keys.get("ci_fn_type", Yaml::text)?),
-                ("gate_type", keys.get("gate_type", Yaml::text)?),
-                ("ci_config", of_type),
-            ],
-        )?;
-        let widths = |list: &Yaml| list.list(Yaml::count);
-        let (hidden_key, ci_hidden) = one_spelling(
-            file,
-            [
-                ("ci_fn_hidden_dims", keys.get("ci_fn_hidden_dims", widths)?),
-                ("gate_hidden_dims", keys.get("gate_hidden_dims", widths)?),
-                ("ci_config", of_hidden),
-            ],
-        )?;
-        if ci_hidden.contains(&0) {
-            return Err(InputError::config(file, hidden_key, "holds a 0; every hidden layer needs at least one unit"));
+            choose(keys, "sampling", &sampling, &[("continuous", ()), ("binomial", ())])?;
         }
         let sigmoid = keys.require("sigmoid_type", Yaml::text)?;
         let sigmoids = [
@@ -80,21 +57,24 @@ impl Config {
             ("upper_leaky_hard", Sigmoid::UpperLeakyHard),
             ("swish_hard", Sigmoid::SwishHard),
         ];
-        let class = keys.require("pretrained_model_class", Yaml::text)?;
+        let target = root.section("target")?;
+        let (target, [class_key, name, path]) = match &target {
+            Some(section) => (section, ["model_class", "model_name", "model_path"]),
+            None => (keys, ["pretrained_model_class", "pretrained_model_name", "pretrained_model_path"]),
+        };
+        let class = target.require(class_key, Yaml::text)?;
         let class = classes::by_path(&class).ok_or_else(|| {
             let problem =
                 format!("{} is an unknown model class; supported are {}", shortened(&class), classes::names());
-            InputError::config(file, "pretrained_model_class", problem)
+            target.fail(class_key, problem)
         })?;
-        let references =
-            [keys.get("pretrained_model_name", Yaml::text)?, keys.get("pretrained_model_path", Yaml::text)?];
+        let references = [target.get(name, Yaml::text)?, target.get(path, Yaml::text)?];
         Ok(Self {
-            modules: modules(file, &keys)?,
+            modules: modules(keys)?,
             class,
             target_references: references.into_iter().flatten().collect(),
-            ci_input: choose(file, type_key, &ci_fn_type, &ci_types)?,
-            ci_hidden,
-            sigmoid: choose(file, "sigmoid_type", &sigmoid, &sigmoids)?,
+            ci: CiConfig::of(keys)?,
+            sigmoid: choose(keys, "sigmoid_type", &sigmoid, &sigmoids)?,
         })
     }
 
@@ -146,31 +126,9 @@ impl Config {
     }
 }
 
-/// The CI functions in the words of newer configs.
-struct CiConfig {
-    fn_type: String,
-    hidden_dims: Vec<usize>,
-}
-
-impl CiConfig {
-    fn read(value: &Yaml) -> Result<Self, String> {
-        let of = |key: &str| value.get(key)?.ok_or_else(|| format!("has no {key}"));
-        let within = |key: &'static str| move |problem: String| format!("{key}: {problem}");
-        let mode = of("mode")?.text().map_err(within("mode"))?;
-        if mode != "layerwise" {
-            return Err(format!("has the mode {}, which is not supported; expected layerwise", shortened(&mode)));
-        }
-        let widths = |list: &Yaml| list.list(Yaml::count);
-        Ok(Self {
-            fn_type: of("fn_type")?.text().map_err(within("fn_type"))?,
-            hidden_dims: of("hidden_dims").and_then(|list| widths(list).map_err(within("hidden_dims")))?,
-        })
-    }
-}
-
-/// The patterns of either style: `module_info`, or the older `C` with `target_module_patterns`.
-fn modules(file: &Path, keys: &Keys<'_>) -> Result<Modules, InputError> {
-    let fail = |key: &str, problem: &str| Err(InputError::config(file, key, problem));
+/// The patterns of any style: `module_info`, later called `decomposition_targets`, or the older `C` with
+/// `target_module_patterns`.
+fn modules(keys: &Keys<'_>) -> Result<Modules, InputError> {
     let pattern = |entry: &Yaml| match entry {
         Yaml::Text(pattern) => Ok(pattern.clone()),
         other => Err(format!("is {other}, expected a pattern of module names, such as h.*.mlp.c_fc")),
@@ -181,71 +139,63 @@ fn modules(file: &Path, keys: &Keys<'_>) -> Result<Modules, InputError> {
         let name = pattern(of("module_pattern")?).map_err(|problem| format!("has a module_pattern that {problem}"))?;
         Ok((name, count))
     };
+    let mut styles = Vec::new();
+    for key in ["module_info", "decomposition_targets"] {
+        if let Some(patterns) = keys.get(key, |list| list.list(info))? {
+            styles.push(Modules { key, patterns });
+        }
+    }
     let components = keys.get("C", Yaml::count)?;
     let patterns = keys.get("target_module_patterns", |list| list.list(pattern))?;
-    let modules = match (keys.get("module_info", |list| list.list(info))?, components, patterns) {
-        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-            return fail(
-                "module_info",
-                "is given together with C or target_module_patterns, which it replaces; keep one",
-            );
+    let is_older = components.is_some() || patterns.is_some();
+    let modules = match (styles.pop(), styles.pop(), components, patterns) {
+        (Some(modules), None, None, None) => modules,
+        (Some(_), Some(other), ..) => {
+            return Err(keys.fail(other.key, "is given together with decomposition_targets, its later name; keep one"));
         }
-        (Some(patterns), None, None) => Modules { key: "module_info", patterns },
-        (None, Some(count), Some(patterns)) => Modules {
+        (Some(modules), None, ..) if is_older => {
+            let problem = "is given together with C or target_module_patterns, which it replaces; keep one";
+            return Err(keys.fail(modules.key, problem));
+        }
+        (_, _, Some(count), Some(patterns)) => Modules {
             key: "target_module_patterns",
             patterns: patterns.into_iter().map(|pattern| (pattern, count)).collect(),
         },
-        (None, None, None) => {
-            return fail("module_info", "is missing, and so are C and target_module_patterns; one style is needed");
+        (_, _, None, Some(_)) => return Err(keys.fail("C", "is missing; target_module_patterns needs it")),
+        (_, _, Some(_), None) => return Err(keys.fail("target_module_patterns", "is missing; C needs it")),
+        (_, _, None, None) => {
+            let problem = "is missing, and so are C and target_module_patterns; one style is needed";
+            return Err(keys.fail("module_info", problem));
         }
-        (None, None, Some(_)) => return fail("C", "is missing; target_module_patterns needs it"),
-        (None, Some(_), None) => return fail("target_module_patterns", "is missing; C needs it"),
     };
     if modules.patterns.is_empty() {
-        return fail(modules.key, "is empty; at least one layer must have been decomposed");
+        return Err(keys.fail(modules.key, "is empty; at least one layer must have been decomposed"));
     }
     if modules.patterns.len() > MOST_PATTERNS {
         let count = modules.patterns.len();
-        return fail(modules.key, &format!("has {count} entries, more than the {MOST_PATTERNS} that it may have"));
+        let problem = format!("has {count} entries, more than the {MOST_PATTERNS} that it may have");
+        return Err(keys.fail(modules.key, problem));
     }
     if modules.patterns.iter().any(|(_, count)| *count == 0) {
-        return fail("C", "is 0; a decomposed layer has at least one component");
+        return Err(keys.fail("C", "is 0; a decomposed layer has at least one component"));
     }
     Ok(modules)
 }
 
-fn reject_identity_modules(file: &Path, keys: &Keys<'_>) -> Result<(), InputError> {
+fn reject_identity_modules(keys: &Keys<'_>) -> Result<(), InputError> {
     for key in ["identity_module_patterns", "identity_module_info"] {
         if keys.get(key, |list| list.list(|_| Ok(())))?.is_some_and(|modules| !modules.is_empty()) {
             let problem =
                 "names modules, but decomposed identity operations are not supported; it must be null or empty";
-            return Err(InputError::config(file, key, problem));
+            return Err(keys.fail(key, problem));
         }
     }
     Ok(())
 }
 
-/// The value of a key that has other spellings, and the spelling that was used; the first is the one that messages name.
-fn one_spelling<T>(file: &Path, spellings: [(&'static str, Option<T>); 3]) -> Result<(&'static str, T), InputError> {
-    let current = spellings[0].0;
-    let mut given = spellings.into_iter().filter_map(|(key, value)| Some((key, value?)));
-    match (given.next(), given.next()) {
-        (Some(one), None) => Ok(one),
-        (None, _) => Err(InputError::config(file, current, "is missing; the CI functions cannot be read without it")),
-        (Some((one, _)), Some((other, _))) => {
-            let problem = format!("is given together with {other}, another name of the same; keep one");
-            Err(InputError::config(file, one, problem))
-        }
-    }
-}
-
-fn choose<T: Copy>(file: &Path, key: &str, value: &str, choices: &[(&str, T)]) -> Result<T, InputError> {
+fn choose<T: Copy>(keys: &Keys<'_>, key: &str, value: &str, choices: &[(&str, T)]) -> Result<T, InputError> {
     choices.iter().find(|(name, _)| *name == value).map(|&(_, choice)| choice).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|&(name, _)| name).collect();
-        InputError::config(
-            file,
-            key,
-            format!("{} is not supported; expected one of {}", shortened(value), names.join(", ")),
-        )
+        keys.fail(key, format!("{} is not supported; expected one of {}", shortened(value), names.join(", ")))
     })
 }

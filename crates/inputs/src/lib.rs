@@ -31,8 +31,10 @@
 
 mod assemble;
 mod checkpoint;
+mod ci_arrays;
+mod ci_config;
+mod ci_function;
 mod ci_json;
-mod ci_layers;
 mod ci_range;
 mod ci_sets;
 mod ci_text;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tributary_model::{Prompt, Remedy, Weights};
+use tributary_model::{CiNetwork, Prompt, Remedy, Weights};
 
 use crate::checkpoint::StateDict;
 use crate::config::Config;
@@ -11,7 +11,8 @@ use crate::fingerprint::Hasher;
 use crate::target;
 use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, text};
 
-const CONFIG: &str = "final_config.yaml";
+/// The config of a run: as it was called up to the middle of 2026, and since.
+const CONFIGS: [&str; 2] = ["final_config.yaml", "experiment_config.yaml"];
 const TOKENIZER: &str = "tokenizer.json";
 
 /// More bytes of text than a position has, in any prompt that is longer than a megabyte.
@@ -29,7 +30,7 @@ pub struct RunOptions<'a> {
 /// The files a run was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFiles {
-    /// `final_config.yaml`
+    /// `final_config.yaml` or `experiment_config.yaml`.
     pub config: PathBuf,
     /// `model_STEP.pth`, or `.pt`, or `.safetensors`.
     pub checkpoint: PathBuf,
@@ -55,9 +56,14 @@ pub struct TrainedRun {
 }
 
 impl TrainedRun {
+    /// Whether a folder looks like that of a run: it holds a config.
+    pub fn is_in(folder: &Path) -> bool {
+        CONFIGS.iter().any(|config| folder.join(config).exists())
+    }
+
     /// Reads a run's folder.
     ///
-    /// The folder holds `final_config.yaml` and `model_STEP.pth`, `.pt` or `.safetensors` (of several, the one with the largest
+    /// The folder holds `final_config.yaml`, or `experiment_config.yaml`, and `model_STEP.pth`, `.pt` or `.safetensors` (of several, the one with the largest
     /// step). The target
     /// model's `model_config.yaml` is sought in `options.target`, else in `target/` of the run, else where
     /// `pretrained_model_name` or `pretrained_model_path` of the config point to; its `tokenizer.json` is
@@ -67,10 +73,20 @@ impl TrainedRun {
             let problem = if folder.exists() { "is not a folder" } else { "there is no such folder" };
             return Err(InputError::missing(folder, format!("{problem}; expected the folder of a trained run")));
         }
-        let config_file = folder.join(CONFIG);
-        if !config_file.exists() {
-            return Err(InputError::missing(config_file, "not found; the folder of a trained run holds it"));
-        }
+        let [config_file, later] = CONFIGS.map(|name| folder.join(name));
+        let config_file = match (config_file.exists(), later.exists()) {
+            (true, false) => config_file,
+            (false, true) => later,
+            (false, false) => {
+                let problem =
+                    "not found, and no experiment_config.yaml either; the folder of a trained run holds one of them";
+                return Err(InputError::missing(config_file, problem));
+            }
+            (true, true) => {
+                let problem = "there is an experiment_config.yaml beside it; keep the one that belongs to the run";
+                return Err(InputError::missing(config_file, problem));
+            }
+        };
         let config_bytes = text::read(&config_file, "a config", text::CONFIG)?;
         let config = Config::parse(&config_file, &config_bytes)?;
 
@@ -90,11 +106,14 @@ impl TrainedRun {
 
         let checkpoint = checkpoint::find(folder)?;
         let mut tensors = StateDict::open(&checkpoint)?;
-        let notes = std::mem::take(&mut tensors.notes);
+        let mut notes = std::mem::take(&mut tensors.notes);
         let weights = assemble::weights(tensors, architecture, &config, &counts)?;
+        if let CiNetwork::Unknown { reason } = &weights.ci_function.network {
+            notes.push(format!("{reason}; so the model's own causal importances, and ghosts, are not known"));
+        }
 
         let mut hasher = Hasher::new();
-        hasher.add(CONFIG, &config_bytes);
+        hasher.add(CONFIGS[0], &config_bytes);
         hasher.add(target::MODEL_CONFIG, &model_bytes);
         hasher.add(TOKENIZER, &tokenizer_bytes);
         hasher.add_file("checkpoint", &checkpoint)?;

@@ -11,8 +11,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use tributary_model::{
-    Architecture, Array, Biases, BlockNorms, CiFunction, CiInput, CiLayers, Components, DecomposedLayer, Layer,
-    LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, Sigmoid, Weights, published_layers,
+    Architecture, Array, Biases, BlockNorms, CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer, Components,
+    Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, Sigmoid, Weights, published_layers,
 };
 
 /// The PyTorch storage class that holds a tensor's elements.
@@ -278,36 +278,105 @@ pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
     // Module dictionaries are sorted by name.
     let decomposed: BTreeMap<String, _> =
         weights.decomposed.iter().map(|(layer, decomposed)| (layer.to_string(), (layer, decomposed))).collect();
-    for (name, (layer, decomposed)) in &decomposed {
+    for (name, (layer, matrices)) in &decomposed {
         let dashed = name.replace('.', "-");
         let components = if older { format!("{model}.{name}.components") } else { format!("_components.{dashed}") };
-        push(format!("{components}.V"), &decomposed.components.v);
-        push(format!("{components}.U"), &decomposed.components.u);
+        push(format!("{components}.V"), &matrices.v);
+        push(format!("{components}.U"), &matrices.u);
         if let Some(bias) = weights.linear[layer].bias.as_ref().filter(|_| !older) {
             push(format!("{components}.bias"), bias);
         }
     }
-    for (name, (_, decomposed)) in &decomposed {
-        let (functions, dashed) = (if older { "_gates" } else { "_ci_fns" }, name.replace('.', "-"));
-        for (number, (weight, bias)) in decomposed.ci_function.layers.read().unwrap().iter().enumerate() {
-            push(format!("{functions}.{dashed}.layers.{}.W", 2 * number), weight);
-            push(format!("{functions}.{dashed}.layers.{}.b", 2 * number), bias);
-        }
+    let functions = if older { "_gates" } else { "_ci_fns" };
+    for (name, array) in ci_arrays(&weights.ci_function.network, functions) {
+        push(name, &array);
     }
     tensors
+}
+
+/// The tensors of a CI function, whose name for functions of single layers is `of_layers`.
+fn ci_arrays(network: &CiNetwork, of_layers: &str) -> Vec<(String, Array)> {
+    let global = "ci_fn._global_ci_fn";
+    let mut arrays = Vec::new();
+    match network {
+        CiNetwork::Layerwise { layers, .. } => {
+            let by_name: BTreeMap<String, _> =
+                layers.iter().map(|(layer, arrays)| (layer.to_string(), arrays)).collect();
+            for (name, of_layer) in by_name {
+                let path = format!("{of_layers}.{}.layers", name.replace('.', "-"));
+                arrays.extend(mlp_arrays(&path, &of_layer.read().unwrap()));
+            }
+        }
+        CiNetwork::SharedMlp(of_all) => arrays.extend(mlp_arrays(&format!("{global}.layers"), &of_all.read().unwrap())),
+        CiNetwork::SharedTransformer(CiTransformer { projector, blocks, head, .. }) => {
+            for (path, linear) in [("_input_projector", projector), ("_output_head", head)] {
+                let parameters = ["W", "b"].map(|parameter| format!("{global}.{path}.{parameter}"));
+                arrays.extend(parameters.into_iter().zip(linear.read().unwrap().iter().cloned()));
+            }
+            for (block, of_block) in blocks.iter().enumerate() {
+                let (path, of_block) = (format!("{global}._blocks.{block}"), of_block.read().unwrap());
+                let names = ["q_proj", "k_proj", "v_proj", "out_proj"];
+                let names = names.map(|projection| format!("{path}.attn.{projection}.weight"));
+                arrays.extend(names.into_iter().zip(of_block.iter().cloned()));
+                arrays.extend(mlp_arrays(&format!("{path}.mlp"), &of_block[4..]));
+            }
+        }
+        CiNetwork::Unknown { .. } => {}
+    }
+    arrays
+}
+
+/// Linear layers have even numbers, the GELUs between them the odd ones.
+fn mlp_arrays(path: &str, arrays: &[Array]) -> Vec<(String, Array)> {
+    let name = |at: usize| format!("{path}.{}.{}", at - at % 2, ["W", "b"][at % 2]);
+    arrays.iter().enumerate().map(|(at, array)| (name(at), array.clone())).collect()
+}
+
+/// What a config says of a CI function of single layers.
+fn ci_keys(weights: &Weights, style: Style) -> String {
+    let hidden = |arrays: &CiArrays| -> Vec<usize> {
+        let biases: Vec<usize> =
+            arrays.shapes().iter().skip(1).step_by(2).filter_map(|bias| bias.last().copied()).collect();
+        biases.split_last().map_or_else(Vec::new, |(_, hidden)| hidden.to_vec())
+    };
+    let network = &weights.ci_function.network;
+    match network {
+        CiNetwork::Layerwise { layers, .. } => {
+            let (type_key, hidden_key) = match style {
+                Style::Current => ("ci_fn_type", "ci_fn_hidden_dims"),
+                Style::Older => ("gate_type", "gate_hidden_dims"),
+            };
+            let hidden = layers.values().next().map(hidden).unwrap_or_default();
+            format!("{type_key}: {}\n{hidden_key}: {hidden:?}\n", network.name())
+        }
+        CiNetwork::SharedMlp(arrays) => {
+            format!("ci_config: {{mode: global, fn_type: {}, hidden_dims: {:?}}}\n", network.name(), hidden(arrays))
+        }
+        CiNetwork::SharedTransformer(CiTransformer { blocks, head, n_heads, rope_base, .. }) => {
+            let d_model = head.shapes()[0][0];
+            let of_block = CiArrays::Read(blocks[0].read().unwrap()[4..].to_vec());
+            format!(
+                "ci_config:\n  mode: global\n  fn_type: {}\n  hidden_dims: null\n  simple_transformer_ci_cfg:\n    \
+                 d_model: {d_model}\n    n_blocks: {}\n    mlp_hidden_dim: {:?}\n    attn_config: {{n_heads: {n_heads}, \
+                 max_len: 128, rope_base: {rope_base}}}\n",
+                network.name(),
+                blocks.len(),
+                hidden(&of_block),
+            )
+        }
+        CiNetwork::Unknown { .. } => "ci_config: {mode: global, fn_type: unknown}\n".to_owned(),
+    }
 }
 
 fn final_config(weights: &Weights, style: Style) -> String {
     let mut config = String::new();
     let counts = weights.component_counts();
-    let ci_function = &weights.decomposed.values().next().expect("a decomposed layer").ci_function;
-    let (type_key, hidden_key) = match style {
+    match style {
         Style::Current => {
             config += "module_info:\n";
             for (layer, count) in &counts {
                 writeln!(config, "- module_pattern: {layer}\n  C: {count}").unwrap();
             }
-            ("ci_fn_type", "ci_fn_hidden_dims")
         }
         Style::Older => {
             let count = counts.values().next().expect("a decomposed layer");
@@ -316,30 +385,22 @@ fn final_config(weights: &Weights, style: Style) -> String {
             for layer in counts.keys() {
                 writeln!(config, "- {layer}").unwrap();
             }
-            ("gate_type", "gate_hidden_dims")
         }
-    };
-    let ci_type = match ci_function.input {
-        CiInput::SharedVector => "shared_mlp",
-        CiInput::Vector => "vector_mlp",
-        CiInput::Activation => "mlp",
-    };
-    let sigmoid = match ci_function.sigmoid {
+    }
+    config += &ci_keys(weights, style);
+    let sigmoid = match weights.ci_function.sigmoid {
         Sigmoid::Hard => "leaky_hard",
         Sigmoid::Normal => "normal",
         Sigmoid::UpperLeakyHard => "upper_leaky_hard",
         Sigmoid::SwishHard => "swish_hard",
     };
-    let layers = ci_function.layers.read().unwrap();
-    let (_, hidden) = layers.split_last().expect("a CI function has a layer");
-    let hidden: Vec<usize> = hidden.iter().filter_map(|(_, bias)| bias.shape.last().copied()).collect();
     let class = match weights.architecture.model_class.as_str() {
         "GPT2Simple" => "simple_stories_train.models.gpt2_simple.GPT2Simple",
         _ => "simple_stories_train.models.llama_simple_mlp.LlamaSimpleMLP",
     };
     write!(
         config,
-        "{type_key}: {ci_type}\n{hidden_key}: {hidden:?}\nsigmoid_type: {sigmoid}\nsampling: continuous\n\
+        "sigmoid_type: {sigmoid}\nsampling: continuous\n\
          use_delta_component: true\nidentity_module_patterns: null\npretrained_model_class: {class}\n\
          pretrained_model_name: wandb:team/project/runs/abc\npretrained_model_path: null\n"
     )
@@ -476,14 +537,14 @@ impl RandomWeights {
             .collect();
         let ln_f = norm(&mut random);
         let mut linear = BTreeMap::new();
-        let mut decomposed = BTreeMap::new();
+        let (mut decomposed, mut ci_layers) = (BTreeMap::new(), BTreeMap::new());
         for &LinearLayer { layer, d_in, d_out, has_bias } in &architecture.linear {
             let weight = random.uniform(&[d_out, d_in]);
             linear.insert(layer, LinearWeights { weight, bias: has_bias.then(|| random.uniform(&[d_out])) });
             if let Some(&count) = self.components.get(&layer) {
                 let components = Components { v: random.uniform(&[d_in, count]), u: random.uniform(&[count, d_out]) };
-                let ci_function = self.ci_function(d_in, count, &mut random);
-                decomposed.insert(layer, DecomposedLayer { components, ci_function });
+                ci_layers.insert(layer, self.ci_arrays(d_in, count, &mut random));
+                decomposed.insert(layer, components);
             }
         }
         Weights {
@@ -495,6 +556,10 @@ impl RandomWeights {
             lm_head: (!self.tied).then(|| random.uniform(&embedding)),
             linear,
             decomposed,
+            ci_function: CiFunction {
+                network: CiNetwork::Layerwise { input: self.ci_input, layers: ci_layers },
+                sigmoid: self.sigmoid,
+            },
         }
     }
 
@@ -503,7 +568,7 @@ impl RandomWeights {
     pub fn scaled_weights(&self) -> Weights {
         let mut weights = self.weights();
         for layer in weights.decomposed.values_mut() {
-            for matrix in [&mut layer.components.v, &mut layer.components.u] {
+            for matrix in [&mut layer.v, &mut layer.u] {
                 let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
                 matrix.values.iter_mut().for_each(|value| *value *= scale);
             }
@@ -511,7 +576,7 @@ impl RandomWeights {
         weights
     }
 
-    fn ci_function(&self, d_in: usize, count: usize, random: &mut Random) -> CiFunction {
+    fn ci_arrays(&self, d_in: usize, count: usize, random: &mut Random) -> CiArrays {
         let (first, last, networks) = match self.ci_input {
             CiInput::SharedVector => (d_in, count, vec![]),
             CiInput::Vector => (d_in, 1, vec![count]),
@@ -520,11 +585,11 @@ impl RandomWeights {
         let mut widths = vec![first];
         widths.extend(&self.ci_hidden);
         widths.push(last);
-        let layers = widths.windows(2).map(|pair| {
+        let arrays = widths.windows(2).flat_map(|pair| {
             let weight = random.uniform(&[&networks, pair].concat());
-            (weight, random.uniform(&[&networks, &pair[1..]].concat()))
+            [weight, random.uniform(&[&networks, &pair[1..]].concat())]
         });
-        CiFunction { input: self.ci_input, layers: CiLayers::Read(layers.collect()), sigmoid: self.sigmoid }
+        CiArrays::Read(arrays.collect())
     }
 }
 

@@ -170,6 +170,8 @@ impl<'de> Deserialize<'de> for Yaml {
 /// The keys of a config file.
 pub(crate) struct Keys<'a> {
     file: &'a Path,
+    /// What stands before their names in messages: that of the section they are in, and a dot.
+    prefix: String,
     root: Yaml,
 }
 
@@ -183,7 +185,7 @@ impl<'a> Keys<'a> {
         let parsed = parsed.map_err(|message| fail(&message))?;
         let root = parsed.map_err(|error| fail(&for_users(&error.without_snippet().to_string())))?;
         match root {
-            Yaml::Mapping(_) => Ok(Self { file, root }),
+            Yaml::Mapping(_) => Ok(Self { file, prefix: String::new(), root }),
             other => Err(fail(&format!("it holds {other}, expected keys with values, such as C: 96"))),
         }
     }
@@ -191,12 +193,26 @@ impl<'a> Keys<'a> {
     /// The value of a key, as `read` understands it; `None` where the key is missing or null.
     pub(crate) fn get<T>(&self, key: &str, read: impl Fn(&Yaml) -> Result<T, String>) -> Result<Option<T>, InputError> {
         let value = self.root.get(key).unwrap_or_default();
-        value.map(read).transpose().map_err(|problem| InputError::config(self.file, key, problem))
+        value.map(read).transpose().map_err(|problem| self.fail(key, problem))
+    }
+
+    /// The error of a key.
+    pub(crate) fn fail(&self, key: &str, problem: impl Into<String>) -> InputError {
+        InputError::config(self.file, format!("{}{key}", self.prefix), problem)
+    }
+
+    /// The keys of a section, where there is one.
+    pub(crate) fn section(&self, key: &str) -> Result<Option<Self>, InputError> {
+        let section = self.get(key, |section| match section {
+            Yaml::Mapping(_) => Ok(section.clone()),
+            other => Err(format!("is {other}, expected keys with values")),
+        })?;
+        Ok(section.map(|root| Self { file: self.file, prefix: format!("{}{key}.", self.prefix), root }))
     }
 
     /// The same of a key that must be there.
     pub(crate) fn require<T>(&self, key: &str, read: impl Fn(&Yaml) -> Result<T, String>) -> Result<T, InputError> {
-        self.get(key, read)?.ok_or_else(|| InputError::config(self.file, key, "is missing; the config must have it"))
+        self.get(key, read)?.ok_or_else(|| self.fail(key, "is missing; the config must have it"))
     }
 
     /// The first key that is not among these.

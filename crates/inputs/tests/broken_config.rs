@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::Path;
 
-use tributary_inputs::test_support::{RandomWeights, Style, write_run};
+use tributary_inputs::test_support::{RandomWeights, Style, state_dict, write_pth, write_run};
 use tributary_inputs::{InputError, RunOptions, TrainedRun};
-use tributary_model::{Layer, Remedy, Role};
+use tributary_model::{CiNetwork, Layer, Remedy, Role};
 
 /// A Llama run, and what is done to it before it is loaded.
 fn load(change: impl FnOnce(&Path)) -> Result<TrainedRun, InputError> {
@@ -42,7 +42,6 @@ fn values_of_the_run_config() {
     let run = |key, lines, part| {
         assert_refused(load_with("final_config.yaml", key, lines), &["final_config.yaml: ", key, part]);
     };
-    run("gate_type", "gate_type: linear", "\"linear\" is not supported; expected one of shared_mlp, vector_mlp, mlp");
     run(
         "gate_type",
         "gate_type: mlp\nci_fn_type: mlp",
@@ -160,23 +159,82 @@ fn ci_functions_as_newer_configs_have_them() {
     };
     let expected = load(|_| {}).unwrap().weights;
     assert_eq!(with("{mode: layerwise, fn_type: shared_mlp, hidden_dims: [3]}").unwrap().weights, expected);
-    let refused =
-        |ci_config: &str, message: &str| assert_refused(with(ci_config), &["final_config.yaml: ci_config: ", message]);
-    refused(
-        "{mode: global, fn_type: global_shared_transformer}",
-        "has the mode \"global\", which is not supported; expected layerwise",
-    );
-    refused("{fn_type: shared_mlp}", "has no mode");
-    refused("{mode: layerwise, fn_type: shared_mlp}", "has no hidden_dims");
+    let refused = |ci_config: &str, message: &str| assert_refused(with(ci_config), &["final_config.yaml: ", message]);
+    refused("{fn_type: shared_mlp}", "ci_config.mode: is missing");
+    refused("{mode: layerwise, fn_type: shared_mlp}", "ci_config.hidden_dims: is missing");
     refused(
         "{mode: layerwise, fn_type: shared_mlp, hidden_dims: [a]}",
-        "hidden_dims: entry 1 is \"a\", expected a whole number",
+        "ci_config.hidden_dims: entry 1 is \"a\", expected a whole number",
+    );
+    refused("shared_mlp", "ci_config: is \"shared_mlp\", expected keys with values");
+    let global = "mode: global, fn_type: global_shared_transformer";
+    refused(&format!("{{{global}}}"), "ci_config.simple_transformer_ci_cfg: is missing");
+    let transformer = |config: &str| format!("{{{global}, simple_transformer_ci_cfg: {{{config}}}}}");
+    refused(&transformer("d_model: 4, n_blocks: 1"), "ci_config.simple_transformer_ci_cfg.attn_config: is missing");
+    refused(
+        &transformer("d_model: 6, n_blocks: 1, attn_config: {n_heads: 2}"),
+        "ci_config.simple_transformer_ci_cfg.attn_config.n_heads: is 2, which does not divide d_model, 6",
     );
     refused(
-        "{mode: layerwise, fn_type: soft, hidden_dims: [3]}",
-        "\"soft\" is not supported; expected one of shared_mlp",
+        &transformer("d_model: 4, n_blocks: 0, attn_config: {n_heads: 1}"),
+        "ci_config.simple_transformer_ci_cfg.n_blocks: is 0, but must be between 1 and",
     );
-    refused("shared_mlp", "is \"shared_mlp\", expected keys with values");
+}
+
+/// A CI function that is not known, or whose weights are not there, keeps nobody from attributions of sets that are given.
+#[test]
+fn a_run_without_its_ci_function_opens() {
+    let assert_unknown = |run: Result<TrainedRun, InputError>, part: &str| {
+        let run = run.unwrap();
+        let CiNetwork::Unknown { reason } = &run.weights.ci_function.network else {
+            panic!("its CI function is known")
+        };
+        assert!(reason.contains(part), "{reason}");
+        assert!(run.notes.iter().any(|note| note.contains(part) && note.contains("ghosts")), "{:?}", run.notes);
+    };
+    assert_unknown(
+        load_with("final_config.yaml", "gate_type", "gate_type: linear"),
+        "final_config.yaml: gate_type: \"linear\" is not supported; expected one of shared_mlp",
+    );
+    let reverse = "ci_config: {mode: global, fn_type: global_reverse_residual}";
+    let run = load(|folder| {
+        let path = folder.join("final_config.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("gate_")).collect();
+        fs::write(&path, format!("{}\n{reverse}\n", kept.join("\n"))).unwrap();
+    });
+    assert_unknown(
+        run,
+        "ci_config.fn_type: is \"global_reverse_residual\" with mode \"global\", which is not supported",
+    );
+    let run = load(|folder| {
+        let mut tensors = state_dict(&RandomWeights::llama_simple_mlp(3).weights(), Style::Older);
+        tensors.retain(|tensor| !tensor.name.starts_with("_gates."));
+        write_pth(&folder.join("model_1.pth"), &tensors);
+    });
+    assert_unknown(run, "no weights _ci_fns.* of the CI function that the config describes, and none of another kind");
+}
+
+/// The keys of April 2026 stand in sections, with the target model's in one of its own.
+#[test]
+fn configs_in_sections() {
+    let expected = load(|_| {}).unwrap().weights;
+    let nested = |target: &str| {
+        load(|folder| {
+            let path = folder.join("final_config.yaml");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::remove_file(&path).unwrap();
+            let is_of_target = |line: &&str| line.starts_with("pretrained_");
+            let inner: String =
+                text.lines().filter(|line| !is_of_target(line)).map(|line| format!("  {line}\n")).collect();
+            let config = format!("driver_path: a:B\npd:\n{inner}target:\n{target}data: {{max_seq_len: 3}}\n");
+            fs::write(folder.join("experiment_config.yaml"), config).unwrap();
+        })
+    };
+    let class = "  model_class: param_decomp.pretrain.models.llama_simple_mlp.LlamaSimpleMLP\n";
+    assert_eq!(nested(class).unwrap().weights, expected);
+    assert_refused(nested("  model_name: x\n"), &["experiment_config.yaml: target.model_class: is missing"]);
+    assert_refused(nested("  model_class: a.B\n"), &["target.model_class: \"a.B\" is an unknown model class"]);
 }
 
 #[test]

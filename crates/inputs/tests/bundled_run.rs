@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tributary_inputs::{CiSetFormat, RunOptions, TrainedRun};
-use tributary_model::{Array, CiInput, Layer, Role, Sigmoid};
+use tributary_model::{Array, CiArrays, CiInput, CiNetwork, Layer, Role, Sigmoid, Weights};
 use tributary_testing::skip;
 
 fn repository() -> PathBuf {
@@ -14,6 +15,14 @@ fn repository() -> PathBuf {
 
 fn bundled() -> TrainedRun {
     TrainedRun::load(&repository().join("data/gpt2s-2L"), &RunOptions::default()).unwrap()
+}
+
+/// The CI functions of single layers, which these runs have.
+fn layerwise(weights: &Weights) -> (CiInput, &BTreeMap<Layer, CiArrays>) {
+    match &weights.ci_function.network {
+        CiNetwork::Layerwise { input, layers } => (*input, layers),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -28,11 +37,10 @@ fn it_loads_as_its_config_describes_it() {
     let counts = run.weights.component_counts();
     assert_eq!(counts.len(), 12);
     assert!(counts.values().all(|&count| count == 96));
-    let ci_function = &run.weights.decomposed[&Layer::published(1, Role::MlpDown)].ci_function;
-    assert_eq!((ci_function.input, ci_function.sigmoid), (CiInput::SharedVector, Sigmoid::Hard));
-    let layers = ci_function.layers.read().unwrap();
-    let shapes: Vec<&[usize]> = layers.iter().map(|(weight, _)| &*weight.shape).collect();
-    assert_eq!(shapes, [[256, 96], [96, 96]]);
+    let (input, layers) = layerwise(&run.weights);
+    assert_eq!((input, run.weights.ci_function.sigmoid), (CiInput::SharedVector, Sigmoid::Hard));
+    let shapes = layers[&Layer::published(1, Role::MlpDown)].shapes();
+    assert_eq!(shapes, [vec![256, 96], vec![96], vec![96, 96], vec![96]]);
     assert!(run.files.checkpoint.ends_with("model_1500.pth"));
 }
 
@@ -47,8 +55,8 @@ fn its_values_are_those_python_unpickles() {
     assert_eq!(ends(&run.weights.wte), (0.203_971_12, -0.037_432_782));
     assert_eq!(ends(&linear.weight), (-0.016_361_274, 0.024_751_83));
     assert_eq!(ends(linear.bias.as_ref().unwrap()), (0.070_631_76, 0.047_156_64));
-    assert_eq!(ends(&decomposed.components.v), (-0.059_746_17, 0.081_485_875));
-    assert_eq!(ends(&decomposed.ci_function.layers.read().unwrap()[1].1), (-0.018_932_4, -0.036_483_683));
+    assert_eq!(ends(&decomposed.v), (-0.059_746_17, 0.081_485_875));
+    assert_eq!(ends(&layerwise(&run.weights).1[&q].read().unwrap()[3]), (-0.018_932_4, -0.036_483_683));
 }
 
 #[test]
@@ -97,7 +105,7 @@ fn every_shared_run_loads() {
     ] {
         let run = TrainedRun::load(&models.join(name), &RunOptions::default()).unwrap();
         assert!(run.weights.component_counts().values().all(|&found| found == count), "{name}");
-        assert!(run.weights.decomposed.values().all(|layer| layer.ci_function.input == input), "{name}");
+        assert_eq!(layerwise(&run.weights).0, input, "{name}");
         let golden = models.join("../golden").join(name);
         for case in std::fs::read_dir(golden).unwrap() {
             let case = case.unwrap().path();

@@ -34,7 +34,7 @@ pub use attribution::{
     alive_components, edge_count, source_rows,
 };
 pub use causal_importances::CausalImportances;
-pub use ci_function::{CiFunction, CiInput, CiLayers, StoredCiLayers, StoredError};
+pub use ci_function::{CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer, StoredCiArrays, StoredError};
 pub use ci_set::{CiSet, Prompt};
 pub use faithfulness::{Faithfulness, FarOutput, is_far};
 pub use layer::{Layer, Role};
@@ -43,4 +43,4 @@ pub use published::{Biases, UnknownLayer, published_blocks, published_layers};
 pub use remedy::Remedy;
 pub use sigmoid::Sigmoid;
 pub use thresholds::Thresholds;
-pub use weights::{BlockNorms, Components, DecomposedLayer, LinearWeights, NormWeights, Weights};
+pub use weights::{BlockNorms, Components, LinearWeights, NormWeights, Weights};

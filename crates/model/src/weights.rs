@@ -38,15 +38,6 @@ impl Components {
     }
 }
 
-/// A decomposed layer: its components and their causal-importance function.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DecomposedLayer {
-    /// The rank-one subcomponents.
-    pub components: Components,
-    /// Gives the model's own causal importances.
-    pub ci_function: CiFunction,
-}
-
 /// The normalisations of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockNorms {
@@ -74,12 +65,14 @@ pub struct Weights {
     /// Every linear layer of the target model.
     pub linear: BTreeMap<Layer, LinearWeights>,
     /// The layers that were decomposed; keys are linear layers.
-    pub decomposed: BTreeMap<Layer, DecomposedLayer>,
+    pub decomposed: BTreeMap<Layer, Components>,
+    /// Gives the model's own causal importances.
+    pub ci_function: CiFunction,
 }
 
 impl Weights {
     /// Number of components of every decomposed layer, in the order data flows.
     pub fn component_counts(&self) -> BTreeMap<Layer, usize> {
-        self.decomposed.iter().map(|(&layer, decomposed)| (layer, decomposed.components.count())).collect()
+        self.decomposed.iter().map(|(&layer, components)| (layer, components.count())).collect()
     }
 }

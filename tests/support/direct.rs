@@ -294,9 +294,12 @@ fn ci_transformer(transformer: &CiTransformer, inputs: Vec<Vec<f64>>) -> Vec<Vec
             let Some(position) = position else { return head.to_vec() };
             let turned = |i: usize| {
                 let (pair, half) = (i % (d_head / 2), d_head / 2);
-                let angle = position as f64 / transformer.rope_base.powf(pair as f64 / half as f64);
+                // In float32, as the published code has it.
+                let frequency = 1.0 / (transformer.rope_base.powf(pair as f64 / half as f64) as f32);
+                let angle = f64::from(position as f32 * frequency);
+                let (sin, cos) = (f64::from(angle.sin() as f32), f64::from(angle.cos() as f32));
                 let partner = if i < half { -head[i + half] } else { head[i - half] };
-                head[i] * angle.cos() + partner * angle.sin()
+                head[i] * cos + partner * sin
             };
             (0..d_head).map(turned).collect()
         };

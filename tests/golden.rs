@@ -15,7 +15,8 @@ use tributary_tests::on_every_backend;
 use tributary_tests::rounding::METHODS;
 
 /// Largest L2 error of a pair in one set, as a part of its own norm; and, added to that, as a part of the norm of the whole
-/// case, since a pair may be next to nothing for what cancels in it: `gpt2s-2L-128/bench` has one of 2.6e-7 of the case.
+/// case, since a pair may be next to nothing for what cancels in it: `gpt2s-2L-128/bench` has one of 2.6e-7 of the case, and in
+/// f32 one of `llama-3L-global/short` is 1.3e-7 of the case off, two roundings of what it is the difference of.
 ///
 /// The reference was computed in float64 and stored in float32, which alone is up to 2^-25 = 3e-8 off. In f32, sums of a
 /// few hundred products, each rounded, some twenty layers deep, leave a few times 2^-24 = 6e-8 in the mean: the
@@ -26,7 +27,7 @@ use tributary_tests::rounding::METHODS;
 fn largest_error(device: &DeviceInfo, case: &GoldenCase) -> (f64, f64) {
     match device.dtype {
         Dtype::F32 if device.device != "cpu" => (1e-5, 1e-6),
-        Dtype::F32 => (1e-6, 1e-7),
+        Dtype::F32 => (1e-6, 2e-7),
         Dtype::F64 if case.name.starts_with("llama") => (4e-7, 6e-8),
         Dtype::F64 => (1e-7, 1e-15),
     }
@@ -46,7 +47,7 @@ fn largest_of_own_ci(device: &DeviceInfo) -> f64 {
 fn largest_apart(device: &DeviceInfo) -> (f64, f64) {
     match device.dtype {
         Dtype::F32 if device.device != "cpu" => (2e-5, 2e-6),
-        Dtype::F32 => (2e-6, 2e-7),
+        Dtype::F32 => (2e-6, 4e-7),
         Dtype::F64 => (1e-12, 1e-15),
     }
 }

@@ -32,7 +32,7 @@ impl Order {
     }
 
     /// A linear layer of the inputs one after the other: the sum of what its rows make of each input, so that they are never
-    /// put into one tensor.
+    /// put into one tensor. Terms are added in pairs, so that each takes part in few roundings.
     fn project<B: AttributionBackend>(
         &self,
         b: &B,
@@ -40,14 +40,19 @@ impl Order {
         bias: &B::Tensor,
         input: impl Fn(Layer) -> Result<B::Tensor, BackendError>,
     ) -> Result<B::Tensor, BackendError> {
-        let mut sum = bias.clone();
+        // Each with the number of terms in it, as the digits of a binary counter.
+        let mut sums: Vec<(usize, B::Tensor)> = Vec::new();
         let mut first = 0;
         for &(layer, d_in, _) in &self.layers {
-            let product = b.matmul(&input(layer)?, &b.narrow(weight, 0, first, d_in)?)?;
-            sum = b.add(&product, &sum)?;
+            let mut term = (1, b.matmul(&input(layer)?, &b.narrow(weight, 0, first, d_in)?)?);
+            while let Some((terms, sum)) = sums.pop_if(|(terms, _)| *terms == term.0) {
+                term = (terms + term.0, b.add(&sum, &term.1)?);
+            }
+            sums.push(term);
             first += d_in;
         }
-        Ok(sum)
+        let sum = sums.into_iter().rev().map(|(_, sum)| Ok(sum)).reduce(|sum, term| b.add(&sum?, &term?));
+        b.add(&sum.expect("at least one layer is decomposed")?, bias)
     }
 
     /// Outputs of all layers `[rows, components]` as those of each.

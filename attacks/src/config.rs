@@ -137,11 +137,11 @@ fn run_values() -> Vec<Attack> {
             set(s, RUN, "pretrained_model_class", "7");
             attribute()
         }),
-        refused("hidden-widths-huge", "hidden layers of 10^15 units", "run/model_1.pth", |s| {
+        refused("hidden-widths-huge", "hidden layers of 10^15 units", RUN, |s| {
             set(s, RUN, "ci_fn_hidden_dims", "[1000000000000000]");
             attribute()
         }),
-        refused("hidden-widths-many", "100 000 hidden layers", "run/model_1.pth", |s| {
+        refused("hidden-widths-many", "100 000 hidden layers", RUN, |s| {
             set(s, RUN, "ci_fn_hidden_dims", &format!("[{}]", vec!["3"; 100_000].join(", ")));
             attribute()
         }),

@@ -78,12 +78,18 @@ fn start<L: Providers>(backends: &Backends) -> ExitCode {
 
 fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode, CliError> {
     // Threads are set before anything else, such as waiting for signals or looking for devices, may start one.
-    threads::set(match command {
+    match command {
         Command::Attribute(AttributeArgs { compute, .. }) | Command::Verify(VerifyArgs { compute, .. }) => {
-            compute.threads
+            threads::set(compute.threads)?;
         }
-        _ => None,
-    })?;
+        Command::Plot(_) | Command::Compare(_) => threads::set(None)?,
+        Command::Inspect(_)
+        | Command::Report(_)
+        | Command::Export(_)
+        | Command::Schema(_)
+        | Command::Backends(_)
+        | Command::DescribeBackend => {}
+    }
     undo_when_interrupted();
     match command {
         Command::Attribute(args) => match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {

@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 
 use rayon::ThreadPoolBuilder;
+#[cfg(unix)]
+use rustix::process::{Resource, getrlimit};
 use tributary::Error;
 
 use crate::{CliError, console};
@@ -13,7 +15,7 @@ use crate::{CliError, console};
 pub(crate) fn set(wanted: Option<u16>) -> Result<(), CliError> {
     let threads = wanted.map_or_else(default, usize::from);
     // The pool that makes itself panics where it cannot have its threads, and one that could not be made cannot be made again.
-    let had = to_be_had(2 * threads);
+    let had = if are_limited(2 * threads) { to_be_had(2 * threads) } else { 2 * threads };
     // matrixmultiply panics without its own, which are as many again.
     if wanted.is_some() || had < 2 * threads {
         set_own_of_matrixmultiply(had.saturating_sub(threads).clamp(1, threads));
@@ -33,6 +35,24 @@ fn default() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|text| text.parse().ok());
     asked.filter(|&threads: &usize| threads > 0).map_or(cores, |threads| threads.min(cores))
+}
+
+/// Whether a limit is so low that `wanted` threads may be too many. Trying takes as long as reading a small run.
+#[cfg(unix)]
+fn are_limited(wanted: usize) -> bool {
+    /// More threads than the processes of a user have.
+    const MANY: u64 = 1 << 14;
+    let enough = MANY.max(16 * wanted as u64);
+    let of_group = ["/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"]
+        .into_iter()
+        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+    let of_user = getrlimit(Resource::Nproc).current;
+    getrlimit(Resource::As).current.is_some() || [of_group, of_user].into_iter().flatten().any(|limit| limit < enough)
+}
+
+#[cfg(not(unix))]
+fn are_limited(_wanted: usize) -> bool {
+    true
 }
 
 /// How many of `wanted` threads there may be at a time, with stacks such as those of the pool. All have ended when it returns.

@@ -59,7 +59,8 @@ impl CiSetFile {
         let fail = |place: String, problem: String| InputError::CiSets { file: file.to_owned(), place, problem };
         let mut notes = Vec::new();
         let text = CiText::open(file)?;
-        let document = read_document(file, &text, run, &mut notes)?;
+        let (document, sha256) = text.hashed_beside(|| read_document(file, &text, run, &mut notes));
+        let document = document?;
 
         let mut metadata = BTreeMap::new();
         let (format, entries) =
@@ -100,7 +101,7 @@ impl CiSetFile {
             sets.push(CiSet { name, prompt, layers });
         }
         abridge(file, &mut notes);
-        Ok(Self { format, sets, metadata, notes, sha256: text.sha256()? })
+        Ok(Self { format, sets, metadata, notes, sha256: sha256? })
     }
 }
 

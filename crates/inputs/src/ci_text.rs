@@ -1,7 +1,9 @@
 //! The text of a CI-set file, which may be large, compressed, or begin with a byte order mark.
 
 use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
@@ -62,8 +64,25 @@ impl CiText {
         self.held.as_deref().map(|bytes| bytes.strip_prefix(MARK).unwrap_or(bytes))
     }
 
-    /// SHA-256 of the file as it is, in hexadecimal.
-    pub(crate) fn sha256(&self) -> Result<String, InputError> {
+    /// What `reads` gives, and SHA-256 of the file as it is, in hexadecimal: of a large file by another thread at the same time,
+    /// if one can be had.
+    pub(crate) fn hashed_beside<T>(&self, reads: impl FnOnce() -> T) -> (T, Result<String, InputError>) {
+        if self.held.as_ref().is_some_and(|bytes| bytes.len() < BUFFER) {
+            return (reads(), self.sha256());
+        }
+        thread::scope(|scope| {
+            let hash = thread::Builder::new().spawn_scoped(scope, || self.sha256());
+            let read = reads();
+            let sha256 = match hash.map(ScopedJoinHandle::join) {
+                Ok(Ok(sha256)) => sha256,
+                Ok(Err(panic)) => resume_unwind(panic),
+                Err(_) => self.sha256(),
+            };
+            (read, sha256)
+        })
+    }
+
+    fn sha256(&self) -> Result<String, InputError> {
         if let Some(bytes) = &self.held {
             return Ok(sha256::of(bytes));
         }

@@ -103,7 +103,7 @@ impl Direct<'_> {
                         joined(<[f64]>::to_vec).iter().map(|x| mlp(&arrays, x)).collect()
                     }
                     CiNetwork::SharedTransformer(transformer) => {
-                        ci_transformer(transformer, joined(by_root_mean_square))
+                        ci_transformer(transformer, &joined(by_root_mean_square))
                     }
                     other => panic!("{other:?}"),
                 };
@@ -262,7 +262,9 @@ fn mlp(arrays: &[Array], x: &[f64]) -> Vec<f64> {
     let mut hidden = x.to_vec();
     for (index, layer) in arrays.chunks(2).enumerate() {
         if index > 0 {
-            hidden.iter_mut().for_each(|x| *x *= 0.5 * (1.0 + libm::erf(*x / std::f64::consts::SQRT_2)));
+            for x in &mut hidden {
+                *x *= 0.5 * (1.0 + libm::erf(*x / std::f64::consts::SQRT_2));
+            }
         }
         let output = |out: usize| f64::from(layer[1].values[out]) + dot_with_column(&layer[0], out, &hidden);
         hidden = (0..layer[1].values.len()).map(output).collect();
@@ -280,7 +282,7 @@ fn by_root_mean_square(x: &[f64]) -> Vec<f64> {
 }
 
 /// A transformer without mask, position by position and head by head.
-fn ci_transformer(transformer: &CiTransformer, inputs: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+fn ci_transformer(transformer: &CiTransformer, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let plus = |x: &[f64], y: &[f64]| -> Vec<f64> { x.iter().zip(y).map(|(x, y)| x + y).collect() };
     let projector = transformer.projector.read().unwrap();
     let mut stream: Vec<Vec<f64>> = inputs.iter().map(|x| mlp(&projector, x)).collect();

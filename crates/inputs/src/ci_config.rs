@@ -88,14 +88,12 @@ impl CiConfig {
 }
 
 fn layerwise(keys: &Keys<'_>, key: &str, kind: &str, hidden: Vec<usize>) -> CiConfig {
-    match LAYERWISE.iter().find(|(known, _)| *known == kind) {
-        Some(&(_, input)) => CiConfig::Layerwise { input, hidden },
-        None => {
-            let known = LAYERWISE.map(|(known, _)| known).join(", ");
-            let problem = format!("{} is not supported; expected one of {known}", shortened(kind));
-            CiConfig::Unknown { reason: keys.fail(key, problem).to_string() }
-        }
+    if let Some(&(_, input)) = LAYERWISE.iter().find(|(known, _)| *known == kind) {
+        return CiConfig::Layerwise { input, hidden };
     }
+    let known = LAYERWISE.map(|(known, _)| known).join(", ");
+    let problem = format!("{} is not supported; expected one of {known}", shortened(kind));
+    CiConfig::Unknown { reason: keys.fail(key, problem).to_string() }
 }
 
 impl TransformerConfig {

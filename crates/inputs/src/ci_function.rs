@@ -39,7 +39,9 @@ pub(crate) fn take(
     };
     let network = match reason {
         Some(reason) => {
-            [OF_LAYERS, OF_ALL, "ci_fn."].into_iter().for_each(|start| tensors.discard_all(start));
+            for start in [OF_LAYERS, OF_ALL, "ci_fn."] {
+                tensors.discard_all(start);
+            }
             CiNetwork::Unknown { reason }
         }
         None => Reader { tensors, architecture, counts }.network(&config.ci)?,

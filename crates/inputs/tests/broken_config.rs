@@ -225,9 +225,12 @@ fn configs_in_sections() {
             let text = fs::read_to_string(&path).unwrap();
             fs::remove_file(&path).unwrap();
             let is_of_target = |line: &&str| line.starts_with("pretrained_");
-            let inner: String =
-                text.lines().filter(|line| !is_of_target(line)).map(|line| format!("  {line}\n")).collect();
-            let config = format!("driver_path: a:B\npd:\n{inner}target:\n{target}data: {{max_seq_len: 3}}\n");
+            let inner: Vec<&str> = text.lines().filter(|line| !is_of_target(line)).collect();
+            let inner = inner.join(
+                "
+  ",
+            );
+            let config = format!("driver_path: a:B\npd:\n  {inner}\ntarget:\n{target}data: {{max_seq_len: 3}}\n");
             fs::write(folder.join("experiment_config.yaml"), config).unwrap();
         })
     };

@@ -138,7 +138,9 @@ fn digest<E: Element>(sets: &[SetAttributions<E>]) -> String {
             let (source, target) = (pair.pair.source.to_string(), pair.pair.target.to_string());
             let (c_in, c_out) = (pair.trimmed_c_in_idxs().len(), pair.trimmed_c_out_idxs().len());
             let nonzero = pair.values.iter().filter(|value| value.to_f64() != 0.0).count();
-            let largest = pair.values.iter().map(|value| value.to_f64()).max_by(|a, b| a.abs().total_cmp(&b.abs()));
+            // A zero has a sign that says how it was computed.
+            let largest =
+                pair.values.iter().map(|value| value.to_f64() + 0.0).max_by(|a, b| a.abs().total_cmp(&b.abs()));
             let largest = largest.map_or_else(|| "none".to_owned(), |largest| format!("{largest:.3e}"));
             let entries = pair.values.len();
             writeln!(

@@ -52,6 +52,7 @@ mod own_ci;
 mod pass;
 mod recorded_pass;
 mod request;
+mod rotary;
 mod route;
 mod segment;
 mod sequence;

@@ -101,7 +101,7 @@ impl CiSetFile {
             sets.push(CiSet { name, prompt, layers });
         }
         abridge(file, &mut notes);
-        Ok(Self { format, sets, metadata, notes, sha256: sha256? })
+        Ok(Self { format, sets, metadata, notes, sha256: sha256.map_or_else(|| text.sha256(), Ok)? })
     }
 }
 

@@ -64,25 +64,22 @@ impl CiText {
         self.held.as_deref().map(|bytes| bytes.strip_prefix(MARK).unwrap_or(bytes))
     }
 
-    /// What `reads` gives, and SHA-256 of the file as it is, in hexadecimal: of a large file by another thread at the same time,
-    /// if one can be had.
-    pub(crate) fn hashed_beside<T>(&self, reads: impl FnOnce() -> T) -> (T, Result<String, InputError>) {
-        if self.held.as_ref().is_some_and(|bytes| bytes.len() < BUFFER) {
-            return (reads(), self.sha256());
-        }
+    /// What `reads` gives, and, where another thread can compute it at the same time, SHA-256 of a text that is held.
+    pub(crate) fn hashed_beside<T>(&self, reads: impl FnOnce() -> T) -> (T, Option<String>) {
+        let Some(bytes) = self.held.as_ref().filter(|bytes| bytes.len() >= BUFFER) else { return (reads(), None) };
         thread::scope(|scope| {
-            let hash = thread::Builder::new().spawn_scoped(scope, || self.sha256());
+            let hash = thread::Builder::new().spawn_scoped(scope, || sha256::of(bytes));
             let read = reads();
-            let sha256 = match hash.map(ScopedJoinHandle::join) {
-                Ok(Ok(sha256)) => sha256,
+            match hash.map(ScopedJoinHandle::join) {
+                Ok(Ok(sha256)) => (read, Some(sha256)),
                 Ok(Err(panic)) => resume_unwind(panic),
-                Err(_) => self.sha256(),
-            };
-            (read, sha256)
+                Err(_) => (read, None),
+            }
         })
     }
 
-    fn sha256(&self) -> Result<String, InputError> {
+    /// SHA-256 of the file as it is, in hexadecimal.
+    pub(crate) fn sha256(&self) -> Result<String, InputError> {
         if let Some(bytes) = &self.held {
             return Ok(sha256::of(bytes));
         }

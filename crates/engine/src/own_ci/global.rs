@@ -9,7 +9,7 @@ use super::Inputs;
 use super::layerwise::through;
 use super::part::Part;
 use crate::EngineError;
-use crate::sequence::Rotary;
+use crate::rotary::Rotary;
 
 /// Where a function of all layers finds its inputs and puts its outputs.
 struct Order {

@@ -1,0 +1,80 @@
+//! Rotary positions.
+
+use tributary_backend::{AttributionBackend, BackendError, Element};
+
+/// Rotation of pairs of elements of a head, as `x * cos + x[partner] * sin`.
+pub(crate) struct Rotary<T> {
+    /// `[positions, d_head]`
+    pub(crate) cos: T,
+    /// `[positions, d_head]`, negative for the first element of each pair.
+    pub(crate) sin: T,
+    /// Whether the elements of a pair are next to each other, rather than half a head apart.
+    adjacent_pairs: bool,
+}
+
+impl<T> Rotary<T> {
+    /// Queries or keys `[.., positions, d_head]` rotated to their positions.
+    pub(crate) fn rotate<B: AttributionBackend<Tensor = T>>(&self, b: &B, x: &T) -> Result<T, BackendError> {
+        self.apply(b, x, &self.cos, &self.sin)
+    }
+
+    /// `x` rotated by the rows of tables that go with its rows.
+    pub(crate) fn apply<B: AttributionBackend<Tensor = T>>(
+        &self,
+        b: &B,
+        x: &T,
+        cos: &T,
+        sin: &T,
+    ) -> Result<T, BackendError> {
+        let shape = b.shape(x);
+        let half = shape[shape.len() - 1] / 2;
+        let rows = shape[..shape.len() - 1].iter().product();
+        // The other element of a pair is the other one along the axis of 2.
+        let (pairs, axis) = if self.adjacent_pairs { ([rows, half, 2], 2) } else { ([rows, 2, half], 1) };
+        let partner = b.reshape(&b.select(&b.reshape(x, &pairs)?, axis, &[1, 0])?, &shape)?;
+        b.add(&b.mul(x, cos)?, &b.mul(&partner, sin)?)
+    }
+
+    /// Tables `[positions, d_head]` whose pair `i` of position `s` turns by `s / base^(2 i / d_head)`.
+    pub(crate) fn new<B: AttributionBackend<Tensor = T>>(
+        b: &B,
+        shape: [usize; 2],
+        base: f64,
+        adjacent_pairs: bool,
+    ) -> Result<Self, BackendError> {
+        let half = shape[1] / 2;
+        let angle = |position: usize, pair: usize| position as f64 / base.powf(pair as f64 / half as f64);
+        Self::of(b, shape, adjacent_pairs, angle, |value| value)
+    }
+
+    /// Tables `[positions, d_head]` of the sines and cosines of `angle(position, pair)`, each as `rounded` gives it.
+    pub(crate) fn of<B: AttributionBackend<Tensor = T>>(
+        b: &B,
+        shape: [usize; 2],
+        adjacent_pairs: bool,
+        angle: impl Fn(usize, usize) -> f64,
+        rounded: impl Fn(f64) -> f64,
+    ) -> Result<Self, BackendError> {
+        let [_, d_head] = shape;
+        let half = d_head / 2;
+        // Element -> number of its pair, and whether it is the pair's first.
+        let pair_of = |i: usize| if adjacent_pairs { (i / 2, i.is_multiple_of(2)) } else { (i % half, i < half) };
+        let angle = |i: usize| angle(i / d_head, pair_of(i % d_head).0);
+        let sign = |i: usize| if pair_of(i % d_head).1 { -1.0 } else { 1.0 };
+        Ok(Self {
+            cos: table(b, shape, |i| rounded(angle(i).cos()))?,
+            sin: table(b, shape, |i| sign(i) * rounded(angle(i).sin()))?,
+            adjacent_pairs,
+        })
+    }
+}
+
+/// A matrix of `value(i)` for every index `i` in row-major order.
+pub(crate) fn table<B: AttributionBackend>(
+    b: &B,
+    shape: [usize; 2],
+    value: impl Fn(usize) -> f64,
+) -> Result<B::Tensor, BackendError> {
+    let values: Vec<B::Element> = (0..shape[0] * shape[1]).map(|i| B::Element::from_f64(value(i))).collect();
+    b.upload(&values, &shape)
+}

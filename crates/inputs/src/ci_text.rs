@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, ScopedJoinHandle};
 
 use flate2::read::MultiGzDecoder;
-use sha2::{Digest, Sha256};
 use tributary_files::{input, sha256};
 
 use crate::InputError;
@@ -83,14 +82,7 @@ impl CiText {
         if let Some(bytes) = &self.held {
             return Ok(sha256::of(bytes));
         }
-        let (mut file, mut hasher) = (input::open(&self.file)?, Sha256::new());
-        let mut block = vec![0; BUFFER];
-        loop {
-            match file.read(&mut block).map_err(InputError::read(&self.file))? {
-                0 => return Ok(sha256::hex(&hasher.finalize())),
-                read => hasher.update(&block[..read]),
-            }
-        }
+        Ok(sha256::of_file(&self.file)?)
     }
 
     /// All of it from the beginning, however large. Its type is known where it is read, a byte at a time.

@@ -63,17 +63,25 @@ fn check(length: usize) -> tokenizers::Result<()> {
     if length > CALL.get().left { Err(fail(Failure::TooLong)) } else { Ok(()) }
 }
 
-/// Fails where there are more steps than any published tokenizer has.
-fn check_steps(steps: usize) -> tokenizers::Result<()> {
-    if steps > STEPS { Err(fail(Failure::TooManySteps)) } else { Ok(()) }
+/// The steps of a normalizer or pre-tokenizer in order, whose sequences `inner` takes apart. Fails where there are more than any
+/// published tokenizer has.
+fn steps<'a, T>(of: &'a T, inner: fn(&'a T) -> Option<&'a [T]>) -> tokenizers::Result<Vec<&'a T>> {
+    fn add<'a, T>(of: &'a T, inner: fn(&'a T) -> Option<&'a [T]>, steps: &mut Vec<&'a T>) {
+        match inner(of) {
+            // As far as they are looked at.
+            _ if steps.len() > STEPS => {}
+            Some(sequence) => sequence.iter().for_each(|of| add(of, inner, steps)),
+            None => steps.push(of),
+        }
+    }
+    let mut steps = Vec::new();
+    add(of, inner, &mut steps);
+    if steps.len() > STEPS { Err(fail(Failure::TooManySteps)) } else { Ok(steps) }
 }
 
 impl Normalizer for Bounded<NormalizerWrapper> {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
-        let mut steps = Vec::new();
-        normalizers(&self.0, &mut steps);
-        check_steps(steps.len())?;
-        for step in steps {
+        for step in steps(&self.0, normalizers)? {
             // What is not here makes a text at most eleven times as long.
             check(match step {
                 NormalizerWrapper::Prepend(step) => text.len() + step.prepend.len(),
@@ -90,12 +98,11 @@ impl Normalizer for Bounded<NormalizerWrapper> {
     }
 }
 
-/// The steps of a normalizer in order, as far as they are looked at.
-fn normalizers<'a>(of: &'a NormalizerWrapper, steps: &mut Vec<&'a NormalizerWrapper>) {
+/// Those of a sequence.
+fn normalizers(of: &NormalizerWrapper) -> Option<&[NormalizerWrapper]> {
     match of {
-        _ if steps.len() > STEPS => {}
-        NormalizerWrapper::Sequence(inner) => inner.as_ref().iter().for_each(|of| normalizers(of, steps)),
-        step => steps.push(step),
+        NormalizerWrapper::Sequence(inner) => Some(inner.as_ref()),
+        _ => None,
     }
 }
 
@@ -130,10 +137,7 @@ fn mapped(step: &Precompiled, text: &str) -> usize {
 
 impl PreTokenizer for Bounded<PreTokenizerWrapper> {
     fn pre_tokenize(&self, text: &mut PreTokenizedString) -> tokenizers::Result<()> {
-        let mut steps = Vec::new();
-        pre_tokenizers(&self.0, &mut steps);
-        check_steps(steps.len())?;
-        for step in steps {
+        for step in steps(&self.0, pre_tokenizers)? {
             let splits = text.get_splits(OffsetReferential::Original, OffsetType::None);
             let parts = || splits.iter().map(|(part, _, _)| *part);
             let length = parts().map(str::len).sum::<usize>();
@@ -150,12 +154,11 @@ impl PreTokenizer for Bounded<PreTokenizerWrapper> {
     }
 }
 
-/// The steps of a pre-tokenizer in order, as far as they are looked at.
-fn pre_tokenizers<'a>(of: &'a PreTokenizerWrapper, steps: &mut Vec<&'a PreTokenizerWrapper>) {
+/// Those of a sequence.
+fn pre_tokenizers(of: &PreTokenizerWrapper) -> Option<&[PreTokenizerWrapper]> {
     match of {
-        _ if steps.len() > STEPS => {}
-        PreTokenizerWrapper::Sequence(inner) => inner.as_ref().iter().for_each(|of| pre_tokenizers(of, steps)),
-        step => steps.push(step),
+        PreTokenizerWrapper::Sequence(inner) => Some(inner.as_ref()),
+        _ => None,
     }
 }
 

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 
 use sha2::{Digest, Sha256};
 use tributary_files::{input, sha256};
@@ -38,17 +41,42 @@ impl Hasher {
         self.0.update(content);
     }
 
-    /// Adds a file without holding it in memory.
-    pub(crate) fn add_file(&mut self, role: &str, path: &Path) -> Result<(), InputError> {
-        self.stream(role, input::open(path)?).map_err(InputError::read(path))
+    /// Adds a file without holding it in memory, while `reads` is at work, or after it where there is no thread to be had.
+    pub(crate) fn add_file_beside<T>(
+        self,
+        role: &str,
+        path: &Path,
+        reads: impl FnOnce() -> Result<T, InputError>,
+    ) -> (Result<T, InputError>, Result<Self, InputError>) {
+        let unwanted = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // A copy for the thread, which may not come to be.
+            let (hasher, stop) = (Self(self.0.clone()), &unwanted);
+            let hash = thread::Builder::new().spawn_scoped(scope, move || hasher.add_file(role, path, stop));
+            let read = reads();
+            // What was refused needs no fingerprint.
+            unwanted.store(read.is_err(), Ordering::Relaxed);
+            let hashed = match hash.map(ScopedJoinHandle::join) {
+                Ok(Ok(hashed)) => hashed,
+                Ok(Err(panic)) => resume_unwind(panic),
+                Err(_) => self.add_file(role, path, &unwanted),
+            };
+            (read, hashed)
+        })
     }
 
-    fn stream(&mut self, role: &str, mut file: File) -> io::Result<()> {
+    /// Adds a file, up to where it is no longer wanted.
+    fn add_file(mut self, role: &str, path: &Path, unwanted: &AtomicBool) -> Result<Self, InputError> {
+        self.stream(role, input::open(path)?, unwanted).map_err(InputError::read(path))?;
+        Ok(self)
+    }
+
+    fn stream(&mut self, role: &str, mut file: File, unwanted: &AtomicBool) -> io::Result<()> {
         self.begin(role, file.metadata()?.len());
-        let mut block = vec![0; 1 << 20];
+        let mut block = vec![0; 1 << 18];
         loop {
             let read = file.read(&mut block)?;
-            if read == 0 {
+            if read == 0 || unwanted.load(Ordering::Relaxed) {
                 return Ok(());
             }
             self.0.update(&block[..read]);

@@ -105,20 +105,23 @@ impl TrainedRun {
         let tokenizer = Tokenizer::parse(&tokenizer_file, &tokenizer_bytes)?;
 
         let checkpoint = checkpoint::find(folder)?;
-        let mut tensors = StateDict::open(&checkpoint)?;
-        let mut notes = std::mem::take(&mut tensors.notes);
-        let weights = assemble::weights(tensors, architecture, &config, &counts)?;
-        if let CiNetwork::Unknown { reason } = &weights.ci_function.network {
-            notes.push(format!("{reason}; so the model's own causal importances, and ghosts, are not known"));
-        }
-
         let mut hasher = Hasher::new();
         hasher.add(CONFIGS[0], &config_bytes);
         hasher.add(target::MODEL_CONFIG, &model_bytes);
         hasher.add(TOKENIZER, &tokenizer_bytes);
-        hasher.add_file("checkpoint", &checkpoint)?;
+        // Both read all of the file, and neither waits for the disk when the other has just been there.
+        let (read, hashed) = hasher.add_file_beside("checkpoint", &checkpoint, || {
+            let mut tensors = StateDict::open(&checkpoint)?;
+            let notes = std::mem::take(&mut tensors.notes);
+            Ok((assemble::weights(tensors, architecture, &config, &counts)?, notes))
+        });
+        let (weights, mut notes) = read?;
+        let fingerprint = hashed?.finish();
+        if let CiNetwork::Unknown { reason } = &weights.ci_function.network {
+            notes.push(format!("{reason}; so the model's own causal importances, and ghosts, are not known"));
+        }
         let files = RunFiles { config: config_file, checkpoint, model_config, tokenizer: tokenizer_file };
-        Ok(Self { weights, tokenizer, fingerprint: hasher.finish(), files, notes })
+        Ok(Self { weights, tokenizer, fingerprint, files, notes })
     }
 
     /// Splits a text into tokens, without special tokens around it.

@@ -164,7 +164,7 @@ fn the_output_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Inde
     let weights = shape.model();
     let sets = shape.ci_sets(&weights);
     let model = Model::upload(tributary_flex::f32(), weights.clone()).unwrap();
-    let found = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::ClosedForm, &mut |_| {}).unwrap();
+    let found = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::Mixed, &mut |_| {}).unwrap();
     let probs = &found.sets[0].output_probs;
     let output_prob = f64::from(probs[pick.index(probs.len())]);
     let thresholds = Thresholds { output_prob, ..THRESHOLDS };

@@ -81,7 +81,8 @@ fn check_table(shape: &Shape, keep: [bool; 12]) -> Result<(), TestCaseError> {
     let decomposed: BTreeSet<Layer> = kept.filter(|(_, keep)| *keep).map(|(layer, _)| layer).collect();
     let weights = shape.model_decomposed_at(&decomposed);
     let direct = Direct { weights: &weights, set: &shape.ci_sets(&weights)[0] };
-    let expected: Acts = pair_table(&published_blocks(shape.n_blocks), &decomposed)
+    let linear: Vec<Layer> = weights.architecture.linear_layers().collect();
+    let expected: Acts = pair_table(&linear, &decomposed)
         .iter()
         .flat_map(|pair| {
             let at_once = (pair.source, pair.target, false);

@@ -12,7 +12,7 @@ use tributary_model::{CiSet, Layer, Prompt, Weights};
 use tributary_testing::config;
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
-use tributary_tests::random_case::{Shape, shapes};
+use tributary_tests::random_case::{Shape, shapes, target_of};
 
 /// Logits of one set by the separately written forward pass, in which some layers take their activations from `leaves`.
 fn direct(
@@ -72,7 +72,7 @@ proptest! {
         let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
         let pass = Pass { masks: Masks::Ones, delta: Delta::Stopped, edits: &[] };
         let found = logits(&model, &[&sets[0].prompt], &pass).unwrap();
-        let target = Weights { decomposed: BTreeMap::new(), ..weights };
+        let target = target_of(&weights);
         assert_close(&found, &direct(&target, &sets[0], &BTreeMap::new()))?;
     }
 

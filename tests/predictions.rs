@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
 use tributary_engine::{Model, Sets, attribute};
 use tributary_model::{
-    Array, CausalImportances, CiNetwork, CiSet, Components, Layer, LinearWeights, SetAttributions, Thresholds, Weights,
+    Array, CausalImportances, CiNetwork, CiSet, Components, Layer, Role, SetAttributions, Thresholds, Weights,
 };
 use tributary_testing::config;
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
-use tributary_tests::random_case::{CI_THRESHOLD, shapes};
+use tributary_tests::random_case::{CI_THRESHOLD, shapes, target_of};
 
 const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
 
@@ -33,11 +33,6 @@ fn probs(weights: &Weights, set: &CiSet) -> Vec<Vec<f64>> {
         exponentials.iter().map(|exponential| exponential / sum).collect()
     };
     NaiveBackend.download(logits).unwrap().chunks(vocab).map(softmax).collect()
-}
-
-/// The target model: no layer of it is decomposed.
-fn target_of(weights: &Weights) -> Weights {
-    Weights { decomposed: BTreeMap::new(), ..weights.clone() }
 }
 
 /// Logits are float64 and a few hundred operations deep, in which a norm may divide by as little as sqrt(eps) = 1e-3; a
@@ -87,9 +82,14 @@ proptest! {
     #[test]
     fn nothing_diverges_where_nothing_is_masked(shape in shapes()) {
         let mut weights = shape.model();
-        let linear = weights.linear.clone();
+        let (linear, wte) = (weights.linear.clone(), weights.wte.clone());
+        let lm_head = weights.lm_head.clone().unwrap_or_else(|| wte.clone());
         for (layer, decomposed) in &mut weights.decomposed {
-            *decomposed = exact(&linear[layer]);
+            *decomposed = match layer.role() {
+                Role::TokenEmbedding => Components { v: identity(wte.shape[0]), u: wte.clone() },
+                Role::Unembedding => exact(&lm_head),
+                _ => exact(&linear[layer].weight),
+            };
         }
         // That of the model was made for other numbers of components.
         weights.ci_function.network = CiNetwork::Unknown { reason: String::new() };
@@ -110,9 +110,13 @@ proptest! {
 }
 
 /// The decomposition whose components are the outputs of a layer: `V` is the weight, `U` the identity.
-fn exact(linear: &LinearWeights) -> Components {
-    let [d_out, d_in] = linear.weight.shape[..] else { panic!("a weight has two axes") };
-    let v = (0..d_in * d_out).map(|at| linear.weight.values[at % d_out * d_in + at / d_out]).collect();
-    let identity = (0..d_out * d_out).map(|at| f32::from(u8::from(at % (d_out + 1) == 0))).collect();
-    Components { v: Array::new([d_in, d_out], v), u: Array::new([d_out, d_out], identity) }
+fn exact(weight: &Array) -> Components {
+    let [d_out, d_in] = weight.shape[..] else { panic!("a weight has two axes") };
+    let v = (0..d_in * d_out).map(|at| weight.values[at % d_out * d_in + at / d_out]).collect();
+    Components { v: Array::new([d_in, d_out], v), u: identity(d_out) }
+}
+
+fn identity(width: usize) -> Array {
+    let values = (0..width * width).map(|at| f32::from(u8::from(at % (width + 1) == 0)));
+    Array::new([width, width], values.collect())
 }

@@ -30,6 +30,7 @@ fn shape(sets: usize) -> Shape {
         positions: 3,
         sets,
         seed: 11,
+        ..Shape::SMALL
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use tributary_inputs::test_support::RandomWeights;
 use tributary_model::{
-    Architecture, Biases, CausalImportances, CiSet, Layer, Norm, PositionEncoding, Prompt, Role, Weights,
+    Activation, Architecture, Biases, CausalImportances, CiSet, Layer, Norm, PositionEncoding, Prompt, Role, Weights,
     published_layers,
 };
 
@@ -48,6 +48,7 @@ impl Size {
             max_positions: self.positions,
             norm: Norm::LayerNorm { eps: 1e-5 },
             position_encoding: PositionEncoding::Learned,
+            activation: Activation::GeluTanh,
             linear: published_layers(self.n_blocks, self.d_model, self.d_model, d_mlp, biases),
         };
         random.components = random.architecture.linear_layers().map(|layer| (layer, self.components)).collect();

@@ -11,7 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_model::{
-    Architecture, Biases, CiArrays, CiNetwork, Layer, Norm, PositionEncoding, Role, published_layers,
+    Activation, Architecture, Biases, CiArrays, CiNetwork, Layer, Norm, PositionEncoding, Role, RopeScaling,
+    published_layers,
 };
 
 use crate::Failure;
@@ -163,7 +164,12 @@ fn architecture() -> Architecture {
         vocab: 50_277,
         max_positions: 512,
         norm: Norm::RmsNorm { eps: 1e-6 },
-        position_encoding: PositionEncoding::Rotary { base: 10_000.0, adjacent_pairs: false },
+        position_encoding: PositionEncoding::Rotary {
+            base: 10_000.0,
+            adjacent_pairs: false,
+            scaling: RopeScaling::None,
+        },
+        activation: Activation::GeluTanh,
         linear: published_layers(4, 768, 768, 3072, Biases { attention: false, mlp: false }),
     }
 }

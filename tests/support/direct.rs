@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Unary};
 use tributary_model::{
-    Array, CiInput, CiNetwork, CiSet, CiTransformer, Components, Layer, LinearWeights, Norm, NormWeights,
-    PositionEncoding, Role, Weights,
+    Activation, Array, CiInput, CiNetwork, CiSet, CiTransformer, Components, Layer, Norm, NormWeights,
+    PositionEncoding, Role, RopeScaling, Weights,
 };
 
 use crate::naive::{NaiveBackend, NaiveTensor as Tensor};
@@ -42,28 +42,61 @@ impl Direct<'_> {
         let w = self.weights;
         let tokens: Vec<usize> = self.set.prompt.tokens.iter().map(|&token| token as usize).collect();
         let mut found = Activations::default();
-        let embedded = B.select(&up(&w.wte), 0, &tokens).unwrap();
-        let embedded = leaves.get(&Layer::wte()).cloned().unwrap_or(embedded);
-        found.post.insert(Layer::wte(), embedded.clone());
-        let mut x = embedded;
+        let decomposed = |role| w.decomposed.keys().copied().find(|layer| layer.role() == role);
+        let one_hot: Vec<f64> = tokens
+            .iter()
+            .flat_map(|&token| (0..w.architecture.vocab).map(move |of| if of == token { 1.0 } else { 0.0 }))
+            .collect();
+        let one_hot = B.upload(&one_hot, &[tokens.len(), w.architecture.vocab]).unwrap();
+        let mut x = match decomposed(Role::TokenEmbedding) {
+            Some(layer) => self.layer(layer, &one_hot, leaves, &mut found),
+            None => {
+                let embedded = leaves.get(&Layer::wte()).cloned();
+                embedded.unwrap_or_else(|| B.matmul(&one_hot, &up(&w.wte)).unwrap())
+            }
+        };
+        if decomposed(Role::TokenEmbedding).is_none() {
+            found.post.insert(Layer::wte(), x.clone());
+        }
         if let Some(wpe) = &w.wpe {
             x = B.add(&x, &B.select(&up(wpe), 0, &(0..tokens.len()).collect::<Vec<_>>()).unwrap()).unwrap();
         }
         for block in 0..w.architecture.n_blocks {
             let at = |role| w.architecture.layer(block, role);
             let read = self.norm(&x, &w.norms[block].attention);
-            let q = self.layer(at(Role::Query), &read, leaves, &mut found);
-            let k = self.layer(at(Role::Key), &read, leaves, &mut found);
-            let v = self.layer(at(Role::Value), &read, leaves, &mut found);
+            let [q, k, v] = match w.architecture.find(block, Role::QueryKeyValue) {
+                Some(fused) => {
+                    let all = self.layer(fused, &read, leaves, &mut found);
+                    let q = w.architecture.n_heads * w.architecture.d_head;
+                    let kv = w.architecture.n_kv_heads * w.architecture.d_head;
+                    [0..q, q..q + kv, q + kv..q + 2 * kv]
+                        .map(|columns| B.select(&all, 1, &columns.collect::<Vec<_>>()).unwrap())
+                }
+                None => {
+                    [Role::Query, Role::Key, Role::Value].map(|role| self.layer(at(role), &read, leaves, &mut found))
+                }
+            };
             let attended = self.attend(&q, &k, &v);
             x = B.add(&x, &self.layer(at(Role::AttentionOutput), &attended, leaves, &mut found)).unwrap();
             let read = self.norm(&x, &w.norms[block].mlp);
-            let hidden = self.layer(at(Role::MlpUp), &read, leaves, &mut found);
-            let hidden = B.gelu_tanh(&hidden).unwrap();
+            let up = self.layer(at(Role::MlpUp), &read, leaves, &mut found);
+            let hidden = match w.architecture.find(block, Role::MlpGate) {
+                Some(gate) => {
+                    let gate = self.layer(gate, &read, leaves, &mut found);
+                    B.mul(&self.activate(&gate), &up).unwrap()
+                }
+                None => self.activate(&up),
+            };
             x = B.add(&x, &self.layer(at(Role::MlpDown), &hidden, leaves, &mut found)).unwrap();
         }
         let read = self.norm(&x, &w.ln_f);
-        let logits = matmul_transposed(&read, w.lm_head.as_ref().unwrap_or(&w.wte));
+        if let Some(layer) = w.architecture.unembedding() {
+            found.input.insert(layer, read.clone());
+        }
+        let logits = match decomposed(Role::Unembedding) {
+            Some(layer) => self.layer(layer, &read, leaves, &mut found),
+            None => matmul_transposed(&read, w.lm_head.as_ref().unwrap_or(&w.wte)),
+        };
         found.pre.insert(Layer::output(), logits);
         found
     }
@@ -72,7 +105,14 @@ impl Direct<'_> {
     /// undecomposed model through the networks, one number at a time.
     pub fn model_ci(&self) -> BTreeMap<Layer, Vec<f64>> {
         let undecomposed = Weights { decomposed: BTreeMap::new(), ..self.weights.clone() };
-        let inputs = Direct { weights: &undecomposed, set: self.set }.run(&BTreeMap::new()).input;
+        let mut inputs = Direct { weights: &undecomposed, set: self.set }.run(&BTreeMap::new()).input;
+        for (&layer, components) in &self.weights.decomposed {
+            // Of an embedding the function reads what its components do; its own input are tokens.
+            if layer.role() == Role::TokenEmbedding {
+                let tokens: Vec<usize> = self.set.prompt.tokens.iter().map(|&token| token as usize).collect();
+                inputs.insert(layer, B.select(&up(&components.v), 0, &tokens).unwrap());
+            }
+        }
         let rows = |layer: Layer| -> Vec<Vec<f64>> {
             let (x, d_in) = (B.download(&inputs[&layer]).unwrap(), B.shape(&inputs[&layer])[1]);
             x.chunks(d_in).map(<[f64]>::to_vec).collect()
@@ -84,7 +124,8 @@ impl Direct<'_> {
                 let of_layer = |(&layer, components): (&Layer, &Components)| {
                     let arrays = layers[&layer].read().unwrap();
                     let entries = rows(layer);
-                    let of_row = |x: &Vec<f64>| layer_values(*input, &arrays, components, x);
+                    let is_embedding = layer.role() == Role::TokenEmbedding;
+                    let of_row = |x: &Vec<f64>| layer_values(*input, &arrays, components, is_embedding, x);
                     (layer, entries.iter().flat_map(of_row).collect())
                 };
                 decomposed.iter().map(of_layer).collect()
@@ -152,11 +193,23 @@ impl Direct<'_> {
         layers.iter().copied().zip(gradients.unwrap()).collect()
     }
 
+    fn activate(&self, x: &Tensor) -> Tensor {
+        let one_plus = |t: &Tensor| B.add_scalar(t, 1.0).unwrap();
+        match self.weights.architecture.activation {
+            Activation::GeluTanh => B.gelu_tanh(x).unwrap(),
+            Activation::Gelu => B.gelu_erf(x).unwrap(),
+            Activation::Silu => {
+                let exp = B.unary(Unary::Exp, &B.unary(Unary::Neg, x).unwrap()).unwrap();
+                B.div(x, &one_plus(&exp)).unwrap()
+            }
+        }
+    }
+
     fn layer(&self, layer: Layer, x: &Tensor, leaves: &BTreeMap<Layer, Tensor>, found: &mut Activations) -> Tensor {
-        let LinearWeights { weight, bias } = &self.weights.linear[&layer];
+        let linear = self.weights.linear.get(&layer);
         found.input.insert(layer, x.clone());
         let out = match self.weights.decomposed.get(&layer) {
-            None => matmul_transposed(x, weight),
+            None => matmul_transposed(x, &linear.unwrap().weight),
             Some(decomposed) => {
                 let pre = B.matmul(x, &up(&decomposed.v)).unwrap();
                 let post = leaves.get(&layer).cloned().unwrap_or_else(|| B.detach(&pre));
@@ -167,7 +220,8 @@ impl Direct<'_> {
                 B.matmul(&B.mul(&post, &mask).unwrap(), &up(&decomposed.u)).unwrap()
             }
         };
-        bias.as_ref().map_or(out.clone(), |bias| B.add(&out, &up(bias)).unwrap())
+        let bias = linear.and_then(|linear| linear.bias.as_ref());
+        bias.map_or(out.clone(), |bias| B.add(&out, &up(bias)).unwrap())
     }
 
     fn norm(&self, x: &Tensor, norm: &NormWeights) -> Tensor {
@@ -207,7 +261,8 @@ impl Direct<'_> {
 
     /// Rotates each pair of elements by its angle, with a rotation matrix per position.
     fn rotate(&self, x: &Tensor) -> Tensor {
-        let PositionEncoding::Rotary { base, adjacent_pairs } = self.weights.architecture.position_encoding else {
+        let PositionEncoding::Rotary { base, adjacent_pairs, scaling } = self.weights.architecture.position_encoding
+        else {
             return x.clone();
         };
         let [positions, d_head] = B.shape(x)[..] else { panic!("a head has two axes") };
@@ -217,7 +272,8 @@ impl Direct<'_> {
                 let mut matrix = vec![0.0; d_head * d_head];
                 for pair in 0..half {
                     let (i, j) = if adjacent_pairs { (2 * pair, 2 * pair + 1) } else { (pair, pair + half) };
-                    let (sin, cos) = (s as f64 * base.powf(-2.0 * pair as f64 / d_head as f64)).sin_cos();
+                    let (sin, cos) =
+                        (s as f64 * turn(base.powf(-2.0 * pair as f64 / d_head as f64), scaling)).sin_cos();
                     // (x_i, x_j) -> (x_i cos - x_j sin, x_i sin + x_j cos), as a row vector times the matrix.
                     matrix[i * d_head + i] = cos;
                     matrix[j * d_head + i] = -sin;
@@ -232,8 +288,28 @@ impl Direct<'_> {
     }
 }
 
+/// The angle by which a pair turns from one position to the next.
+fn turn(frequency: f64, scaling: RopeScaling) -> f64 {
+    match scaling {
+        RopeScaling::None => frequency,
+        RopeScaling::Linear { factor } => frequency / factor,
+        // As `_compute_llama3_parameters` of transformers has it.
+        RopeScaling::Llama3 { factor, low, high, original_positions } => {
+            let wavelength = std::f64::consts::TAU / frequency;
+            if wavelength > original_positions / low {
+                frequency / factor
+            } else if wavelength < original_positions / high {
+                frequency
+            } else {
+                let smooth = (original_positions / wavelength - low) / (high - low);
+                (1.0 - smooth) * frequency / factor + smooth * frequency
+            }
+        }
+    }
+}
+
 /// What the function of one layer gives for each component where the layer reads `x`.
-fn layer_values(input: CiInput, arrays: &[Array], components: &Components, x: &[f64]) -> Vec<f64> {
+fn layer_values(input: CiInput, arrays: &[Array], components: &Components, is_embedding: bool, x: &[f64]) -> Vec<f64> {
     if input == CiInput::SharedVector {
         return mlp(arrays, x);
     }
@@ -246,6 +322,7 @@ fn layer_values(input: CiInput, arrays: &[Array], components: &Components, x: &[
             })
             .collect();
         match input {
+            CiInput::Activation if is_embedding => mlp(&own, &x[component..=component])[0],
             CiInput::Activation => {
                 let v = &components.v;
                 let column = v.values.iter().skip(component).step_by(v.shape[1]);

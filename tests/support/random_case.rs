@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use proptest::prelude::*;
 use tributary_model::{
-    Architecture, Array, Biases, BlockNorms, CausalImportances, CiArrays, CiFunction, CiInput, CiNetwork, CiSet,
-    CiTransformer, Components, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Prompt, Sigmoid,
-    Weights, published_layers,
+    Activation, Architecture, Array, Biases, BlockNorms, CausalImportances, CiArrays, CiFunction, CiInput, CiNetwork,
+    CiSet, CiTransformer, Components, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Prompt,
+    Role, RopeScaling, Sigmoid, Weights, gated_blocks, published_blocks, with_widths,
 };
 
 /// What shape a random model has; every field shrinks towards the simplest model.
@@ -19,6 +19,18 @@ pub struct Shape {
     pub adjacent_pairs: bool,
     /// Linear layers have biases (Llama only; GPT2 always has them).
     pub biases: bool,
+    /// MLPs have a gate (Llama only).
+    pub gated: bool,
+    /// One layer gives queries, keys and values.
+    pub fused: bool,
+    /// Heads together are wider than the residual stream (Llama only).
+    pub wide_heads: bool,
+    /// Nonlinearity of the MLPs.
+    pub activation: Activation,
+    /// What becomes of rotary angles (Llama only).
+    pub scaling: RopeScaling,
+    /// The embedding is decomposed, the unembedding is.
+    pub ends: [bool; 2],
     /// Number of blocks.
     pub n_blocks: usize,
     /// Number of kv heads.
@@ -42,12 +54,34 @@ const VOCAB: usize = 5;
 
 /// Shapes of small models of both architectures.
 pub fn shapes() -> impl Strategy<Value = Shape> {
-    let switches = (any::<bool>(), any::<bool>(), any::<bool>());
-    (switches, 1..3_usize, 1..3_usize, 1..3_usize, 1..3_usize, 1..4_usize, 1..4_usize, any::<u64>()).prop_map(
-        |((llama, adjacent_pairs, biases), n_blocks, n_kv_heads, group, half_head, positions, sets, seed)| Shape {
+    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), seldom(), seldom());
+    let activation = prop_oneof![Just(Activation::GeluTanh), Just(Activation::Gelu), Just(Activation::Silu)];
+    let scaling = prop_oneof![
+        4 => Just(RopeScaling::None),
+        1 => Just(RopeScaling::Linear { factor: 3.0 }),
+        1 => Just(RopeScaling::Llama3 { factor: 4.0, low: 0.05, high: 0.5, original_positions: 2.0 }),
+    ];
+    let kinds = (switches, activation, scaling, seldom(), seldom());
+    (kinds, 1..3_usize, 1..3_usize, 1..3_usize, 1..3_usize, 1..4_usize, 1..4_usize, any::<u64>()).prop_map(
+        |(
+            ((llama, adjacent_pairs, biases, gated, fused, wide_heads), activation, scaling, embedding, unembedding),
+            n_blocks,
+            n_kv_heads,
+            group,
+            half_head,
+            positions,
+            sets,
+            seed,
+        )| Shape {
             llama,
             adjacent_pairs,
             biases,
+            gated: llama && gated,
+            fused,
+            wide_heads: llama && wide_heads,
+            activation,
+            scaling,
+            ends: [embedding, unembedding],
             n_blocks,
             n_kv_heads,
             group: if llama { group } else { 1 },
@@ -60,12 +94,22 @@ pub fn shapes() -> impl Strategy<Value = Shape> {
     )
 }
 
+fn seldom() -> impl Strategy<Value = bool> {
+    proptest::bool::weighted(0.25)
+}
+
 impl Shape {
     /// A small model of the one architecture.
     pub const SMALL: Self = Self {
         llama: false,
         adjacent_pairs: false,
         biases: true,
+        gated: false,
+        fused: false,
+        wide_heads: false,
+        activation: Activation::GeluTanh,
+        scaling: RopeScaling::None,
+        ends: [false, false],
         n_blocks: 1,
         n_kv_heads: 1,
         group: 1,
@@ -79,10 +123,27 @@ impl Shape {
     pub fn architecture(&self) -> Architecture {
         let n_heads = self.n_kv_heads * self.group;
         let d_head = 2 * self.half_head;
-        let d_model = n_heads * d_head;
+        let q = n_heads * d_head;
+        let d_model = if self.wide_heads { q - 1 } else { q };
         let d_mlp = if self.llama { d_model + 3 } else { 4 * d_model };
         let has_biases = !self.llama || self.biases;
         let biases = Biases { attention: has_biases, mlp: has_biases };
+        let mut layers = if self.gated { gated_blocks(self.n_blocks) } else { published_blocks(self.n_blocks) };
+        if self.fused {
+            layers.retain(|layer| !matches!(layer.role(), Role::Query | Role::Key | Role::Value));
+            let fused = |block| Layer::linear(block, Role::QueryKeyValue, &format!("h.{block}.attn.c_attn"));
+            layers.extend((0..self.n_blocks).map(fused));
+            layers.sort_unstable();
+        }
+        let mut linear = with_widths(layers, [d_model, q, self.n_kv_heads * d_head, d_mlp], biases);
+        let [embedding, unembedding] = self.ends;
+        let end = |layer, d_in, d_out| LinearLayer { layer, d_in, d_out, has_bias: false };
+        if embedding {
+            linear.insert(0, end(Layer::token_embedding("embed"), VOCAB, d_model));
+        }
+        if unembedding {
+            linear.push(end(Layer::unembedding("lm_head"), d_model, VOCAB));
+        }
         Architecture {
             model_class: if self.llama { "LlamaSimpleMLP" } else { "GPT2Simple" }.to_owned(),
             n_blocks: self.n_blocks,
@@ -95,11 +156,12 @@ impl Shape {
             max_positions: self.positions + 2,
             norm: if self.llama { Norm::RmsNorm { eps: 1e-6 } } else { Norm::LayerNorm { eps: 1e-5 } },
             position_encoding: if self.llama {
-                PositionEncoding::Rotary { base: 100.0, adjacent_pairs: self.adjacent_pairs }
+                PositionEncoding::Rotary { base: 100.0, adjacent_pairs: self.adjacent_pairs, scaling: self.scaling }
             } else {
                 PositionEncoding::Learned
             },
-            linear: published_layers(self.n_blocks, d_model, self.n_kv_heads * d_head, d_mlp, biases),
+            activation: self.activation,
+            linear,
         }
     }
 
@@ -110,10 +172,11 @@ impl Shape {
         self.model_decomposed_at(&all)
     }
 
-    /// A random model with only the layers in `decomposed` decomposed.
+    /// A random model with only the layers in `decomposed` decomposed. Embedding and unembedding are layers only where they are.
     pub fn model_decomposed_at(&self, decomposed: &BTreeSet<Layer>) -> Weights {
         let mut rng = Rng::with_seed(self.seed);
-        let architecture = self.architecture();
+        let mut architecture = self.architecture();
+        architecture.linear.retain(|linear| linear.layer.role().is_in_block() || decomposed.contains(&linear.layer));
         let d = architecture.d_model;
         let norm = |rng: &mut Rng| NormWeights {
             weight: Array::new([d], (0..d).map(|_| 1.0 + 0.5 * normal(rng)).collect()),
@@ -130,7 +193,9 @@ impl Shape {
             let scale = 1.0 / (d_in as f32).sqrt();
             let weight = array(&mut rng, [d_out, d_in], scale);
             let bias = has_bias.then(|| array(&mut rng, [d_out], 0.3));
-            linear.insert(layer, LinearWeights { weight, bias });
+            if layer.role().is_in_block() {
+                linear.insert(layer, LinearWeights { weight, bias });
+            }
             let count = rng.usize(1..4);
             let matrices =
                 Components { v: array(&mut rng, [d_in, count], scale), u: array(&mut rng, [count, d_out], 1.0) };
@@ -172,12 +237,24 @@ impl Shape {
     }
 }
 
+/// The target model alone: with no layer decomposed, and so neither embedding nor unembedding among them.
+#[must_use]
+pub fn target_of(weights: &Weights) -> Weights {
+    let mut target = Weights { decomposed: BTreeMap::new(), ..weights.clone() };
+    target.architecture.linear.retain(|linear| linear.layer.role().is_in_block());
+    target
+}
+
 /// A random causal-importance function of a model with these components.
 fn ci_function(rng: &mut Rng, components: &BTreeMap<Layer, Components>) -> CiFunction {
     let sigmoids = [Sigmoid::Hard, Sigmoid::Normal, Sigmoid::UpperLeakyHard, Sigmoid::SwishHard];
     let sigmoid = *rng.choice(&sigmoids).expect("four kinds");
     let hidden: Vec<usize> = (0..rng.usize(0..3)).map(|_| rng.usize(1..4)).collect();
-    let inputs = components.values().map(|of_layer| of_layer.v.shape[0]).sum();
+    // Of an embedding, which reads tokens, functions read the activations.
+    let width = |(layer, of_layer): (&Layer, &Components)| {
+        if layer.role() == Role::TokenEmbedding { of_layer.count() } else { of_layer.v.shape[0] }
+    };
+    let inputs = components.iter().map(width).sum();
     let outputs = components.values().map(Components::count).sum();
     let layerwise = [CiInput::SharedVector, CiInput::Vector, CiInput::Activation];
     let network = match rng.usize(0..5) {
@@ -185,13 +262,13 @@ fn ci_function(rng: &mut Rng, components: &BTreeMap<Layer, Components>) -> CiFun
         4 => CiNetwork::SharedTransformer(transformer(rng, inputs, outputs)),
         kind => {
             let input = layerwise[kind];
-            let arrays = |of_layer: &Components| {
-                let (d_in, count) = (of_layer.v.shape[0], of_layer.count());
+            let arrays = |(layer, of_layer): (&Layer, &Components)| {
+                let (d_in, count) = (width((layer, of_layer)), of_layer.count());
                 let first = if input == CiInput::Activation { 1 } else { d_in };
                 let (last, networks) = if input == CiInput::SharedVector { (count, None) } else { (1, Some(count)) };
                 CiArrays::Read(mlp(rng, first, &hidden, last, networks))
             };
-            let layers = components.keys().copied().zip(components.values().map(arrays)).collect();
+            let layers = components.keys().copied().zip(components.iter().map(arrays)).collect();
             CiNetwork::Layerwise { input, layers }
         }
     };

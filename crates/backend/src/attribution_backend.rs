@@ -175,6 +175,13 @@ pub trait AttributionBackend {
         self.mul(&self.scale(x, 0.5)?, &self.add_scalar(&erf, 1.0)?)
     }
 
+    /// SiLU, `x / (1 + exp(-x))`, as `x/2 * (1 + tanh(x/2))`: the exponential of the other form overflows, and its gradient is
+    /// none, below -88 in f32.
+    fn silu(&self, x: &Self::Tensor) -> Result<Self::Tensor, BackendError> {
+        let half = self.scale(x, 0.5)?;
+        self.mul(&half, &self.add_scalar(&self.unary(Unary::Tanh, &half)?, 1.0)?)
+    }
+
     /// The `length` slices of `x` from `start` on along `axis`.
     fn narrow(&self, x: &Self::Tensor, axis: usize, start: usize, length: usize) -> Result<Self::Tensor, BackendError> {
         shape::narrow(&self.shape(x), axis, start, length)?;

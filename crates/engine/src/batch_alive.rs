@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tributary_model::{AliveEntries, Layer, Thresholds, alive_components};
+use tributary_model::{AliveEntries, Layer, Role, Thresholds, alive_components};
 
 use crate::Targets;
 use crate::batch::Batch;
@@ -17,7 +17,8 @@ pub(crate) struct BatchAlive {
 impl BatchAlive {
     /// Everything but the output, which has no entries yet.
     ///
-    /// `wanted`, one per set, leaves of the targets only those that are asked for.
+    /// `wanted`, one per set, leaves of the targets only those that are asked for. The embedding has a pseudo-component where
+    /// it is not decomposed.
     pub(crate) fn new(batch: &Batch<'_>, thresholds: Thresholds, wanted: Option<&[&Targets]>) -> Self {
         let mut layers: BTreeMap<Layer, Vec<Arc<AliveEntries>>> = BTreeMap::new();
         for set in batch.sets() {
@@ -25,8 +26,10 @@ impl BatchAlive {
                 layers.entry(layer).or_default().push(Arc::new(alive_components(ci, thresholds.ci)));
             }
         }
-        let every_position = Arc::new(AliveEntries::every_position(batch.positions()));
-        layers.insert(Layer::wte(), vec![every_position; batch.sets().len()]);
+        if layers.keys().all(|layer| layer.role() != Role::TokenEmbedding) {
+            let every_position = Arc::new(AliveEntries::every_position(batch.positions()));
+            layers.insert(Layer::wte(), vec![every_position; batch.sets().len()]);
+        }
         layers.insert(Layer::output(), Vec::new());
         let mut targets = layers.clone();
         if let Some(wanted) = wanted {

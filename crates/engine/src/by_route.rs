@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, Layer, Pair, Role};
 
-use crate::closed_form::{Context, ResidualReads, attention, elementwise};
+use crate::closed_form::{Context, ResidualReads, attention, elementwise, unembedding};
 use crate::edges::{Edges, LayerEntries};
 use crate::entry_values::{EntryValues, RecordedEntries};
 use crate::recorded_pass::RecordedPass;
@@ -57,6 +57,10 @@ pub(crate) fn attribute<B: AttributionBackend>(
             Route::Elementwise => {
                 clock.time(|stages| &mut stages.elementwise, || elementwise::attribute(&context, first, &mut edges))?;
             }
+            Route::Unembedding => {
+                let source = together[0][0].source;
+                clock.time(|stages| &mut stages.residual, || unembedding::attribute(&context, source, &mut edges))?;
+            }
             Route::Autograd => {
                 for target in layers.iter().filter_map(|layer| by_autograd.remove(layer)) {
                     let mut pass_done = || {
@@ -78,10 +82,10 @@ pub(crate) fn attribute<B: AttributionBackend>(
     Ok(())
 }
 
-/// Whether two targets read the same input: queries, keys and values of a block.
+/// Whether two targets read the same input: queries, keys and values of a block, or the two of a gated MLP.
 fn read_together(a: Layer, b: Layer) -> bool {
-    let reads_attention = |layer: Layer| matches!(layer.role(), Role::Query | Role::Key | Role::Value);
-    reads_attention(a) && reads_attention(b) && a.shares_block(b)
+    let both = |roles: &[Role]| roles.contains(&a.role()) && roles.contains(&b.role());
+    a.shares_block(b) && (both(&[Role::Query, Role::Key, Role::Value]) || both(&[Role::MlpGate, Role::MlpUp]))
 }
 
 fn context<'a, B: AttributionBackend>(

@@ -16,6 +16,7 @@ use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
 use crate::check::{check_activations, check_ci, check_finite, check_prediction, check_probs, check_set, check_tokens};
 use crate::entry_values::{EntryValues, RecordedEntries};
+use crate::last::Last;
 use crate::model_ci::{OriginalAlive, TargetPass, original_alive, target_passes};
 use crate::output::Logits;
 use crate::pass::Pass;
@@ -249,7 +250,9 @@ impl<B: AttributionBackend> Run<'_, B> {
         if let (Sets::ModelCi(_), Some(reason)) = (request.sets, model.own_ci.unknown()) {
             return Err(EngineError::UnknownCi { reason: reason.to_owned() });
         }
-        let left_out = || model.architecture.linear_layers().find(|layer| !model.component_counts.contains_key(layer));
+        let is_covered =
+            |layer: &Layer| model.component_counts.contains_key(layer) && layer.role() != Role::QueryKeyValue;
+        let left_out = || model.architecture.linear_layers().find(|layer| !is_covered(layer));
         if let (Method::ClosedForm, Some(layer)) = (request.method, left_out()) {
             return Err(EngineError::NotCovered { layer });
         }
@@ -290,7 +293,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         // The target model's predictions on the prompt of the set before: sets of a prompt come one after the other.
         let mut target: Option<(&[u32], TargetOutput<B::Element>)> = None;
         for (at, set) in batch.sets().iter().enumerate() {
-            let logits = time(&mut timings.forward, || Logits::compute(model, &forward.last, at))?;
+            let logits = time(&mut timings.forward, || Logits::compute(&model.backend, &forward.last, at))?;
             let tokens = set.prompt.tokens.as_slice();
             let own = &facts[tokens];
             let same = target.take().filter(|(of, _)| *of == tokens).map(|(_, output)| output);
@@ -298,7 +301,7 @@ impl<B: AttributionBackend> Run<'_, B> {
                 same.map_or_else(|| time(&mut timings.target_output, || TargetOutput::compute(model, &own.last)), Ok)?;
             let (_, target) = target.insert((tokens, output));
             let probs = Some(target.probs());
-            let output = time(&mut timings.output, || logits.normalise(model, thresholds.output_prob, probs))?;
+            let output = time(&mut timings.output, || logits.normalise(&model.backend, thresholds.output_prob, probs))?;
             check_probs(&set.name, &output.probs)?;
             let prediction = target.compare(&output, vocab);
             check_prediction(&set.name, &prediction)?;
@@ -396,8 +399,8 @@ struct PromptPass<'a, T> {
 
 /// What the target model says of a prompt.
 struct PromptFacts<T> {
-    /// What it unembeds, `[1, positions, d_model]`.
-    last: T,
+    /// What it unembeds.
+    last: Last<T>,
     /// What is alive under its own causal importances; `None` where these are the set, or cannot be known.
     original: Option<OriginalAlive>,
 }

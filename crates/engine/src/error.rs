@@ -1,7 +1,7 @@
 //! What can go wrong in the engine.
 
 use tributary_backend::{BackendError, Dtype};
-use tributary_model::{Layer, Remedy, StoredError};
+use tributary_model::{Layer, Remedy, Role, StoredError};
 
 /// Why a sink takes no more.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
@@ -31,10 +31,15 @@ pub enum EngineError {
     },
     /// The method cannot be used for the model.
     #[error(
-        "the method closed-form covers models whose every linear layer is decomposed, and {layer} is not; use autograd"
+        "the method closed-form covers models whose every linear layer is decomposed{}; use autograd",
+        if layer.role() == Role::QueryKeyValue {
+            format!(", and has one each for queries, keys and values; {layer} gives all three")
+        } else {
+            format!(", and {layer} is not")
+        }
     )]
     NotCovered {
-        /// A layer that is not decomposed.
+        /// A layer that is not decomposed, or that of queries, keys and values in one.
         layer: Layer,
     },
     /// One set or one prompt alone takes more memory than is allowed.

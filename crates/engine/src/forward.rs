@@ -1,9 +1,10 @@
 //! The model's forward pass, written once.
 
 use tributary_backend::{AttributionBackend, BackendError};
-use tributary_model::{Layer, Role};
+use tributary_model::{Activation, Layer, Role};
 
 use crate::Model;
+use crate::model::NormTensors;
 use crate::sequence::Sequence;
 
 /// Why a forward pass ended before the logits.
@@ -29,10 +30,11 @@ pub(crate) type Flow<B> = Result<<B as AttributionBackend>::Tensor, Halt<<B as A
 /// everything that only served to compute it. That is how one forward pass serves as the masked forward of all sets,
 /// as the forward of the undecomposed model, and as each short segment from sources to target that is differentiated.
 pub(crate) trait Visitor<B: AttributionBackend>: Sized {
-    /// The token embeddings, `[sets, positions, d_model]`.
+    /// The token embeddings, `[sets, positions, d_model]`, of components or not.
     fn embedding(&mut self) -> Flow<B>;
 
-    /// Output of `layer`, a linear layer or [the output](Layer::output): `[sets, positions, d_out]`.
+    /// Output of `layer`, a linear layer or [the output](Layer::output): `[sets, positions, d_out]`. Of a decomposed
+    /// unembedding it is what the output reads, `[sets, positions, _]`: as many logits as a vocabulary has are not kept.
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B>;
 }
 
@@ -49,25 +51,76 @@ pub(crate) fn forward<B: AttributionBackend>(
     }
     for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {
         let attention = visitor.layer(architecture.layer(block, Role::AttentionOutput), |visitor| {
-            let mut normalised = None;
-            let mut read = |role| {
-                visitor.layer(architecture.layer(block, role), |_| match &normalised {
-                    Some(normalised) => Ok(B::Tensor::clone(normalised)),
-                    None => Ok(normalised.insert(model.normalise(attention_norm, &residual)?).clone()),
-                })
+            let mut read = Reader { model, norm: attention_norm, residual: &residual, normalised: None };
+            let [q, k, v] = match architecture.find(block, Role::QueryKeyValue) {
+                Some(fused) => split_fused(model, &read.layer(visitor, fused)?)?,
+                None => {
+                    let mut read = |role| read.layer(visitor, architecture.layer(block, role));
+                    [read(Role::Query)?, read(Role::Key)?, read(Role::Value)?]
+                }
             };
-            let (q, k, v) = (read(Role::Query)?, read(Role::Key)?, read(Role::Value)?);
             Ok(attend(model, sequence, &q, &k, &v)?)
         })?;
         residual = b.add(&residual, &attention)?;
         let mlp = visitor.layer(architecture.layer(block, Role::MlpDown), |visitor| {
-            let hidden =
-                visitor.layer(architecture.layer(block, Role::MlpUp), |_| Ok(model.normalise(mlp_norm, &residual)?))?;
-            Ok(b.gelu_tanh(&hidden)?)
+            let mut read = Reader { model, norm: mlp_norm, residual: &residual, normalised: None };
+            let gate = architecture.find(block, Role::MlpGate).map(|gate| read.layer(visitor, gate)).transpose()?;
+            let up = read.layer(visitor, architecture.layer(block, Role::MlpUp))?;
+            Ok(match gate {
+                Some(gate) => b.mul(&activate(b, architecture.activation, &gate)?, &up)?,
+                None => activate(b, architecture.activation, &up)?,
+            })
         })?;
         residual = b.add(&residual, &mlp)?;
     }
-    visitor.layer(Layer::output(), |_| Ok(model.normalise(&model.ln_f, &residual)?))
+    visitor.layer(Layer::output(), |visitor| {
+        let mut read = Reader { model, norm: &model.ln_f, residual: &residual, normalised: None };
+        match architecture.unembedding() {
+            Some(unembedding) => read.layer(visitor, unembedding),
+            None => Ok(read.normalised()?),
+        }
+    })
+}
+
+/// Layers that read the residual stream behind one norm, which is computed if one of them asks for it, and once.
+struct Reader<'a, B: AttributionBackend> {
+    model: &'a Model<B>,
+    norm: &'a NormTensors<B::Tensor>,
+    residual: &'a B::Tensor,
+    normalised: Option<B::Tensor>,
+}
+
+impl<B: AttributionBackend> Reader<'_, B> {
+    fn layer(&mut self, visitor: &mut impl Visitor<B>, layer: Layer) -> Flow<B> {
+        visitor.layer(layer, |_| Ok(self.normalised()?))
+    }
+
+    fn normalised(&mut self) -> Result<B::Tensor, BackendError> {
+        match &self.normalised {
+            Some(normalised) => Ok(B::Tensor::clone(normalised)),
+            None => Ok(self.normalised.insert(self.model.normalise(self.norm, self.residual)?).clone()),
+        }
+    }
+}
+
+/// The nonlinearity of an MLP.
+pub(crate) fn activate<B: AttributionBackend>(
+    b: &B,
+    activation: Activation,
+    x: &B::Tensor,
+) -> Result<B::Tensor, BackendError> {
+    match activation {
+        Activation::GeluTanh => b.gelu_tanh(x),
+        Activation::Gelu => b.gelu_erf(x),
+        Activation::Silu => b.silu(x),
+    }
+}
+
+/// Queries, keys and values out of what a layer of all three gives, `[sets, positions, q + 2 kv]`.
+fn split_fused<B: AttributionBackend>(model: &Model<B>, fused: &B::Tensor) -> Result<[B::Tensor; 3], BackendError> {
+    let (b, a) = (&model.backend, &model.architecture);
+    let (q, kv) = (a.n_heads * a.d_head, a.n_kv_heads * a.d_head);
+    Ok([b.narrow(fused, 2, 0, q)?, b.narrow(fused, 2, q, kv)?, b.narrow(fused, 2, q + kv, kv)?])
 }
 
 /// Causal attention `softmax(q k^T / sqrt(d_head)) v`, head by head.

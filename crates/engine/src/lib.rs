@@ -42,6 +42,7 @@ mod error;
 mod exponential;
 mod forward;
 mod lanes;
+mod last;
 mod logits;
 mod memory;
 mod method;

@@ -49,7 +49,7 @@ pub fn logits<B: AttributionBackend>(
     let forward = RecordedPass::run(model, &tokens, pass, supports(model, &pass.masks))?;
     let mut logits = Vec::with_capacity(prompts.len() * positions * model.architecture.vocab);
     for item in 0..prompts.len() {
-        logits.extend(Logits::compute(model, &forward.last, item)?.into_values());
+        logits.extend(Logits::compute(&model.backend, &forward.last, item)?.into_values());
     }
     Ok(logits)
 }

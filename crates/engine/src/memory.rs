@@ -34,17 +34,18 @@ pub(crate) fn working_set<B: AttributionBackend>(
     let widest = sizes.iter().map(|&(_, size)| size).max().unwrap_or(0);
     // Probabilities and scores of one attention, on the device and on the host, the values its targets read, the virtual
     // weights of values on outputs by head, and the rotated rows of U of what is alive in queries or keys.
-    let turned = largest(Role::Query).max(largest(Role::Key));
+    let turned = largest(Role::Query).max(largest(Role::Key)).max(largest(Role::QueryKeyValue));
     let attention = rows * a.n_heads * (4 * positions + 4 * largest(Role::AttentionOutput))
-        + 3 * a.n_heads * largest(Role::Value) * largest(Role::AttentionOutput)
+        + 3 * a.n_heads * largest(Role::Value).max(largest(Role::QueryKeyValue)) * largest(Role::AttentionOutput)
         + 4 * positions * turned * a.n_heads * a.d_head;
     // A target's readers, virtual weights on device and host, and what it is normalised against.
     let reads = 2 * widest * widest + rows * (2 * widest + 6 * a.d_model) + 3 * widest * a.d_model;
     // The stream, and the rows of everything that wrote to it, centred and once more on the host: kept to the end.
     let written = largest(Role::AttentionOutput) + largest(Role::MlpDown);
-    let stream = 2 * a.n_blocks * written * a.d_model + 3 * rows * a.d_model;
-    // The hidden layer of the MLP in the steps of its nonlinearity, and the rows of its two layers on the host.
-    let hidden = 6 * rows * a.d_mlp + (largest(Role::MlpUp) + largest(Role::MlpDown)) * a.d_mlp;
+    let stream = 2 * (a.n_blocks * written + largest(Role::TokenEmbedding)) * a.d_model + 3 * rows * a.d_model;
+    // The hidden layer of the MLP in the steps of its nonlinearity, and the rows of its layers on the host.
+    let into_hidden = largest(Role::MlpGate) + largest(Role::MlpUp);
+    let hidden = 6 * rows * a.d_mlp + (into_hidden + largest(Role::MlpDown)) * a.d_mlp;
     let output = output(model, positions);
     let gathered = CHUNK.max(4 * gathered_at_once(&model.backend));
     let closed_form = 3 * CHUNK + gathered + stream + attention.max(reads).max(hidden);

@@ -27,7 +27,7 @@ pub struct Model<B: AttributionBackend> {
     pub(crate) components: BTreeMap<Layer, ComponentTensors<B::Tensor>>,
     pub(crate) own_ci: OwnCi<B::Tensor>,
     /// `[vocab, d_model]`; the token embedding itself where they are tied.
-    lm_head: B::Tensor,
+    pub(crate) lm_head: B::Tensor,
 }
 
 pub(crate) struct NormTensors<T> {
@@ -72,7 +72,11 @@ impl<B: AttributionBackend> Model<B> {
             Ok((layer, LinearTensors { weight, bias: linear.bias.map(up).transpose()? }))
         });
         let linear = linear.collect::<Result<_, BackendError>>()?;
-        let widths = decomposed.iter().map(|(&layer, components)| (layer, (components.v.shape[0], components.count())));
+        let widths = decomposed.iter().map(|(&layer, components)| {
+            let is_embedding = layer.role() == Role::TokenEmbedding;
+            let count = components.count();
+            (layer, (if is_embedding { count } else { components.v.shape[0] }, count))
+        });
         let own_ci = OwnCi::upload(&backend, ci_function, &widths.collect())?;
         let components = decomposed
             .into_iter()
@@ -140,18 +144,30 @@ impl<B: AttributionBackend> Model<B> {
     /// When the layer does not read it.
     pub(crate) fn norm_before(&self, layer: Layer) -> &NormTensors<B::Tensor> {
         match (layer.block(), layer.role()) {
-            (Some(block), Role::Query | Role::Key | Role::Value) => &self.norms[block][0],
-            (Some(block), Role::MlpUp) => &self.norms[block][1],
-            (None, Role::Output) => &self.ln_f,
+            (Some(block), Role::Query | Role::Key | Role::Value | Role::QueryKeyValue) => &self.norms[block][0],
+            (Some(block), Role::MlpGate | Role::MlpUp) => &self.norms[block][1],
+            (None, Role::Unembedding | Role::Output) => &self.ln_f,
             _ => panic!("{layer} does not read the residual stream"),
         }
     }
 
     /// Token embeddings `[sets, positions, d_model]` of as many rows of tokens.
     pub(crate) fn embed(&self, tokens: &[&[u32]]) -> Result<B::Tensor, BackendError> {
+        self.rows_of_tokens(&self.wte, tokens)
+    }
+
+    /// Component activations `[sets, positions, C]` of a decomposed embedding `layer`: the rows of `V` of the tokens.
+    pub(crate) fn token_activations(&self, layer: Layer, tokens: &[&[u32]]) -> Result<B::Tensor, BackendError> {
+        self.rows_of_tokens(&self.components[&layer].v, tokens)
+    }
+
+    /// The rows of a matrix `[vocab, width]` of as many rows of tokens: `[sets, positions, width]`.
+    fn rows_of_tokens(&self, matrix: &B::Tensor, tokens: &[&[u32]]) -> Result<B::Tensor, BackendError> {
+        let b = &self.backend;
         let flat: Vec<usize> = tokens.iter().flat_map(|row| row.iter().map(|&token| token as usize)).collect();
-        let rows = self.backend.select(&self.wte, 0, &flat)?;
-        self.backend.reshape(&rows, &[tokens.len(), flat.len() / tokens.len(), self.architecture.d_model])
+        let rows = b.select(matrix, 0, &flat)?;
+        let width = b.shape(matrix)[1];
+        b.reshape(&rows, &[tokens.len(), flat.len() / tokens.len(), width])
     }
 
     /// `x` normalised along its last axis.
@@ -181,31 +197,14 @@ impl<B: AttributionBackend> Model<B> {
         }
     }
 
-    /// A linear layer as the target model computes it; the unembedding is none of them.
+    /// A linear layer as the target model computes it.
     pub(crate) fn apply_linear(&self, layer: Layer, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
-        let linear = &self.linear[&layer];
-        add_constant(&self.backend, self.backend.matmul(x, &linear.weight)?, linear.bias.as_ref())
-    }
-
-    /// Logits, `[rows, vocab]`, of rows of the last normalised residual stream, `[rows, d_model]`.
-    pub(crate) fn unembed(&self, rows: &B::Tensor) -> Result<B::Tensor, BackendError> {
         let b = &self.backend;
-        b.matmul(rows, &b.permute(&self.lm_head, &[1, 0])?)
-    }
-
-    /// The rows of the unembedding of some tokens, `[tokens, d_model]`, on the host.
-    pub(crate) fn unembedding(&self, tokens: &[usize]) -> Result<Vec<B::Element>, BackendError> {
-        self.backend.download_vec(self.backend.select(&self.lm_head, 0, tokens)?)
-    }
-
-    /// What turns the input of a target layer into the activations of some of its components (`V`), or into the logits
-    /// of some tokens: `[d_in, components]`.
-    pub(crate) fn reader(&self, target: Layer, components: &[usize]) -> Result<B::Tensor, BackendError> {
-        let b = &self.backend;
-        match self.components.get(&target) {
-            Some(layer) => b.select(&layer.v, 1, components),
-            None => b.permute(&b.select(&self.lm_head, 0, components)?, &[1, 0]),
+        if layer.role() == Role::Unembedding {
+            return b.matmul(x, &b.permute(&self.lm_head, &[1, 0])?);
         }
+        let linear = &self.linear[&layer];
+        add_constant(b, b.matmul(x, &linear.weight)?, linear.bias.as_ref())
     }
 }
 

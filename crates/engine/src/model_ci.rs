@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_backend::AttributionBackend;
-use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Thresholds, alive_components};
+use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Role, Thresholds, alive_components};
 
 use crate::check::check_probs;
 use crate::forward::{Flow, Halt, Visitor, forward};
+use crate::last::Last;
 use crate::output::Logits;
 use crate::own_ci::Inputs;
 use crate::pass::Pass;
@@ -32,8 +33,8 @@ pub fn model_ci<B: AttributionBackend>(model: &Model<B>, name: &str, prompt: &Pr
 pub(crate) struct TargetPass<T> {
     /// The model's own causal importances; of no layer where its function cannot be evaluated.
     pub(crate) layers: BTreeMap<Layer, CausalImportances>,
-    /// What is unembedded: the last residual stream, normalised, `[1, positions, d_model]`.
-    pub(crate) last: T,
+    /// What is unembedded, of one item.
+    pub(crate) last: Last<T>,
 }
 
 /// Runs the undecomposed model on prompts of equal length.
@@ -54,7 +55,8 @@ pub(crate) fn target_passes<B: AttributionBackend>(
     for (layer, values) in model.own_ci.of_all(b, &inputs)? {
         visitor.keep(layer, &values);
     }
-    let pass = |(prompt, layers)| Ok(TargetPass { layers, last: b.select(&last, 0, &[prompt])? });
+    let last = Last::of_target(model, last);
+    let pass = |(prompt, layers)| Ok(TargetPass { layers, last: last.item(b, prompt)? });
     visitor.layers.into_iter().enumerate().map(pass).collect()
 }
 
@@ -69,11 +71,14 @@ pub(crate) fn original_alive<B: AttributionBackend>(
     thresholds: Thresholds,
 ) -> Result<OriginalAlive, EngineError> {
     let forward = RecordedPass::run(model, &[&own.prompt.tokens], &Pass::masked(&[own]), supports.components())?;
-    let output = Logits::compute(model, &forward.last, 0)?.normalise(model, thresholds.output_prob, None)?;
+    let output =
+        Logits::compute(&model.backend, &forward.last, 0)?.normalise(&model.backend, thresholds.output_prob, None)?;
     check_probs(&own.name, &output.probs)?;
     let mut alive: OriginalAlive =
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds.ci)))).collect();
-    alive.insert(Layer::wte(), Arc::new(AliveEntries::every_position(own.prompt.tokens.len())));
+    if model.architecture.token_embedding().is_none() {
+        alive.insert(Layer::wte(), Arc::new(AliveEntries::every_position(own.prompt.tokens.len())));
+    }
     alive.insert(Layer::output(), Arc::new(output.alive));
     Ok(alive)
 }
@@ -90,6 +95,27 @@ struct Undecomposed<'a, B: AttributionBackend> {
 }
 
 impl<B: AttributionBackend> Undecomposed<'_, B> {
+    /// Keeps what a decomposed layer's causal importances are made of, or themselves: `x` is what its function reads,
+    /// `[prompts, positions, _]`.
+    fn importances(&mut self, layer: Layer, x: &B::Tensor) -> Result<(), Halt<B::Tensor>> {
+        let (model, b) = (self.model, &self.model.backend);
+        if model.own_ci.is_global() {
+            self.inputs.insert(layer, x.clone());
+        }
+        let [prompts, positions, width] = b.shape(x)[..] else { panic!("a layer's input has three axes") };
+        let rows = b.reshape(x, &[1, prompts * positions, width])?;
+        let v = (layer.role() != Role::TokenEmbedding).then_some(&model.components[&layer].v);
+        match model.own_ci.of_layer(b, layer, &rows, v) {
+            Ok(Some(values)) => self.keep(layer, &values),
+            Ok(None) => {}
+            Err(error) => {
+                self.failed = Some(error);
+                return Err(Halt::Reached(x.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps the causal importances of a layer, `[prompts * positions, components]`.
     fn keep(&mut self, layer: Layer, values: &[f32]) {
         let components = self.model.component_counts[&layer];
@@ -102,6 +128,11 @@ impl<B: AttributionBackend> Undecomposed<'_, B> {
 
 impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
     fn embedding(&mut self) -> Flow<B> {
+        if let Some(layer) = self.model.architecture.token_embedding() {
+            // Its input is a token, so the function reads the activations of its components.
+            let activations = self.model.token_activations(layer, self.prompts)?;
+            self.importances(layer, &activations)?;
+        }
         Ok(self.model.embed(self.prompts)?)
     }
 
@@ -110,22 +141,13 @@ impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
         if layer.is_output() {
             return Err(Halt::Reached(x));
         }
-        let (model, b) = (self.model, &self.model.backend);
-        if let Some(components) = model.components.get(&layer) {
-            if model.own_ci.is_global() {
-                self.inputs.insert(layer, x.clone());
-            }
-            let [prompts, positions, d_in] = b.shape(&x)[..] else { panic!("a layer's input has three axes") };
-            let rows = b.reshape(&x, &[1, prompts * positions, d_in])?;
-            match model.own_ci.of_layer(b, layer, &rows, &components.v) {
-                Ok(Some(values)) => self.keep(layer, &values),
-                Ok(None) => {}
-                Err(error) => {
-                    self.failed = Some(error);
-                    return Err(Halt::Reached(x));
-                }
-            }
+        if self.model.components.contains_key(&layer) {
+            self.importances(layer, &x)?;
         }
-        Ok(model.apply_linear(layer, &x)?)
+        // It is unembedded where all of it is wanted.
+        if layer.role() == Role::Unembedding {
+            return Ok(x);
+        }
+        Ok(self.model.apply_linear(layer, &x)?)
     }
 }

@@ -4,16 +4,17 @@ use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{AliveEntries, reaching};
 
-use crate::Model;
 use crate::exponential::exp;
 use crate::lanes::{self, dot_shifted, largest, sum};
+use crate::last::Last;
 
 /// Logits of one set on the host.
-pub(crate) struct Logits<E> {
+pub(crate) struct Logits<T, E> {
     /// `[positions, vocab]`
     values: Vec<E>,
-    /// What was unembedded, `[positions, d_model]`.
-    unembedded: Vec<E>,
+    /// What was unembedded, of one item.
+    last: Last<T>,
+    vocab: usize,
 }
 
 /// What the logits of one set become.
@@ -30,18 +31,22 @@ pub(crate) struct SetOutput<E> {
     pub(crate) cross_entropy: Vec<f64>,
 }
 
-impl<E: Element> Logits<E> {
-    /// The logits of one set; `last` is what is unembedded of all, `[sets, positions, d_model]`.
-    pub(crate) fn compute<B: AttributionBackend<Element = E>>(
-        model: &Model<B>,
-        last: &B::Tensor,
+impl<T: Clone, E: Element> Logits<T, E> {
+    /// The logits of one set; `last` is what is unembedded of all.
+    pub(crate) fn compute<B: AttributionBackend<Tensor = T, Element = E>>(
+        b: &B,
+        last: &Last<T>,
         set: usize,
     ) -> Result<Self, BackendError> {
-        let (b, architecture) = (&model.backend, &model.architecture);
-        let last = b.narrow(last, 0, set, 1)?;
-        let rows = b.reshape(&last, &[b.shape(&last)[1], architecture.d_model])?;
-        let values = b.download_vec(model.unembed(&rows)?)?;
-        Ok(Self { values, unembedded: b.download(&rows)? })
+        let last = last.item(b, set)?;
+        let [_, positions, width] = b.shape(&last.rows)[..] else { panic!("what is unembedded has three axes") };
+        let rows = b.reshape(&last.rows, &[positions, width])?;
+        let vocab = b.shape(&last.matrix)[0];
+        let mut logits = b.matmul(&rows, &b.permute(&last.matrix, &[1, 0])?)?;
+        if let Some(constant) = &last.constant {
+            logits = b.add(&logits, &b.reshape(constant, &[positions, vocab])?)?;
+        }
+        Ok(Self { values: b.download_vec(logits)?, last, vocab })
     }
 
     /// `[positions, vocab]` in row-major order.
@@ -54,7 +59,7 @@ impl<E: Element> Logits<E> {
 /// [`Logits::normalise`].
 const LIKELY: f64 = 1.0 / 128.0;
 
-impl<E: Element> Logits<E> {
+impl<T: Clone, E: Element> Logits<T, E> {
     /// Tokens are alive where their probability is at least `threshold`, rounded to the element type. The cross-entropy is
     /// that of `reference`, probabilities `[positions, vocab]`; without one that of the probabilities themselves, which is
     /// their entropy.
@@ -62,14 +67,14 @@ impl<E: Element> Logits<E> {
     /// Logits are large sums of many terms, and libraries add the terms one by one: in f32, of 768 terms and a logit of 14,
     /// that may lose 1e-5, and a probability as many times its own size, where 1e-6 is wanted. So the likely tokens' logits,
     /// which are few, are summed again, in float64. The others' error is a hundredth of theirs.
-    pub(crate) fn normalise<B: AttributionBackend<Element = E>>(
+    pub(crate) fn normalise<B: AttributionBackend<Tensor = T, Element = E>>(
         self,
-        model: &Model<B>,
+        b: &B,
         threshold: f64,
         reference: Option<&[E]>,
     ) -> Result<SetOutput<E>, BackendError> {
-        let Self { values: mut probs, unembedded } = self;
-        let (vocab, d_model) = (model.architecture.vocab, model.architecture.d_model);
+        let Self { values: mut probs, last, vocab } = self;
+        let (unembedded, width) = (b.download(&last.rows)?, b.shape(&last.rows)[2]);
         let of_position = |position: usize| reference.map(|reference| &reference[position * vocab..][..vocab]);
         // What is alive with its logit summed again need not be so before: a hundredth is more than any rounding.
         let likely = LIKELY.min(0.99 * threshold);
@@ -83,12 +88,18 @@ impl<E: Element> Logits<E> {
         let mut tokens: Vec<usize> = rows.iter().flat_map(|row| &row.likely).map(|&(token, _)| token).collect();
         tokens.sort_unstable();
         tokens.dedup();
-        let readers = Readers { rows: model.unembedding(&tokens)?, tokens, d_model };
-        let refined: Vec<Refined<E>> = (probs.par_chunks_exact_mut(vocab), rows, unembedded.par_chunks_exact(d_model))
+        let constant = match &last.constant {
+            Some(constant) => b.download_vec(b.select(constant, 2, &tokens)?)?,
+            None => Vec::new(),
+        };
+        let readers = Readers { rows: b.download_vec(b.select(&last.matrix, 0, &tokens)?)?, tokens, width };
+        let refined: Vec<Refined<E>> = (probs.par_chunks_exact_mut(vocab), rows)
             .into_par_iter()
             .enumerate()
-            .map(|(position, (probs, row, x))| {
-                refine(probs, &row, of_position(position), x, &readers, E::from_f64(threshold))
+            .map(|(position, (probs, row))| {
+                let x = &unembedded[position * width..][..width];
+                let constant = constant.get(position * readers.tokens.len()..);
+                refine(probs, &row, of_position(position), (x, constant), &readers, E::from_f64(threshold))
             })
             .collect();
         let alive = AliveEntries::from_positions(refined.iter().map(|row| row.alive.iter().map(|&(token, _)| token)));
@@ -124,9 +135,9 @@ struct Refined<E> {
 struct Readers<E> {
     /// Ascending.
     tokens: Vec<usize>,
-    /// `[tokens, d_model]`
+    /// `[tokens, width]`
     rows: Vec<E>,
-    d_model: usize,
+    width: usize,
 }
 
 /// Turns one position's logits into their softmax.
@@ -153,12 +164,13 @@ fn softmax<E: Element>(row: &mut [E], reference: Option<&[E]>, likely: f64, expo
     Row { largest, sum, expected, likeliest, likely }
 }
 
-/// Sums the likely tokens' logits again, from what is unembedded, and corrects their probabilities.
+/// Sums the likely tokens' logits again, from what is unembedded and, if anything is, what is added to the logits of the
+/// readers' tokens; and corrects their probabilities.
 fn refine<E: Element>(
     probs: &mut [E],
     row: &Row<E>,
     reference: Option<&[E]>,
-    x: &[E],
+    (x, constant): (&[E], Option<&[E]>),
     readers: &Readers<E>,
     threshold: E,
 ) -> Refined<E> {
@@ -167,7 +179,8 @@ fn refine<E: Element>(
     for &(token, logit) in &row.likely {
         let index =
             readers.tokens.binary_search(&token).unwrap_or_else(|_| unreachable!("every likely token has a row"));
-        let exact = dot_shifted(x, &readers.rows[index * readers.d_model..][..readers.d_model], 0.0);
+        let constant = constant.and_then(|constant| constant.get(index)).map_or(0.0, |constant| constant.to_f64());
+        let exact = dot_shifted(x, &readers.rows[index * readers.width..][..readers.width], 0.0) + constant;
         let (from, to) = (logit.to_f64() - row.largest, exact - row.largest);
         sum += exp(to) - exp(from);
         expected += match reference {

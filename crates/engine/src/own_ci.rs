@@ -80,13 +80,14 @@ impl<T: Clone> OwnCi<T> {
     }
 
     /// Causal importances `[rows, C]`, on the host, of a layer with input `x`, `[1, rows, d_in]`, and components reading it
-    /// through `v`, `[d_in, C]`; `None` of a function of all layers. Rows are positions, of one prompt or several.
+    /// through `v`, `[d_in, C]`, or being it where there is no `v`; `None` of a function of all layers. Rows are positions, of
+    /// one prompt or several.
     pub(crate) fn of_layer<B: AttributionBackend<Tensor = T>>(
         &self,
         b: &B,
         layer: Layer,
         x: &T,
-        v: &T,
+        v: Option<&T>,
     ) -> Result<Option<Vec<f32>>, EngineError> {
         let Networks::Layerwise(input, layers) = &self.networks else { return Ok(None) };
         let Some(part) = layers.get(&layer) else { return Ok(None) };

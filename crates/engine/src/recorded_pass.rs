@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::Layer;
+use tributary_model::{Layer, Role};
 
 use crate::Model;
 use crate::acting::{Acting, ActingWeights};
 use crate::forward::{Flow, Halt, Visitor, forward};
+use crate::last::Last;
 use crate::model::add_constant;
 use crate::pass::{Delta, Edit, Pass};
 use crate::sequence::Sequence;
@@ -21,8 +22,8 @@ pub(crate) struct RecordedPass<T> {
     pub(crate) embedding: T,
     /// Every decomposed layer.
     pub(crate) layers: BTreeMap<Layer, RecordedLayer<T>>,
-    /// What is unembedded: the last residual stream, normalised, `[sets, positions, d_model]`.
-    pub(crate) last: T,
+    /// What is unembedded.
+    pub(crate) last: Last<T>,
     /// Numbers of sets and of positions.
     pub(crate) shape: [usize; 2],
 }
@@ -42,7 +43,7 @@ pub(crate) struct RecordedLayer<T> {
     pub(crate) post: T,
     /// What is added whatever the activations: the bias, and the delta where there is one.
     constant: Option<T>,
-    /// Output, `[sets, positions, d_out]`.
+    /// Output, `[sets, positions, d_out]`; of a decomposed unembedding what [`kept`](Self::kept) gives.
     pub(crate) output: T,
 }
 
@@ -58,14 +59,37 @@ impl<T: Clone> RecordedPass<T> {
         let positions = tokens[0].len();
         let sequence = Sequence::new(model, positions)?;
         let embedding = model.embed(tokens)?;
-        let mut recorder = Recorder { model, pass, embedding, supports, layers: BTreeMap::new() };
+        let mut recorder = Recorder { model, pass, tokens, embedding, supports, layers: BTreeMap::new() };
         match forward(model, &sequence, &mut recorder) {
-            Err(Halt::Reached(last)) => {
+            Err(Halt::Reached(rows)) => {
                 let Recorder { embedding, layers, .. } = recorder;
+                let unembedding = model.architecture.unembedding().and_then(|layer| layers.get(&layer));
+                let last = match unembedding {
+                    Some(recorded) => Last {
+                        rows,
+                        matrix: model.backend.permute(&recorded.u, &[1, 0])?,
+                        constant: recorded.constant.clone(),
+                    },
+                    None => Last::of_target(model, rows),
+                };
                 Ok(Self { sequence, embedding, layers, last, shape: [tokens.len(), positions] })
             }
             Err(Halt::Failed(error)) => Err(error),
             Ok(_) => unreachable!("the recorder halts before the logits"),
+        }
+    }
+
+    /// What turns the input of a target layer into the activations of some of its components (`V`), or into the logits
+    /// of some tokens: `[d_in, components]`.
+    pub(crate) fn reader<B: AttributionBackend<Tensor = T>>(
+        &self,
+        model: &Model<B>,
+        target: Layer,
+        components: &[usize],
+    ) -> Result<T, BackendError> {
+        match model.components.get(&target) {
+            Some(layer) => model.backend.select(&layer.v, 1, components),
+            None => self.last.readers(&model.backend, components),
         }
     }
 }
@@ -73,8 +97,12 @@ impl<T: Clone> RecordedPass<T> {
 impl<T: Clone> RecordedLayer<T> {
     /// What the layer gives when its component activations are `post`, `[sets, positions, support]`.
     pub(crate) fn write<B: AttributionBackend<Tensor = T>>(&self, b: &B, post: &T) -> Result<T, BackendError> {
-        let kept = self.mask.as_ref().map_or(Ok(post.clone()), |mask| b.mul(post, mask))?;
-        add_constant(b, b.matmul(&kept, &self.u)?, self.constant.as_ref())
+        add_constant(b, b.matmul(&self.kept(b, post)?, &self.u)?, self.constant.as_ref())
+    }
+
+    /// What of the component activations `post` is kept: `post * mask`.
+    pub(crate) fn kept<B: AttributionBackend<Tensor = T>>(&self, b: &B, post: &T) -> Result<T, BackendError> {
+        self.mask.as_ref().map_or(Ok(post.clone()), |mask| b.mul(post, mask))
     }
 }
 
@@ -91,6 +119,7 @@ fn readers<B: AttributionBackend>(b: &B, v: B::Tensor) -> Result<B::Tensor, Back
 struct Recorder<'a, B: AttributionBackend> {
     model: &'a Model<B>,
     pass: &'a Pass<'a>,
+    tokens: &'a [&'a [u32]],
     embedding: B::Tensor,
     supports: Supports,
     layers: BTreeMap<Layer, RecordedLayer<B::Tensor>>,
@@ -108,7 +137,7 @@ impl<B: AttributionBackend> Recorder<'_, B> {
         let u = b.select(&weights.u, 0, &components)?;
         let readers = readers(b, b.select(&weights.v, 1, &components)?)?;
         let constant = match self.pass.delta {
-            Delta::None => model.linear[&layer].bias.clone(),
+            Delta::None => model.linear.get(&layer).and_then(|linear| linear.bias.clone()),
             // x W^T + b - (x V) U: all components are in the support where there is a delta.
             Delta::Stopped => {
                 let all = b.matmul(&b.matmul(x, &weights.v)?, &weights.u)?;
@@ -119,7 +148,8 @@ impl<B: AttributionBackend> Recorder<'_, B> {
         let factors = self.pass.masks.values(layer, &components);
         let acting = factors.as_ref().filter(|_| self.only_what_acts()).and_then(|m| Acting::find(m, components.len()));
         let mask = factors.map(|mask| b.upload_vec(mask, &[items, positions, components.len()])).transpose()?;
-        if let Some(acting) = acting {
+        let is_unembedding = layer.role() == Role::Unembedding;
+        if let Some(acting) = acting.filter(|_| !is_unembedding) {
             let [support, d_out] = b.shape(&u)[..] else { panic!("a matrix has two axes") };
             let (reader_rows, writers) = (b.download(&readers)?, b.download(&u)?);
             let weights = ActingWeights { readers: &reader_rows, writers: &writers, d_in, d_out };
@@ -131,6 +161,27 @@ impl<B: AttributionBackend> Recorder<'_, B> {
         let pre = b.detach(&b.matmul(x, &b.permute(&readers, &[1, 0])?)?);
         let post = self.edited(layer, pre, &components)?;
         let mut recorded = RecordedLayer { components, readers, u, mask, post, constant, output: x.clone() };
+        let written = if is_unembedding { recorded.kept(b, &recorded.post) } else { recorded.write(b, &recorded.post) };
+        recorded.output = written?;
+        Ok(recorded)
+    }
+
+    /// Records a decomposed embedding, which reads no stream: the activation of a component is its number for the token.
+    fn record_embedding(&self, layer: Layer, components: Vec<usize>) -> Result<RecordedLayer<B::Tensor>, BackendError> {
+        let (model, b) = (self.model, &self.model.backend);
+        let weights = &model.components[&layer];
+        let of_tokens = model.token_activations(layer, self.tokens)?;
+        let u = b.select(&weights.u, 0, &components)?;
+        let constant = match self.pass.delta {
+            Delta::None => None,
+            Delta::Stopped => Some(b.sub(&self.embedding, &b.matmul(&of_tokens, &weights.u)?)?),
+        };
+        let [items, positions, _] = b.shape(&of_tokens)[..] else { panic!("activations have three axes") };
+        let mask = self.pass.masks.values(layer, &components);
+        let mask = mask.map(|mask| b.upload_vec(mask, &[items, positions, components.len()])).transpose()?;
+        let post = self.edited(layer, b.select(&of_tokens, 2, &components)?, &components)?;
+        let readers = readers(b, b.select(&weights.v, 1, &components)?)?;
+        let mut recorded = RecordedLayer { components, readers, u, mask, post, constant, output: of_tokens };
         recorded.output = recorded.write(b, &recorded.post)?;
         Ok(recorded)
     }
@@ -161,7 +212,16 @@ impl<B: AttributionBackend> Recorder<'_, B> {
 
 impl<B: AttributionBackend> Visitor<B> for Recorder<'_, B> {
     fn embedding(&mut self) -> Flow<B> {
-        Ok(self.embedding.clone())
+        let decomposed = self.model.architecture.token_embedding();
+        let Some((layer, components)) =
+            decomposed.and_then(|layer| Some((layer, self.supports.layers.remove(&layer)?)))
+        else {
+            return Ok(self.embedding.clone());
+        };
+        let recorded = self.record_embedding(layer, components)?;
+        let output = recorded.output.clone();
+        self.layers.insert(layer, recorded);
+        Ok(output)
     }
 
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {

@@ -35,18 +35,6 @@ impl<T> Rotary<T> {
         b.add(&b.mul(x, cos)?, &b.mul(&partner, sin)?)
     }
 
-    /// Tables `[positions, d_head]` whose pair `i` of position `s` turns by `s / base^(2 i / d_head)`.
-    pub(crate) fn new<B: AttributionBackend<Tensor = T>>(
-        b: &B,
-        shape: [usize; 2],
-        base: f64,
-        adjacent_pairs: bool,
-    ) -> Result<Self, BackendError> {
-        let half = shape[1] / 2;
-        let angle = |position: usize, pair: usize| position as f64 / base.powf(pair as f64 / half as f64);
-        Self::of(b, shape, adjacent_pairs, angle, |value| value)
-    }
-
     /// Tables `[positions, d_head]` of the sines and cosines of `angle(position, pair)`, each as `rounded` gives it.
     pub(crate) fn of<B: AttributionBackend<Tensor = T>>(
         b: &B,

@@ -13,6 +13,8 @@ pub(crate) enum Route {
     Attention,
     /// In closed form, through the nonlinearity before the MLP's output.
     Elementwise,
+    /// In closed form, from a decomposed unembedding to the logits.
+    Unembedding,
     /// By the backend's automatic differentiation, whatever lies in between.
     Autograd,
 }
@@ -23,14 +25,24 @@ impl Route {
     /// A closed form covers a target when nothing but it lies between the target and the nearest detaches: when every layer
     /// that its input is made of is decomposed.
     pub(crate) fn to(target: Layer, linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool) -> Self {
-        let in_block = |roles: &[Role]| {
+        let in_block = |roles: &[Role]| -> Vec<Layer> {
             linear.iter().filter(|layer| layer.shares_block(target) && roles.contains(&layer.role())).copied().collect()
         };
         let (inputs, route): (Vec<Layer>, Self) = match target.role() {
-            Role::Embedding => unreachable!("the embedding is no target"),
+            Role::Embedding | Role::TokenEmbedding => unreachable!("an embedding is no target"),
+            // The closed form has queries, keys and values of their own.
+            Role::AttentionOutput if !in_block(&[Role::QueryKeyValue]).is_empty() => return Self::Autograd,
             Role::AttentionOutput => (in_block(&[Role::Query, Role::Key, Role::Value]), Self::Attention),
-            Role::MlpDown => (in_block(&[Role::MlpUp]), Self::Elementwise),
-            Role::Query | Role::Key | Role::Value | Role::MlpUp | Role::Output => {
+            Role::MlpDown => (in_block(&[Role::MlpGate, Role::MlpUp]), Self::Elementwise),
+            Role::Output if linear.iter().any(|layer| layer.role() == Role::Unembedding) => return Self::Unembedding,
+            Role::Query
+            | Role::Key
+            | Role::Value
+            | Role::QueryKeyValue
+            | Role::MlpGate
+            | Role::MlpUp
+            | Role::Unembedding
+            | Role::Output => {
                 let writers = linear.iter().filter(|layer| layer.role().writes_residual() && **layer < target);
                 (writers.copied().collect(), Self::Residual)
             }
@@ -41,7 +53,8 @@ impl Route {
 
 /// The fastest method for a model with these `linear` layers.
 pub(crate) fn fastest(linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool) -> Method {
-    let targets = linear.iter().copied().filter(|&layer| is_decomposed(layer)).chain([Layer::output()]);
+    let layers = linear.iter().copied().filter(|&layer| is_decomposed(layer) && layer.role() != Role::TokenEmbedding);
+    let targets = layers.chain([Layer::output()]);
     let routes = targets.map(|target| Route::to(target, linear, &is_decomposed));
     let (differentiated, closed): (Vec<Route>, Vec<Route>) = routes.partition(|route| *route == Route::Autograd);
     match (closed.is_empty(), differentiated.is_empty()) {
@@ -95,7 +108,7 @@ mod tests {
     fn the_fastest_method_is_as_closed_as_the_model_allows() {
         let linear = published_blocks(2);
         let fastest = |roles: &[Role]| super::fastest(&linear, |layer: Layer| roles.contains(&layer.role()));
-        assert_eq!(fastest(&Role::LINEAR), Method::ClosedForm);
+        assert_eq!(fastest(&Role::ALL), Method::ClosedForm);
         assert_eq!(fastest(&[Role::MlpUp, Role::MlpDown]), Method::Mixed);
         assert_eq!(fastest(&[Role::AttentionOutput]), Method::Autograd);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, BackendError};
-use tributary_model::Layer;
+use tributary_model::{Layer, Role};
 
 use crate::Model;
 use crate::forward::{Flow, Halt, Visitor, forward};
@@ -31,7 +31,7 @@ impl<'a, B: AttributionBackend> Segment<'a, B> {
         target: Layer,
         components: &[usize],
     ) -> Result<Self, BackendError> {
-        let reader = model.reader(target, components)?;
+        let reader = forward.reader(model, target, components)?;
         Ok(Self { model, forward, sources, target, reader })
     }
 
@@ -61,7 +61,15 @@ struct Evaluation<'a, B: AttributionBackend> {
 
 impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
     fn embedding(&mut self) -> Flow<B> {
-        Ok(B::Tensor::clone(self.leaves.get(&Layer::wte()).copied().unwrap_or(&self.segment.forward.embedding)))
+        let Segment { model, forward, .. } = self.segment;
+        if let Some(layer) = model.architecture.token_embedding() {
+            let recorded = &forward.layers[&layer];
+            return match self.leaves.get(&layer) {
+                Some(post) => Ok(recorded.write(&model.backend, post)?),
+                None => Ok(recorded.output.clone()),
+            };
+        }
+        Ok(B::Tensor::clone(self.leaves.get(&Layer::wte()).copied().unwrap_or(&forward.embedding)))
     }
 
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {
@@ -72,7 +80,10 @@ impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
         }
         if let Some(post) = self.leaves.get(&layer) {
             let recorded = &forward.layers[&layer];
-            return Ok(recorded.write(&model.backend, post)?);
+            return Ok(match layer.role() {
+                Role::Unembedding => recorded.kept(&model.backend, post)?,
+                _ => recorded.write(&model.backend, post)?,
+            });
         }
         match forward.layers.get(&layer) {
             // Past the target the input has to be asked for, since the target lies somewhere before it.

@@ -26,8 +26,10 @@ impl<T: Clone> Sequence<T> {
         let causal_mask = table(b, [positions, positions], mask)?;
         let rotary = match model.architecture.position_encoding {
             PositionEncoding::Learned => None,
-            PositionEncoding::Rotary { base, adjacent_pairs } => {
-                Some(Rotary::new(b, [positions, model.architecture.d_head], base, adjacent_pairs)?)
+            PositionEncoding::Rotary { base, adjacent_pairs, scaling } => {
+                let d_head = model.architecture.d_head;
+                let angle = |position: usize, pair| position as f64 * scaling.frequency(base, d_head, pair);
+                Some(Rotary::of(b, [positions, d_head], adjacent_pairs, angle, |value| value)?)
             }
         };
         Ok(Self { wpe, causal_mask, rotary })

@@ -7,6 +7,7 @@ use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{Prediction, TokenProb};
 
 use crate::Model;
+use crate::last::Last;
 use crate::output::{Logits, SetOutput};
 
 /// How many of the target model's likeliest tokens are kept for each position.
@@ -22,13 +23,13 @@ pub(crate) struct TargetOutput<E> {
 }
 
 impl<E: Element> TargetOutput<E> {
-    /// `last` is what the target model unembeds, `[1, positions, d_model]`.
+    /// `last` is what the target model unembeds, of one item.
     pub(crate) fn compute<B: AttributionBackend<Element = E>>(
         model: &Model<B>,
-        last: &B::Tensor,
+        last: &Last<B::Tensor>,
     ) -> Result<Self, BackendError> {
         // No entry is alive here.
-        let output = Logits::compute(model, last, 0)?.normalise(model, f64::INFINITY, None)?;
+        let output = Logits::compute(&model.backend, last, 0)?.normalise(&model.backend, f64::INFINITY, None)?;
         let likeliest = output.probs.par_chunks_exact(model.architecture.vocab).map(likeliest).collect();
         Ok(Self { probs: output.probs, entropy: output.cross_entropy, likeliest: Arc::new(likeliest) })
     }

@@ -3,7 +3,7 @@
 use tributary_model::{Layer, Role};
 
 /// The rows of a figure from bottom to top, as data flows: each layer has its own, but queries, keys and values of a block
-/// are side by side on one. `layers` ascend.
+/// are side by side on one, and so are the two that the hidden layer of a gated MLP is made of. `layers` ascend.
 pub fn layer_rows(layers: impl IntoIterator<Item = Layer>) -> Vec<Vec<Layer>> {
     let mut rows: Vec<Vec<Layer>> = Vec::new();
     for layer in layers {
@@ -16,21 +16,24 @@ pub fn layer_rows(layers: impl IntoIterator<Item = Layer>) -> Vec<Vec<Layer>> {
 }
 
 fn side_by_side(a: Layer, b: Layer) -> bool {
-    let reads_attention = |layer: Layer| matches!(layer.role(), Role::Query | Role::Key | Role::Value);
-    reads_attention(a) && reads_attention(b) && a.shares_block(b)
+    let both = |roles: &[Role]| roles.contains(&a.role()) && roles.contains(&b.role());
+    a.shares_block(b) && (both(&[Role::Query, Role::Key, Role::Value]) || both(&[Role::MlpGate, Role::MlpUp]))
 }
 
 #[cfg(test)]
 mod tests {
+    use tributary_model::{gated_blocks, published_blocks};
+
     use super::*;
 
     #[test]
     fn queries_keys_and_values_of_a_block_share_a_row() {
-        let block = |block| Role::LINEAR.map(|role| Layer::published(block, role));
-        let layers = [Layer::wte()].into_iter().chain(block(0)).chain(block(1)).chain([Layer::output()]);
-        let rows = layer_rows(layers);
-        let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [1, 3, 1, 1, 1, 3, 1, 1, 1, 1]);
+        let lengths = |blocks: Vec<Layer>| -> Vec<usize> {
+            let rows = layer_rows([Layer::wte()].into_iter().chain(blocks).chain([Layer::output()]));
+            rows.iter().map(Vec::len).collect()
+        };
+        assert_eq!(lengths(published_blocks(2)), [1, 3, 1, 1, 1, 3, 1, 1, 1, 1]);
+        assert_eq!(lengths(gated_blocks(2)), [1, 3, 1, 2, 1, 3, 1, 2, 1, 1]);
         // Where the rest of a block is not decomposed, blocks stay apart.
         let rows = layer_rows([Layer::published(0, Role::Value), Layer::published(1, Role::Query)]);
         assert_eq!(rows.len(), 2);

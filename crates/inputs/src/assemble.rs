@@ -19,34 +19,44 @@ pub(crate) fn weights(
     config: &Config,
     counts: &BTreeMap<Layer, usize>,
 ) -> Result<Weights, InputError> {
+    let modules = &config.class.modules;
+    let target = |path: &str| format!("target_model.{path}");
+    let weight = |module: &str| target(&format!("{module}.weight"));
     let embedding = [architecture.vocab, architecture.d_model];
-    let wte = tensors.take("target_model.wte.weight", &embedding)?;
+    let wte = tensors.take(&weight(modules.embedding), &embedding)?;
     let wpe = match architecture.position_encoding {
         PositionEncoding::Learned => {
-            Some(tensors.take("target_model.wpe.weight", &[architecture.max_positions, architecture.d_model])?)
+            Some(tensors.take(&weight(modules.positions), &[architecture.max_positions, architecture.d_model])?)
         }
         PositionEncoding::Rotary { .. } => None,
     };
-    let modules = &config.class.modules;
     let mut norms = Vec::new();
     for block in 0..architecture.n_blocks {
+        let path = format!("{}.{block}", modules.blocks);
         norms.push(BlockNorms {
-            attention: norm(&mut tensors, &format!("h.{block}.{}", modules.attention_norm), &architecture)?,
-            mlp: norm(&mut tensors, &format!("h.{block}.{}", modules.mlp_norm), &architecture)?,
+            attention: norm(&mut tensors, &format!("{path}.{}", modules.attention_norm), &architecture)?,
+            mlp: norm(&mut tensors, &format!("{path}.{}", modules.mlp_norm), &architecture)?,
         });
         for buffer in modules.attention_buffers {
-            tensors.discard(&format!("target_model.h.{block}.attn.{buffer}"));
+            tensors.discard(&target(&format!("{path}.{buffer}")));
         }
     }
-    let ln_f = norm(&mut tensors, "ln_f", &architecture)?;
+    for buffer in modules.buffers {
+        tensors.discard(&target(buffer));
+    }
+    let ln_f = norm(&mut tensors, modules.final_norm, &architecture)?;
     // The published models tie the two, and save both.
-    let lm_head = tensors.take_optional("target_model.lm_head.weight", &embedding)?.filter(|lm_head| *lm_head != wte);
+    let lm_head = tensors.take_optional(&weight(modules.unembedding), &embedding)?.filter(|lm_head| *lm_head != wte);
 
     let mut linear = BTreeMap::new();
     let mut decomposed = BTreeMap::new();
     for &shape in &architecture.linear {
         let count = counts.get(&shape.layer).copied();
-        linear.insert(shape.layer, linear_layer(&mut tensors, shape, count.is_some())?);
+        // The ends are above: their weights are those of a tensor that both may share.
+        if shape.layer.role().is_in_block() {
+            let layer = linear_layer(&mut tensors, shape, count.is_some(), modules.is_transposed)?;
+            linear.insert(shape.layer, layer);
+        }
         if let Some(count) = count {
             decomposed.insert(shape.layer, components(&mut tensors, shape, count)?);
         }
@@ -70,10 +80,23 @@ fn linear_layer(
     tensors: &mut StateDict,
     LinearLayer { layer, d_in, d_out, has_bias }: LinearLayer,
     is_decomposed: bool,
+    is_transposed: bool,
 ) -> Result<LinearWeights, InputError> {
-    let weight = tensors.take(&format!("target_model.{layer}.weight"), &[d_out, d_in])?;
+    let name = format!("target_model.{layer}.weight");
+    let weight = if is_transposed {
+        transposed(tensors.take(&name, &[d_in, d_out])?)
+    } else {
+        tensors.take(&name, &[d_out, d_in])?
+    };
     let bias = if has_bias { Some(bias(tensors, layer, d_out, is_decomposed)?) } else { None };
     Ok(LinearWeights { weight, bias })
+}
+
+/// The transpose of a matrix.
+fn transposed(matrix: Array) -> Array {
+    let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes") };
+    let column = |column: usize| matrix.values.iter().skip(column).step_by(columns).copied();
+    Array::new([columns, rows], (0..columns).flat_map(column).collect())
 }
 
 /// The bias of a linear layer. A decomposed layer's components hold a copy of it, which is the only one in some older

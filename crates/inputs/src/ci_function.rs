@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tributary_model::{Architecture, CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer, Layer};
+use tributary_model::{Architecture, CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer, Layer, Role};
 
 use crate::InputError;
 use crate::checkpoint::{StateDict, StoredTensor};
@@ -159,7 +159,12 @@ impl Reader<'_> {
         stored(self.tensors.file(), tensors)
     }
 
+    /// Width of what the function reads of a layer: its input, or of an embedding, which reads tokens, the activations of its
+    /// components.
     fn d_in(&self, layer: Layer) -> usize {
+        if layer.role() == Role::TokenEmbedding {
+            return self.counts[&layer];
+        }
         self.architecture.linear(layer).map_or(0, |linear| linear.d_in)
     }
 

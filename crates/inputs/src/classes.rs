@@ -1,8 +1,8 @@
-//! The published classes of target models, each in a file of its own: what its `model_config.yaml` means, and how its modules
-//! are called.
+//! The classes of target models, each family in a file of its own: what their configs mean, and how their modules are called.
 
 mod gpt2_simple;
-mod llama_simple_mlp;
+mod hugging_face;
+mod llama_simple;
 
 use std::path::Path;
 
@@ -19,10 +19,12 @@ pub(crate) struct Class {
     pub(crate) name: &'static str,
     /// Other spellings of the name, of early versions.
     older_names: &'static [&'static str],
-    /// Keys of `model_config.yaml` that bear on the numbers. An unknown one is an error of the published class too, and here it
-    /// keeps an option that changes the numbers from passing unnoticed.
-    keys: &'static [&'static str],
-    /// Reads `model_config.yaml`.
+    /// The file that describes a model of it.
+    pub(crate) config: &'static str,
+    /// Keys of the config that bear on the numbers. An unknown one is an error of the published class too, and here it
+    /// keeps an option that changes the numbers from passing unnoticed. `None` where the class itself passes unknown ones.
+    keys: Option<&'static [&'static str]>,
+    /// Reads the config.
     read: fn(&Path, &Keys<'_>) -> Result<Architecture, InputError>,
     /// What its modules are called besides the linear layers, which the architecture names.
     pub(crate) modules: Modules,
@@ -31,15 +33,56 @@ pub(crate) struct Class {
 /// Names of modules, as they stand in a checkpoint.
 #[derive(Debug)]
 pub(crate) struct Modules {
-    /// The norm before the attention of block `h.N`.
+    /// The token embedding.
+    pub(crate) embedding: &'static str,
+    /// The embedding of positions, where they are learned.
+    pub(crate) positions: &'static str,
+    /// The list of blocks, of which one is called `blocks.N`.
+    pub(crate) blocks: &'static str,
+    /// The norm before the attention of a block.
     pub(crate) attention_norm: &'static str,
     /// The norm before its MLP.
     pub(crate) mlp_norm: &'static str,
-    /// Buffers of its attention, which versions that made them persistent saved: the model config determines them.
+    /// The norm behind all blocks.
+    pub(crate) final_norm: &'static str,
+    /// The unembedding.
+    pub(crate) unembedding: &'static str,
+    /// Buffers of the model, which versions that made them persistent saved: the model config determines them.
+    pub(crate) buffers: &'static [&'static str],
+    /// The same of a block.
     pub(crate) attention_buffers: &'static [&'static str],
+    /// Whether weights of linear layers in blocks are kept as `[d_in, d_out]`.
+    pub(crate) is_transposed: bool,
 }
 
-const CLASSES: [&Class; 2] = [&gpt2_simple::CLASS, &llama_simple_mlp::CLASS];
+/// Those of most published classes.
+const MODULES: Modules = Modules {
+    embedding: "wte",
+    positions: "wpe",
+    blocks: "h",
+    attention_norm: "ln_1",
+    mlp_norm: "ln_2",
+    final_norm: "ln_f",
+    unembedding: "lm_head",
+    buffers: &[],
+    attention_buffers: &["attn.bias", "attn.masked_bias", "attn.rotary_sin", "attn.rotary_cos"],
+    is_transposed: false,
+};
+
+/// Name of the file that describes a target model of a published class.
+pub(crate) const MODEL_CONFIG: &str = "model_config.yaml";
+
+/// The same of one of the `transformers` library.
+pub(crate) const CONFIG_JSON: &str = "config.json";
+
+const CLASSES: [&Class; 6] = [
+    &gpt2_simple::SIMPLE,
+    &llama_simple::MLP,
+    &llama_simple::GATED,
+    &gpt2_simple::FUSED,
+    &hugging_face::GPT2,
+    &hugging_face::LLAMA,
+];
 
 /// The class that a Python path (`package.module.Class`) ends in.
 pub(crate) fn by_path(path: &str) -> Option<&'static Class> {
@@ -49,7 +92,8 @@ pub(crate) fn by_path(path: &str) -> Option<&'static Class> {
 
 /// The names of all classes, as a message lists them.
 pub(crate) fn names() -> String {
-    CLASSES.map(|class| class.name).join(" and ")
+    let [names @ .., last] = CLASSES.map(|class| class.name);
+    format!("{} and {last}", names.join(", "))
 }
 
 /// Keys of `model_config.yaml` that say nothing of the numbers: which of two equal ways attention is computed; whether two
@@ -85,6 +129,7 @@ impl Class {
     /// The target model that `model_config.yaml` describes; the run's config says that it is of this class.
     pub(crate) fn read(&self, file: &Path, bytes: &[u8]) -> Result<Architecture, InputError> {
         let keys = Keys::parse(file, bytes)?;
+        let Some(known) = self.keys else { return self.read_noted(file, &keys) };
         let model_type = keys.get("model_type", Yaml::text)?;
         let is_other = |model_type: &String| by_path(model_type).is_none_or(|class| class.name != self.name);
         if let Some(model_type) = model_type.filter(is_other) {
@@ -92,15 +137,25 @@ impl Class {
                 format!("is {}, but the run's pretrained_model_class says {}", shortened(&model_type), self.name);
             return Err(InputError::config(file, "model_type", problem));
         }
-        if let Some(key) = keys.other_than(&[&["model_type"], self.keys, &HARMLESS]) {
+        if let Some(key) = keys.other_than(&[&["model_type"], known, &HARMLESS]) {
             let problem = format!(
                 "is an unknown key, and what it changes in the model is not known either; those of {} are {}",
                 self.name,
-                self.keys.join(", ")
+                known.join(", ")
             );
             return Err(InputError::config(file, key, problem));
         }
         (self.read)(file, &keys)
+    }
+
+    /// The same of a class that notes down its name in a list, and keys that it does not know.
+    fn read_noted(&self, file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
+        let classes = keys.get("architectures", |list| list.list(Yaml::text))?.unwrap_or_default();
+        if !classes.is_empty() && classes.iter().all(|class| class != self.name) {
+            let problem = format!("is {}, but the run's model class is {}", shortened(&classes.join(", ")), self.name);
+            return Err(InputError::config(file, "architectures", problem));
+        }
+        (self.read)(file, keys)
     }
 }
 
@@ -119,14 +174,15 @@ fn check_sizes(file: &Path, sizes: &[(&str, usize)]) -> Result<(), InputError> {
     }
 }
 
-fn check_heads(file: &Path, n_layer: usize, n_embd: usize, n_head: usize) -> Result<(), InputError> {
-    if n_layer > MAX_BLOCKS {
-        return Err(InputError::config(
-            file,
-            "n_layer",
-            format!("is {n_layer}, but at most {MAX_BLOCKS} are supported"),
-        ));
+fn check_blocks(file: &Path, key: &str, n_blocks: usize) -> Result<(), InputError> {
+    if n_blocks > MAX_BLOCKS {
+        return Err(InputError::config(file, key, format!("is {n_blocks}, but at most {MAX_BLOCKS} are supported")));
     }
+    Ok(())
+}
+
+fn check_heads(file: &Path, n_layer: usize, n_embd: usize, n_head: usize) -> Result<(), InputError> {
+    check_blocks(file, "n_layer", n_layer)?;
     if !n_embd.is_multiple_of(n_head) {
         let problem = format!("is {n_head}, which does not divide n_embd, {n_embd}");
         return Err(InputError::config(file, "n_head", problem));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use globset::GlobBuilder;
-use tributary_model::{Architecture, Layer, Sigmoid};
+use tributary_model::{Architecture, Layer, LinearLayer, PositionEncoding, Sigmoid};
 
 use crate::InputError;
 use crate::ci_config::CiConfig;
@@ -78,13 +78,22 @@ impl Config {
         })
     }
 
-    /// The decomposed layers of a model and the number of components of each.
+    /// The decomposed layers of a model and the number of components of each; embedding and unembedding become layers of its
+    /// `architecture` where they are among them.
     pub(crate) fn components(
         &self,
         file: &Path,
-        architecture: &Architecture,
+        architecture: &mut Architecture,
     ) -> Result<BTreeMap<Layer, usize>, InputError> {
         let fail = |problem: String| Err(InputError::config(file, self.modules.key, problem));
+        let modules = &self.class.modules;
+        let &mut Architecture { vocab, d_model, .. } = architecture;
+        let end = |layer, [d_in, d_out]: [usize; 2]| LinearLayer { layer, d_in, d_out, has_bias: false };
+        let mut linear = architecture.linear.clone();
+        linear.push(end(Layer::token_embedding(modules.embedding), [vocab, d_model]));
+        linear.push(end(Layer::unembedding(modules.unembedding), [d_model, vocab]));
+        linear.sort_unstable_by_key(|linear| linear.layer);
+        let is_learned = architecture.position_encoding == PositionEncoding::Learned;
         let mut counts = BTreeMap::new();
         for (pattern, count) in &self.modules.patterns {
             // Python's fnmatch, whose `*` crosses dots and which knows no escapes and no braces. Names have no `/`, so nothing stops it
@@ -100,28 +109,32 @@ impl Config {
                     ));
                 }
             };
-            if let Some(module) = ["wte", "wpe", "lm_head"].into_iter().find(|module| glob.is_match(module)) {
+            if is_learned && glob.is_match(modules.positions) {
                 return fail(format!(
-                    "pattern {} matches {module}; only the linear layers of blocks can be decomposed here",
-                    shortened(pattern)
+                    "pattern {} matches {}; a decomposed embedding of positions is not supported",
+                    shortened(pattern),
+                    modules.positions
                 ));
             }
             let mut matched = false;
-            for layer in architecture.linear_layers().filter(|layer| glob.is_match(layer.to_string())) {
+            for layer in linear.iter().map(|linear| linear.layer).filter(|layer| glob.is_match(layer.to_string())) {
                 matched = true;
                 if let Some(other) = counts.insert(layer, *count).filter(|other| other != count) {
                     return fail(format!("{layer} is given both {other} and {count} components"));
                 }
             }
             if !matched {
+                let known = linear.iter().map(|linear| linear.layer).filter(|layer| layer.block().unwrap_or(0) == 0);
                 return fail(format!(
-                    "pattern {} matches no linear layer of the model, whose {} blocks have attn.q_proj, \
-                     attn.k_proj, attn.v_proj, attn.o_proj, mlp.c_fc and mlp.down_proj",
+                    "pattern {} matches no linear layer of the model, whose {} blocks are like the first; it has {}",
                     shortened(pattern),
-                    architecture.n_blocks
+                    architecture.n_blocks,
+                    known.map(|layer| layer.to_string()).collect::<Vec<_>>().join(", ")
                 ));
             }
         }
+        linear.retain(|linear| linear.layer.role().is_in_block() || counts.contains_key(&linear.layer));
+        architecture.linear = linear;
         Ok(counts)
     }
 }

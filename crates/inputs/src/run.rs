@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::shortened;
 use crate::fingerprint::Hasher;
 use crate::target;
-use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, text};
+use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, classes, text};
 
 /// The config of a run: as it was called up to the middle of 2026, and since.
 const CONFIGS: [&str; 2] = ["final_config.yaml", "experiment_config.yaml"];
@@ -34,7 +34,7 @@ pub struct RunFiles {
     pub config: PathBuf,
     /// `model_STEP.pth`, or `.pt`, or `.safetensors`.
     pub checkpoint: PathBuf,
-    /// `model_config.yaml` of the target model.
+    /// `model_config.yaml` of the target model, or `config.json`.
     pub model_config: PathBuf,
     /// `tokenizer.json`
     pub tokenizer: PathBuf,
@@ -65,9 +65,9 @@ impl TrainedRun {
     ///
     /// The folder holds `final_config.yaml`, or `experiment_config.yaml`, and `model_STEP.pth`, `.pt` or `.safetensors` (of several, the one with the largest
     /// step). The target
-    /// model's `model_config.yaml` is sought in `options.target`, else in `target/` of the run, else where
-    /// `pretrained_model_name` or `pretrained_model_path` of the config point to; its `tokenizer.json` is
-    /// `options.tokenizer`, else lies beside `model_config.yaml`.
+    /// model's `model_config.yaml`, of a class of `transformers` its `config.json`, is sought in `options.target`, else in
+    /// `target/` of the run, else where `pretrained_model_name` or `pretrained_model_path` of the config point to; its
+    /// `tokenizer.json` is `options.tokenizer`, else lies beside that file.
     pub fn load(folder: &Path, options: &RunOptions<'_>) -> Result<Self, InputError> {
         if !folder.is_dir() {
             let problem = if folder.exists() { "is not a folder" } else { "there is no such folder" };
@@ -91,10 +91,10 @@ impl TrainedRun {
         let config = Config::parse(&config_file, &config_bytes)?;
 
         let target_folder = target::find_folder(folder, &config, options.target)?;
-        let model_config = target_folder.join(target::MODEL_CONFIG);
+        let model_config = target_folder.join(config.class.config);
         let model_bytes = text::read(&model_config, "a config", text::CONFIG)?;
-        let architecture = config.class.read(&model_config, &model_bytes)?;
-        let counts = config.components(&config_file, &architecture)?;
+        let mut architecture = config.class.read(&model_config, &model_bytes)?;
+        let counts = config.components(&config_file, &mut architecture)?;
 
         let tokenizer_file = options.tokenizer.map_or_else(|| target_folder.join(TOKENIZER), Path::to_owned);
         if !tokenizer_file.exists() {
@@ -107,7 +107,7 @@ impl TrainedRun {
         let checkpoint = checkpoint::find(folder)?;
         let mut hasher = Hasher::new();
         hasher.add(CONFIGS[0], &config_bytes);
-        hasher.add(target::MODEL_CONFIG, &model_bytes);
+        hasher.add(classes::MODEL_CONFIG, &model_bytes);
         hasher.add(TOKENIZER, &tokenizer_bytes);
         // Both read all of the file, and neither waits for the disk when the other has just been there.
         let (read, hashed) = hasher.add_file_beside("checkpoint", &checkpoint, || {

@@ -1,4 +1,4 @@
-//! The target model's folder and its `model_config.yaml`.
+//! The target model's folder, and the file in it that describes the model.
 
 use std::path::{Path, PathBuf};
 
@@ -8,29 +8,28 @@ use crate::InputError;
 use crate::config::Config;
 use crate::error::shortened;
 
-/// Name of the file that describes a target model.
-pub(crate) const MODEL_CONFIG: &str = "model_config.yaml";
-
-/// Finds the folder that holds `model_config.yaml`: the one that is given, else `RUN/target/`, else where the config points to.
+/// Finds the folder that holds the file that describes a model of the config's class: the one that is given, else
+/// `RUN/target/`, else where the config points to.
 pub(crate) fn find_folder(run: &Path, config: &Config, given: Option<&Path>) -> Result<PathBuf, InputError> {
+    let file = config.class.config;
     if let Some(folder) = given {
-        return if holds_model(folder) {
+        return if holds(folder, file) {
             Ok(folder.to_owned())
         } else {
-            let problem = "not found; name the folder that holds the target model's model_config.yaml";
-            Err(InputError::elsewhere(folder.join(MODEL_CONFIG), problem, Remedy::Target))
+            let problem = format!("not found; name the folder that holds the target model's {file}");
+            Err(InputError::elsewhere(folder.join(file), problem, Remedy::Target))
         };
     }
     let beside = run.join("target");
     if beside.is_dir() {
-        return if holds_model(&beside) {
+        return if holds(&beside, file) {
             Ok(beside)
         } else {
-            let problem = "not found; put the target model's model_config.yaml there, or name its folder";
-            Err(InputError::elsewhere(beside.join(MODEL_CONFIG), problem, Remedy::Target))
+            let problem = format!("not found; put the target model's {file} there, or name its folder");
+            Err(InputError::elsewhere(beside.join(file), problem, Remedy::Target))
         };
     }
-    if let Some(folder) = config.target_references.iter().find_map(|reference| follow(run, reference)) {
+    if let Some(folder) = config.target_references.iter().find_map(|reference| follow(run, reference, file)) {
         return Ok(folder);
     }
     let named = match config.target_references.first() {
@@ -43,14 +42,14 @@ pub(crate) fn find_folder(run: &Path, config: &Config, given: Option<&Path>) -> 
         None => "the config does not name the target model".to_owned(),
     };
     let problem = format!(
-        "not found, and {named}; fetch the model's model_config.yaml and tokenizer.json into a folder and name that folder"
+        "not found, and {named}; fetch the model's {file} and tokenizer.json into a folder and name that folder"
     );
     Err(InputError::elsewhere(beside, problem, Remedy::Target))
 }
 
-fn holds_model(folder: &Path) -> bool {
+fn holds(folder: &Path, file: &str) -> bool {
     // Something else than a file by that name is refused where it is read.
-    folder.join(MODEL_CONFIG).exists()
+    folder.join(file).exists()
 }
 
 fn is_remote(reference: &str) -> bool {
@@ -59,13 +58,13 @@ fn is_remote(reference: &str) -> bool {
 
 /// The folder a local reference means. It may be the folder or a checkpoint in it or in a subfolder, and is relative to
 /// the run or to the current folder.
-fn follow(run: &Path, reference: &str) -> Option<PathBuf> {
+fn follow(run: &Path, reference: &str, file: &str) -> Option<PathBuf> {
     if is_remote(reference) || reference.is_empty() {
         return None;
     }
     let paths = [run.join(reference), PathBuf::from(reference)];
     paths.into_iter().filter(|path| path.exists()).find_map(|path| {
         let folders = if path.is_dir() { 0..1 } else { 1..3 };
-        path.ancestors().skip(folders.start).take(folders.len()).find(|folder| holds_model(folder)).map(Path::to_owned)
+        path.ancestors().skip(folders.start).take(folders.len()).find(|folder| holds(folder, file)).map(Path::to_owned)
     })
 }

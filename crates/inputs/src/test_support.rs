@@ -11,8 +11,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use tributary_model::{
-    Architecture, Array, Biases, BlockNorms, CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer, Components,
-    Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, Sigmoid, Weights, published_layers,
+    Activation, Architecture, Array, Biases, BlockNorms, CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer,
+    Components, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, RopeScaling, Sigmoid,
+    Weights, gated_blocks, published_layers, with_widths,
 };
 
 /// The PyTorch storage class that holds a tensor's elements.
@@ -233,7 +234,9 @@ pub fn write_run(folder: &Path, weights: &Weights, style: Style) {
     let target = folder.join("target");
     fs::create_dir_all(&target).unwrap();
     fs::write(folder.join("final_config.yaml"), final_config(weights, style)).unwrap();
-    fs::write(target.join("model_config.yaml"), model_config(weights)).unwrap();
+    let class = class_of(weights);
+    let config = if class.is_of_transformers { config_json(weights) } else { model_config(weights) };
+    fs::write(target.join(class.config), config).unwrap();
     fs::write(target.join("tokenizer.json"), tokenizer(weights.architecture.vocab)).unwrap();
     write_pth(&folder.join("model_1.pth"), &state_dict(weights, style));
 }
@@ -241,37 +244,40 @@ pub fn write_run(folder: &Path, weights: &Weights, style: Style) {
 /// The tensors of a run's checkpoint, in the order in which the published code saves them.
 pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
     let older = style == Style::Older;
+    let class = class_of(weights);
     let model = if older { "patched_model" } else { "target_model" };
-    let wte = StoredTensor::array(format!("{model}.wte.weight"), &weights.wte);
-    let tied = wte.again(format!("{model}.lm_head.weight"));
+    let original = |layer: Layer| if older && weights.decomposed.contains_key(&layer) { "original." } else { "" };
+    let end = |layer: Layer| format!("{model}.{layer}.{}weight", original(layer));
+    let wte = StoredTensor::array(end(Layer::token_embedding(class.embedding)), &weights.wte);
+    let head = end(Layer::unembedding("lm_head"));
+    let tied = wte.again(head.clone());
     let mut tensors = vec![wte];
     let mut push = |name: String, array: &Array| tensors.push(StoredTensor::array(name, array));
     if let Some(wpe) = &weights.wpe {
-        push(format!("{model}.wpe.weight"), wpe);
+        push(format!("{model}.{}.weight", class.positions), wpe);
     }
-    for (layer, linear) in &weights.linear {
-        let original = if older && weights.decomposed.contains_key(layer) { "original." } else { "" };
-        push(format!("{model}.{layer}.{original}weight"), &linear.weight);
+    for (&layer, linear) in &weights.linear {
+        let original = original(layer);
+        let weight = if class.is_transposed { &transposed(&linear.weight) } else { &linear.weight };
+        push(format!("{model}.{layer}.{original}weight"), weight);
         if let Some(bias) = &linear.bias {
             push(format!("{model}.{layer}.{original}bias"), bias);
         }
     }
-    let names = match weights.architecture.norm {
-        Norm::LayerNorm { .. } => ["ln_1", "ln_2"],
-        Norm::RmsNorm { .. } => ["rms_1", "rms_2"],
-    };
+    let names = class.norms;
     let blocks = weights.norms.iter().enumerate();
     let norms = blocks.flat_map(|(block, norms)| {
-        [(format!("h.{block}.{}", names[0]), &norms.attention), (format!("h.{block}.{}", names[1]), &norms.mlp)]
+        let path = format!("{}.{block}", class.blocks);
+        [(format!("{path}.{}", names[0]), &norms.attention), (format!("{path}.{}", names[1]), &norms.mlp)]
     });
-    for (module, norm) in norms.chain([("ln_f".to_owned(), &weights.ln_f)]) {
+    for (module, norm) in norms.chain([(class.final_norm.to_owned(), &weights.ln_f)]) {
         push(format!("{model}.{module}.weight"), &norm.weight);
         if let Some(bias) = &norm.bias {
             push(format!("{model}.{module}.bias"), bias);
         }
     }
     match &weights.lm_head {
-        Some(lm_head) => push(format!("{model}.lm_head.weight"), lm_head),
+        Some(lm_head) => push(head, lm_head),
         None => tensors.push(tied),
     }
     let mut push = |name: String, array: &Array| tensors.push(StoredTensor::array(name, array));
@@ -283,7 +289,8 @@ pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
         let components = if older { format!("{model}.{name}.components") } else { format!("_components.{dashed}") };
         push(format!("{components}.V"), &matrices.v);
         push(format!("{components}.U"), &matrices.u);
-        if let Some(bias) = weights.linear[layer].bias.as_ref().filter(|_| !older) {
+        let bias = weights.linear.get(layer).and_then(|linear| linear.bias.as_ref());
+        if let Some(bias) = bias.filter(|_| !older) {
             push(format!("{components}.bias"), bias);
         }
     }
@@ -394,10 +401,7 @@ fn final_config(weights: &Weights, style: Style) -> String {
         Sigmoid::UpperLeakyHard => "upper_leaky_hard",
         Sigmoid::SwishHard => "swish_hard",
     };
-    let class = match weights.architecture.model_class.as_str() {
-        "GPT2Simple" => "simple_stories_train.models.gpt2_simple.GPT2Simple",
-        _ => "simple_stories_train.models.llama_simple_mlp.LlamaSimpleMLP",
-    };
+    let class = class_of(weights).path;
     write!(
         config,
         "sigmoid_type: {sigmoid}\nsampling: continuous\n\
@@ -408,6 +412,115 @@ fn final_config(weights: &Weights, style: Style) -> String {
     config
 }
 
+/// How a class calls its modules, and what describes its models.
+struct WrittenClass {
+    /// The Python path of the class.
+    path: &'static str,
+    config: &'static str,
+    is_of_transformers: bool,
+    embedding: &'static str,
+    positions: &'static str,
+    blocks: &'static str,
+    norms: [&'static str; 2],
+    final_norm: &'static str,
+    is_transposed: bool,
+}
+
+fn class_of(weights: &Weights) -> WrittenClass {
+    let simple = WrittenClass {
+        path: "simple_stories_train.models.gpt2_simple.GPT2Simple",
+        config: "model_config.yaml",
+        is_of_transformers: false,
+        embedding: "wte",
+        positions: "wpe",
+        blocks: "h",
+        norms: ["ln_1", "ln_2"],
+        final_norm: "ln_f",
+        is_transposed: false,
+    };
+    match weights.architecture.model_class.as_str() {
+        "GPT2Simple" => simple,
+        "GPT2" => WrittenClass { path: "spd.pretrain.models.gpt2.GPT2", blocks: "h_torch", ..simple },
+        "LlamaSimpleMLP" => WrittenClass {
+            path: "simple_stories_train.models.llama_simple_mlp.LlamaSimpleMLP",
+            norms: ["rms_1", "rms_2"],
+            ..simple
+        },
+        "LlamaSimple" => WrittenClass {
+            path: "param_decomp.pretrain.models.llama_simple.LlamaSimple",
+            norms: ["rms_1", "rms_2"],
+            ..simple
+        },
+        "GPT2LMHeadModel" => WrittenClass {
+            path: "transformers.GPT2LMHeadModel",
+            config: "config.json",
+            is_of_transformers: true,
+            embedding: "transformer.wte",
+            positions: "transformer.wpe",
+            blocks: "transformer.h",
+            final_norm: "transformer.ln_f",
+            is_transposed: true,
+            ..simple
+        },
+        "LlamaForCausalLM" => WrittenClass {
+            path: "transformers.LlamaForCausalLM",
+            config: "config.json",
+            is_of_transformers: true,
+            embedding: "model.embed_tokens",
+            blocks: "model.layers",
+            norms: ["input_layernorm", "post_attention_layernorm"],
+            final_norm: "model.norm",
+            ..simple
+        },
+        other => panic!("{other} is no class that is written"),
+    }
+}
+
+fn transposed(matrix: &Array) -> Array {
+    let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes") };
+    let values = (0..rows * columns).map(|at| matrix.values[at % rows * columns + at / rows]);
+    Array::new([columns, rows], values.collect())
+}
+
+/// As the `transformers` library describes a model.
+fn config_json(weights: &Weights) -> String {
+    let Architecture {
+        model_class, n_blocks, d_model, n_heads, n_kv_heads, d_head, d_mlp, vocab, max_positions, ..
+    } = &weights.architecture;
+    let activation = match weights.architecture.activation {
+        Activation::GeluTanh => "gelu_new",
+        Activation::Gelu => "gelu",
+        Activation::Silu => "silu",
+    };
+    let config = match (weights.architecture.norm, weights.architecture.position_encoding) {
+        (Norm::RmsNorm { eps }, PositionEncoding::Rotary { base, scaling, .. }) => {
+            let scaling = match scaling {
+                RopeScaling::None => serde_json::Value::Null,
+                RopeScaling::Linear { factor } => serde_json::json!({"type": "linear", "factor": factor}),
+                RopeScaling::Llama3 { factor, low, high, original_positions } => serde_json::json!({
+                    "rope_type": "llama3", "factor": factor, "low_freq_factor": low, "high_freq_factor": high,
+                    "original_max_position_embeddings": original_positions,
+                }),
+            };
+            let has_bias = |role| weights.linear[&weights.architecture.layer(0, role)].bias.is_some();
+            serde_json::json!({
+                "architectures": [model_class], "hidden_size": d_model, "intermediate_size": d_mlp,
+                "num_hidden_layers": n_blocks, "num_attention_heads": n_heads, "num_key_value_heads": n_kv_heads,
+                "head_dim": d_head, "max_position_embeddings": max_positions, "vocab_size": vocab, "rms_norm_eps": eps,
+                "rope_theta": base, "rope_scaling": scaling, "hidden_act": activation,
+                "attention_bias": has_bias(Role::Query), "mlp_bias": has_bias(Role::MlpUp), "pretraining_tp": 1,
+            })
+        }
+        (Norm::LayerNorm { eps }, PositionEncoding::Learned) => serde_json::json!({
+            "architectures": [model_class], "n_layer": n_blocks, "n_head": n_heads, "n_embd": d_model, "n_inner": d_mlp,
+            "n_positions": max_positions, "n_ctx": max_positions, "vocab_size": vocab, "layer_norm_epsilon": eps,
+            "activation_function": activation, "summary_type": "cls_index",
+        }),
+        other => panic!("no class of transformers has {other:?}"),
+    };
+    serde_json::to_string_pretty(&config).unwrap()
+}
+
 fn model_config(weights: &Weights) -> String {
     let Architecture { model_class, n_blocks, d_model, n_heads, n_kv_heads, d_mlp, vocab, max_positions, .. } =
         &weights.architecture;
@@ -415,17 +528,18 @@ fn model_config(weights: &Weights) -> String {
         "model_type: {model_class}\nblock_size: {max_positions}\nvocab_size: {vocab}\nn_layer: {n_blocks}\n\
          n_head: {n_heads}\nn_embd: {d_model}\nflash_attention: false\n"
     );
-    if let (Norm::RmsNorm { eps }, PositionEncoding::Rotary { base, adjacent_pairs }) =
+    if let (Norm::RmsNorm { eps }, PositionEncoding::Rotary { base, adjacent_pairs, .. }) =
         (weights.architecture.norm, weights.architecture.position_encoding)
     {
         let has_bias = |role| weights.linear[&weights.architecture.layer(0, role)].bias.is_some();
-        let (attn_bias, mlp_bias) = (has_bias(Role::Query), has_bias(Role::MlpUp));
+        let (attn_bias, mlp_bias) = (has_bias(Role::AttentionOutput), has_bias(Role::MlpUp));
         let d_head = weights.architecture.d_head;
         write!(
             config,
             "n_ctx: {max_positions}\nn_intermediate: {d_mlp}\nn_key_value_heads: {n_kv_heads}\nrotary_dim: {d_head}\n\
              rotary_base: {base}\nrotary_adjacent_pairs: {adjacent_pairs}\nrms_norm_eps: {eps}\n\
-             attn_bias: {attn_bias}\nmlp_bias: {mlp_bias}\nuse_grouped_query_attention: true\n"
+             attn_bias: {attn_bias}\nmlp_bias: {mlp_bias}\nuse_grouped_query_attention: {}\n",
+            !weights.architecture.linear_layers().any(|layer| layer.role() == Role::QueryKeyValue)
         )
         .unwrap();
     }
@@ -478,6 +592,7 @@ impl RandomWeights {
             max_positions: 6,
             norm: Norm::LayerNorm { eps: 1e-5 },
             position_encoding: PositionEncoding::Learned,
+            activation: Activation::GeluTanh,
             linear: published_layers(2, 8, 8, 32, Biases { attention: true, mlp: true }),
         })
         .seeded(seed)
@@ -497,10 +612,92 @@ impl RandomWeights {
             vocab: 11,
             max_positions: 6,
             norm: Norm::RmsNorm { eps: 1e-6 },
-            position_encoding: PositionEncoding::Rotary { base: 10_000.0, adjacent_pairs: false },
+            position_encoding: PositionEncoding::Rotary {
+                base: 10_000.0,
+                adjacent_pairs: false,
+                scaling: RopeScaling::None,
+            },
+            activation: Activation::GeluTanh,
             linear: published_layers(2, 8, 4, 12, Biases { attention: false, mlp: false }),
         })
         .seeded(seed)
+    }
+
+    /// The same of the class of this name, with all that is particular to it.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such class.
+    pub fn of_class(class: &str, seed: u64) -> Self {
+        let blocks = |of_block: &[(Role, &str)], blocks: &str| -> Vec<Layer> {
+            let layer = |block, &(role, module): &(Role, &str)| {
+                Layer::linear(block, role, &format!("{blocks}.{block}.{module}"))
+            };
+            (0..2).flat_map(|block| of_block.iter().map(move |module| layer(block, module))).collect()
+        };
+        const FUSED: [(Role, &str); 4] = [
+            (Role::QueryKeyValue, "attn.c_attn"),
+            (Role::AttentionOutput, "attn.c_proj"),
+            (Role::MlpUp, "mlp.c_fc"),
+            (Role::MlpDown, "mlp.c_proj"),
+        ];
+        const LLAMA: [(Role, &str); 7] = [
+            (Role::Query, "self_attn.q_proj"),
+            (Role::Key, "self_attn.k_proj"),
+            (Role::Value, "self_attn.v_proj"),
+            (Role::AttentionOutput, "self_attn.o_proj"),
+            (Role::MlpGate, "mlp.gate_proj"),
+            (Role::MlpUp, "mlp.up_proj"),
+            (Role::MlpDown, "mlp.down_proj"),
+        ];
+        let (gpt2, llama) = (Self::gpt2_simple(seed).architecture, Self::llama_simple_mlp(seed).architecture);
+        let (biases, none) = (Biases { attention: true, mlp: true }, Biases { attention: false, mlp: false });
+        let mut architecture = match class {
+            "GPT2Simple" => gpt2,
+            "LlamaSimpleMLP" => llama,
+            "GPT2" => Architecture { linear: with_widths(blocks(&FUSED, "h_torch"), [8, 8, 8, 32], biases), ..gpt2 },
+            "LlamaSimple" => Architecture {
+                activation: Activation::Silu,
+                linear: with_widths(gated_blocks(2), [8, 8, 4, 12], none),
+                ..llama
+            },
+            "GPT2LMHeadModel" => Architecture {
+                norm: Norm::LayerNorm { eps: 1e-6 },
+                activation: Activation::Gelu,
+                d_mlp: 20,
+                linear: with_widths(blocks(&FUSED, "transformer.h"), [8, 8, 8, 20], biases),
+                ..gpt2
+            },
+            "LlamaForCausalLM" => Architecture {
+                d_head: 6,
+                activation: Activation::Silu,
+                position_encoding: PositionEncoding::Rotary {
+                    base: 500.0,
+                    adjacent_pairs: false,
+                    scaling: RopeScaling::Llama3 { factor: 4.0, low: 0.5, high: 2.0, original_positions: 4.0 },
+                },
+                linear: with_widths(blocks(&LLAMA, "model.layers"), [8, 12, 6, 12], Biases { mlp: false, ..biases }),
+                ..llama
+            },
+            other => panic!("{other} is no class"),
+        };
+        class.clone_into(&mut architecture.model_class);
+        Self::of(architecture).seeded(seed)
+    }
+
+    /// The same with embedding and unembedding decomposed.
+    #[must_use]
+    pub fn with_ends(mut self) -> Self {
+        let weights = self.weights();
+        let class = class_of(&weights);
+        let &mut Architecture { vocab, d_model, ref mut linear, .. } = &mut self.architecture;
+        let end = |layer, d_in, d_out| LinearLayer { layer, d_in, d_out, has_bias: false };
+        linear.insert(0, end(Layer::token_embedding(class.embedding), vocab, d_model));
+        linear.push(end(Layer::unembedding("lm_head"), d_model, vocab));
+        for layer in [Layer::token_embedding(class.embedding), Layer::unembedding("lm_head")] {
+            self.components.insert(layer, 5);
+        }
+        self
     }
 
     fn of(architecture: Architecture) -> Self {
@@ -539,11 +736,15 @@ impl RandomWeights {
         let mut linear = BTreeMap::new();
         let (mut decomposed, mut ci_layers) = (BTreeMap::new(), BTreeMap::new());
         for &LinearLayer { layer, d_in, d_out, has_bias } in &architecture.linear {
-            let weight = random.uniform(&[d_out, d_in]);
-            linear.insert(layer, LinearWeights { weight, bias: has_bias.then(|| random.uniform(&[d_out])) });
+            if layer.role().is_in_block() {
+                let weight = random.uniform(&[d_out, d_in]);
+                linear.insert(layer, LinearWeights { weight, bias: has_bias.then(|| random.uniform(&[d_out])) });
+            }
             if let Some(&count) = self.components.get(&layer) {
                 let components = Components { v: random.uniform(&[d_in, count]), u: random.uniform(&[count, d_out]) };
-                ci_layers.insert(layer, self.ci_arrays(d_in, count, &mut random));
+                // Of an embedding, which reads tokens, the function reads the activations.
+                let width = if layer.role() == Role::TokenEmbedding { count } else { d_in };
+                ci_layers.insert(layer, self.ci_arrays(width, count, &mut random));
                 decomposed.insert(layer, components);
             }
         }

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{CiInput, PositionEncoding, Role, Sigmoid, Weights};
+use tributary_model::{CiInput, PositionEncoding, Role, RopeScaling, Sigmoid, Weights};
 use tributary_testing::config;
 
 fn read_back(weights: &Weights, style: Style) -> TrainedRun {
@@ -38,7 +38,11 @@ proptest! {
                 let is_mlp = matches!(layer.layer.role(), Role::MlpUp | Role::MlpDown);
                 layer.has_bias = if is_mlp { mlp_bias } else { attn_bias };
             }
-            random.architecture.position_encoding = PositionEncoding::Rotary { base: 500.0, adjacent_pairs };
+            random.architecture.position_encoding = PositionEncoding::Rotary {
+                base: 500.0,
+                adjacent_pairs,
+                scaling: RopeScaling::None,
+            };
         }
         let layers = random.architecture.linear_layers().zip(decomposed);
         // The older style has one number of components for all layers.
@@ -48,6 +52,23 @@ proptest! {
         let weights = random.weights();
         let style = if is_older { Style::Older } else { Style::Current };
         prop_assert_eq!(read_back(&weights, style).weights, weights);
+    }
+}
+
+/// Every class, some layers of it decomposed or all, embedding and unembedding too or not.
+#[test]
+fn every_class_survives() {
+    for class in ["GPT2Simple", "GPT2", "LlamaSimpleMLP", "LlamaSimple", "GPT2LMHeadModel", "LlamaForCausalLM"] {
+        for (seed, with_ends) in [(1, false), (2, true)] {
+            let random = RandomWeights::of_class(class, seed);
+            let mut random = if with_ends { random.with_ends() } else { random };
+            for style in [Style::Current, Style::Older] {
+                let weights = random.weights();
+                assert!(read_back(&weights, style).weights == weights, "{class}, {with_ends}, {style:?}");
+                let first = *random.components.keys().find(|layer| layer.block().is_some()).unwrap();
+                random.components.remove(&first);
+            }
+        }
     }
 }
 

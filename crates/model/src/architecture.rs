@@ -29,7 +29,63 @@ pub enum PositionEncoding {
         base: f64,
         /// Whether pair `i` is elements `2i, 2i + 1` of a head, or else `i, i + d_head / 2`.
         adjacent_pairs: bool,
+        /// What becomes of the angles.
+        scaling: RopeScaling,
     },
+}
+
+/// How the angles of rotary positions are changed, for prompts longer than those a model was first trained on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// All are divided by the factor.
+    Linear {
+        /// The factor.
+        factor: f64,
+    },
+    /// As in Llama 3.1: with `w` the number of positions of a whole turn, angles of a pair with `w > original_positions / low`
+    /// are divided by the factor, those with `w < original_positions / high` are left, and between them
+    /// `t = (original_positions / w - low) / (high - low)` interpolates.
+    Llama3 {
+        /// The factor.
+        factor: f64,
+        /// See above.
+        low: f64,
+        /// See above.
+        high: f64,
+        /// Positions of the prompts of the first training.
+        original_positions: f64,
+    },
+}
+
+impl RopeScaling {
+    /// What the angle of pair `pair` grows by from one position to the next.
+    pub fn frequency(self, base: f64, d_head: usize, pair: usize) -> f64 {
+        let frequency = base.powf(-2.0 * pair as f64 / d_head as f64);
+        match self {
+            Self::None => frequency,
+            Self::Linear { factor } => frequency / factor,
+            Self::Llama3 { factor, low, high, original_positions } => {
+                let turns = original_positions * frequency / std::f64::consts::TAU;
+                let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                frequency * (kept + (1.0 - kept) / factor)
+            }
+        }
+    }
+}
+
+/// The nonlinearity of the MLPs.
+///
+/// Where an MLP has a gate, its hidden layer is `activation(gate) * up`, else `activation(up)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))`
+    GeluTanh,
+    /// `x/2 * (1 + erf(x / sqrt(2)))`
+    Gelu,
+    /// `x / (1 + exp(-x))`
+    Silu,
 }
 
 /// A linear layer of the target model: `[.., d_in] -> [.., d_out]`.
@@ -48,7 +104,7 @@ pub struct LinearLayer {
 /// Shape of a model: everything about it but its numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
-    /// The published class this is: `GPT2Simple` or `LlamaSimpleMLP`.
+    /// The published class this is, such as `GPT2Simple`.
     pub model_class: String,
     /// Number of blocks.
     pub n_blocks: usize,
@@ -70,7 +126,10 @@ pub struct Architecture {
     pub norm: Norm,
     /// How positions enter.
     pub position_encoding: PositionEncoding,
-    /// The linear layers in the order data flows, by the names of the model's class.
+    /// Nonlinearity of the MLPs.
+    pub activation: Activation,
+    /// The linear layers of the blocks in the order data flows, by the names of the model's class; before and behind them the
+    /// embedding and the unembedding where these are decomposed.
     pub linear: Vec<LinearLayer>,
 }
 
@@ -85,13 +144,27 @@ impl Architecture {
         self.linear.iter().find(|linear| linear.layer == layer)
     }
 
-    /// The layer of block `block` that has this role.
+    /// The layer of block `block` that has this role; `None` where the block has none.
+    pub fn find(&self, block: usize, role: Role) -> Option<Layer> {
+        self.linear_layers().find(|layer| layer.block() == Some(block) && layer.role() == role)
+    }
+
+    /// The same of a block that has one.
     ///
     /// # Panics
     ///
     /// When the block has none.
     pub fn layer(&self, block: usize, role: Role) -> Layer {
-        let layer = self.linear_layers().find(|layer| layer.block() == Some(block) && layer.role() == role);
-        layer.unwrap_or_else(|| panic!("block {block} has no layer {role:?}"))
+        self.find(block, role).unwrap_or_else(|| panic!("block {block} has no layer {role:?}"))
+    }
+
+    /// The embedding, where it is decomposed.
+    pub fn token_embedding(&self) -> Option<Layer> {
+        self.linear_layers().find(|layer| layer.role() == Role::TokenEmbedding)
+    }
+
+    /// The unembedding, where it is decomposed.
+    pub fn unembedding(&self) -> Option<Layer> {
+        self.linear_layers().find(|layer| layer.role() == Role::Unembedding)
     }
 }

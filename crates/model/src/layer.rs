@@ -12,61 +12,78 @@ use internment::Intern;
 pub enum Role {
     /// The token embedding: a source with one pseudo-component per position, always alive.
     Embedding,
+    /// The same layer where it is decomposed: its components take the place of the pseudo-component.
+    TokenEmbedding,
     /// Reads the residual stream into queries.
     Query,
     /// Reads the residual stream into keys.
     Key,
     /// Reads the residual stream into values.
     Value,
+    /// Reads the residual stream into queries, keys and values at once, which follow each other in what it writes.
+    QueryKeyValue,
     /// Writes what an attention has read to the residual stream.
     AttentionOutput,
+    /// Reads the residual stream into what, through the activation function, the hidden layer of a gated MLP is multiplied by.
+    MlpGate,
     /// Reads the residual stream into the hidden layer of the MLP.
     MlpUp,
     /// Writes the hidden layer of the MLP to the residual stream.
     MlpDown,
+    /// Reads the residual stream into the logits, where that layer is decomposed.
+    Unembedding,
     /// The logits: a target whose components are the vocabulary.
     Output,
 }
 
 impl Role {
-    /// The roles of linear layers, which can be decomposed, in the order data flows through a block.
-    pub const LINEAR: [Self; 6] =
-        [Self::Query, Self::Key, Self::Value, Self::AttentionOutput, Self::MlpUp, Self::MlpDown];
-
     /// All roles in the order data flows.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Embedding,
+        Self::TokenEmbedding,
         Self::Query,
         Self::Key,
         Self::Value,
+        Self::QueryKeyValue,
         Self::AttentionOutput,
+        Self::MlpGate,
         Self::MlpUp,
         Self::MlpDown,
+        Self::Unembedding,
         Self::Output,
     ];
 
-    /// What figures and pages call it: the name that such a module has in the published classes.
+    /// The one word for it in figures and pages: the name that such a module has in the published classes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Embedding => "wte",
+            Self::TokenEmbedding => "embedding",
             Self::Query => "q_proj",
             Self::Key => "k_proj",
             Self::Value => "v_proj",
+            Self::QueryKeyValue => "c_attn",
             Self::AttentionOutput => "o_proj",
+            Self::MlpGate => "gate_proj",
             Self::MlpUp => "c_fc",
             Self::MlpDown => "down_proj",
+            Self::Unembedding => "lm_head",
             Self::Output => "output",
         }
     }
 
-    /// Whether a layer of this role is linear and stands in a block: one that can be decomposed.
+    /// Whether a layer of this role is linear: one that can be decomposed.
     pub fn is_linear(self) -> bool {
         !matches!(self, Self::Embedding | Self::Output)
     }
 
+    /// Whether a layer of this role stands in a block.
+    pub fn is_in_block(self) -> bool {
+        self.is_linear() && !matches!(self, Self::TokenEmbedding | Self::Unembedding)
+    }
+
     /// Whether it adds to the residual stream.
     pub fn writes_residual(self) -> bool {
-        matches!(self, Self::AttentionOutput | Self::MlpDown)
+        matches!(self, Self::TokenEmbedding | Self::AttentionOutput | Self::MlpDown)
     }
 }
 
@@ -111,10 +128,20 @@ impl Layer {
     ///
     /// # Panics
     ///
-    /// When `role` is not that of a [linear layer](Role::is_linear).
+    /// When layers of this `role` do not [stand in a block](Role::is_in_block).
     pub fn linear(block: usize, role: Role, path: &str) -> Self {
-        assert!(role.is_linear(), "{role:?} is no linear layer");
+        assert!(role.is_in_block(), "{role:?} is no linear layer of a block");
         Self::new(Stage::Block(block), role, path)
+    }
+
+    /// A decomposed token embedding, called `path` in its model.
+    pub fn token_embedding(path: &str) -> Self {
+        Self::new(Stage::Before, Role::TokenEmbedding, path)
+    }
+
+    /// A decomposed unembedding, called `path` in its model.
+    pub fn unembedding(path: &str) -> Self {
+        Self::new(Stage::Behind, Role::Unembedding, path)
     }
 
     /// What it does.
@@ -122,7 +149,7 @@ impl Layer {
         self.0.as_ref().role
     }
 
-    /// Number of its block, from 0; `None` for the pseudo-layers.
+    /// Number of its block, from 0; `None` before and behind all blocks.
     pub fn block(self) -> Option<usize> {
         match self.0.as_ref().stage {
             Stage::Block(block) => Some(block),

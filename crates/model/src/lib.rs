@@ -27,7 +27,7 @@ mod thresholds;
 mod weights;
 
 pub use alive::{AliveEntries, component_union, reaching};
-pub use architecture::{Architecture, LinearLayer, Norm, PositionEncoding};
+pub use architecture::{Activation, Architecture, LinearLayer, Norm, PositionEncoding, RopeScaling};
 pub use array::Array;
 pub use attribution::{
     Borderline, DenseAttribution, LayerNodes, PairAttribution, Prediction, SetAttributions, TokenProb,
@@ -39,7 +39,7 @@ pub use ci_set::{CiSet, Prompt};
 pub use faithfulness::{Faithfulness, FarOutput, is_far};
 pub use layer::{Layer, Role};
 pub use pair::{Pair, pair_table};
-pub use published::{Biases, UnknownLayer, published_blocks, published_layers};
+pub use published::{Biases, UnknownLayer, gated_blocks, published_blocks, published_layers, with_widths};
 pub use remedy::Remedy;
 pub use sigmoid::Sigmoid;
 pub use thresholds::Thresholds;

@@ -19,7 +19,7 @@ pub struct Pair {
 impl Pair {
     /// Whether this is a key or value projection acting on the output projection of its own block.
     pub fn is_kv_to_o_pair(&self) -> bool {
-        let reads_past = matches!(self.source.role(), Role::Key | Role::Value);
+        let reads_past = matches!(self.source.role(), Role::Key | Role::Value | Role::QueryKeyValue);
         reads_past && self.target.role() == Role::AttentionOutput && self.source.shares_block(self.target)
     }
 }
@@ -70,15 +70,26 @@ fn inputs(layer: Layer, linear: &[Layer]) -> Vec<(Layer, bool)> {
         roles.iter().filter_map(find).collect()
     };
     match layer.role() {
-        Role::Embedding => Vec::new(),
-        Role::Query | Role::Key | Role::Value | Role::MlpUp | Role::Output => residual(layer, linear),
-        Role::AttentionOutput => of_block(&[(Role::Query, false), (Role::Key, true), (Role::Value, true)]),
-        Role::MlpDown => of_block(&[(Role::MlpUp, false)]),
+        Role::Embedding | Role::TokenEmbedding => Vec::new(),
+        Role::Query | Role::Key | Role::Value | Role::QueryKeyValue | Role::MlpGate | Role::MlpUp => {
+            residual(layer, linear)
+        }
+        Role::AttentionOutput => {
+            of_block(&[(Role::Query, false), (Role::Key, true), (Role::Value, true), (Role::QueryKeyValue, true)])
+        }
+        Role::MlpDown => of_block(&[(Role::MlpGate, false), (Role::MlpUp, false)]),
+        Role::Unembedding => residual(layer, linear),
+        Role::Output => match linear.iter().find(|layer| layer.role() == Role::Unembedding) {
+            Some(&unembedding) => vec![(unembedding, false)],
+            None => residual(layer, linear),
+        },
     }
 }
 
 /// What the residual stream that `reader` reads is the sum of: the embedding and all that is written before.
 fn residual(reader: Layer, linear: &[Layer]) -> Vec<(Layer, bool)> {
     let writers = linear.iter().copied().filter(|layer| layer.role().writes_residual() && *layer < reader);
-    [Layer::wte()].into_iter().chain(writers).map(|layer| (layer, false)).collect()
+    let is_decomposed = linear.iter().any(|layer| layer.role() == Role::TokenEmbedding);
+    let embedding = (!is_decomposed).then(Layer::wte);
+    embedding.into_iter().chain(writers).map(|layer| (layer, false)).collect()
 }

@@ -1,4 +1,5 @@
-//! Layers as the published classes `GPT2Simple` and `LlamaSimpleMLP` call them: `h.N.attn.q_proj`, `h.N.mlp.c_fc`, ...
+//! Layers as the published classes `GPT2Simple`, `LlamaSimpleMLP` and `LlamaSimple` call them: `h.N.attn.q_proj`,
+//! `h.N.mlp.c_fc`, ...
 
 use std::str::FromStr;
 
@@ -13,6 +14,10 @@ const MODULES: [(Role, &str); 6] = [
     (Role::MlpUp, "mlp.c_fc"),
     (Role::MlpDown, "mlp.down_proj"),
 ];
+
+/// Those of a gated MLP.
+const GATED: [(Role, &str); 3] =
+    [(Role::MlpGate, "mlp.gate_proj"), (Role::MlpUp, "mlp.up_proj"), (Role::MlpDown, "mlp.down_proj")];
 
 impl Layer {
     /// The layer of block `block` with this role, by its published name.
@@ -29,7 +34,18 @@ impl Layer {
 
 /// The linear layers of `n_blocks` published blocks in the order data flows.
 pub fn published_blocks(n_blocks: usize) -> Vec<Layer> {
-    (0..n_blocks).flat_map(|block| Role::LINEAR.map(|role| Layer::published(block, role))).collect()
+    blocks(n_blocks, &MODULES)
+}
+
+/// The same with a gated MLP.
+pub fn gated_blocks(n_blocks: usize) -> Vec<Layer> {
+    blocks(n_blocks, &[&MODULES[..4], &GATED].concat())
+}
+
+fn blocks(n_blocks: usize, modules: &[(Role, &str)]) -> Vec<Layer> {
+    let of_block =
+        |block| modules.iter().map(move |&(role, module)| Layer::linear(block, role, &format!("h.{block}.{module}")));
+    (0..n_blocks).flat_map(of_block).collect()
 }
 
 /// Which linear layers have biases.
@@ -43,17 +59,28 @@ pub struct Biases {
 
 /// The linear layers of a published class in the order data flows: `kv` is the width of keys and values.
 pub fn published_layers(n_blocks: usize, d_model: usize, kv: usize, d_mlp: usize, biases: Biases) -> Vec<LinearLayer> {
+    with_widths(published_blocks(n_blocks), [d_model, d_model, kv, d_mlp], biases)
+}
+
+/// `layers` with the widths that follow from their roles: `q`, `kv` and `d_mlp` are those of queries, of keys and values, and of
+/// the hidden layer of the MLP.
+pub fn with_widths(layers: Vec<Layer>, [d_model, q, kv, d_mlp]: [usize; 4], biases: Biases) -> Vec<LinearLayer> {
     let of_role = |role| match role {
+        Role::Query => (d_model, q, biases.attention),
         Role::Key | Role::Value => (d_model, kv, biases.attention),
-        Role::MlpUp => (d_model, d_mlp, biases.mlp),
+        Role::QueryKeyValue => (d_model, q + 2 * kv, biases.attention),
+        Role::AttentionOutput => (q, d_model, biases.attention),
+        Role::MlpGate | Role::MlpUp => (d_model, d_mlp, biases.mlp),
         Role::MlpDown => (d_mlp, d_model, biases.mlp),
-        _ => (d_model, d_model, biases.attention),
+        Role::Embedding | Role::TokenEmbedding | Role::Unembedding | Role::Output => {
+            unreachable!("{role:?} stands in no block")
+        }
     };
     let linear = |layer: Layer| {
         let (d_in, d_out, has_bias) = of_role(layer.role());
         LinearLayer { layer, d_in, d_out, has_bias }
     };
-    published_blocks(n_blocks).into_iter().map(linear).collect()
+    layers.into_iter().map(linear).collect()
 }
 
 /// A text that names no layer of a published class.

@@ -17,13 +17,16 @@ pub(crate) const WARNING: &str = "#a3165c";
 /// Colour of the nodes of a layer. Neither of the edges' colours is among them.
 pub(crate) fn node(kind: Role) -> &'static str {
     match kind {
-        Role::Embedding => "#7d8590",
+        Role::Embedding | Role::TokenEmbedding => "#7d8590",
         Role::Query => "#e69f00",
         Role::Key => "#8c6d31",
         Role::Value => "#1a9e77",
+        Role::QueryKeyValue => "#a6a61d",
         Role::AttentionOutput => "#cc79a7",
+        Role::MlpGate => "#1f8a9e",
         Role::MlpUp => "#56b4e9",
         Role::MlpDown => "#6a51a3",
+        Role::Unembedding => "#4d5560",
         Role::Output => "#1b1f24",
     }
 }

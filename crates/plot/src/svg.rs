@@ -240,9 +240,11 @@ fn share(probability: f32) -> String {
 fn row_label(out: &mut Svg, row: &Row) {
     let layers: Vec<Layer> = row.bands.keys().copied().collect();
     let label = match (layers.len(), layers.first().and_then(|layer| layer.block())) {
-        (2.., Some(block)) => {
-            let letters = layers.iter().map(|&layer| layer.role().name().trim_end_matches("_proj"));
-            format!("h.{block}.attn {}", letters.collect::<Vec<_>>().join(" · "))
+        (2.., Some(_)) => {
+            let parts = layers.iter().map(|layer| layer.path().rsplit_once('.').unwrap_or(("", layer.path())));
+            let letters = parts.clone().map(|(_, name)| name.trim_end_matches("_proj"));
+            let module = parts.map(|(module, _)| module).next().unwrap_or_default();
+            format!("{module} {}", letters.collect::<Vec<_>>().join(" · "))
         }
         _ => layers.iter().map(Layer::to_string).collect(),
     };

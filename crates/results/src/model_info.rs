@@ -11,7 +11,7 @@ use crate::layer_names;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Written", try_from = "Stored")]
 pub struct ModelInfo {
-    /// The published class: `GPT2Simple` or `LlamaSimpleMLP`.
+    /// The class of the target model, such as `GPT2Simple`.
     pub class: String,
     /// SHA-256 that identifies the weights, in hexadecimal.
     pub fingerprint: String,
@@ -24,11 +24,14 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// Every layer that has nodes, with its number of components: `wte` with 1, the decomposed layers, `output` with
-    /// the vocabulary.
+    /// Every layer that has nodes, with its number of components: `wte` with 1 unless the embedding is decomposed, the
+    /// decomposed layers, `output` with the vocabulary.
     pub fn node_layers(&self) -> impl Iterator<Item = (Layer, usize)> + '_ {
         let decomposed = self.components.iter().map(|(&layer, &count)| (layer, count));
-        [(Layer::wte(), 1)].into_iter().chain(decomposed).chain([(Layer::output(), self.vocab)])
+        // The components of a decomposed embedding take the place of the pseudo-component.
+        let is_decomposed = self.components.keys().any(|layer| layer.role() == Role::TokenEmbedding);
+        let embedding = (!is_decomposed).then(|| (Layer::wte(), 1));
+        embedding.into_iter().chain(decomposed).chain([(Layer::output(), self.vocab)])
     }
 }
 
@@ -109,14 +112,16 @@ impl StoredLayer {
         let layer = match (found, block) {
             (Some(Role::Embedding), None) => Some(Layer::wte()),
             (Some(Role::Output), None) => Some(Layer::output()),
-            (Some(role), &Some(block)) if role.is_linear() => Some(Layer::linear(block, role, name)),
+            (Some(Role::TokenEmbedding), None) => Some(Layer::token_embedding(name)),
+            (Some(Role::Unembedding), None) => Some(Layer::unembedding(name)),
+            (Some(role), &Some(block)) if role.is_in_block() => Some(Layer::linear(block, role, name)),
             _ => None,
         };
         layer.filter(|layer| layer.path() == name).ok_or_else(|| {
             let roles = Role::ALL.map(role_name).join(", ");
             format!(
                 "model.layers has {name:?} with the role {role:?} and the block {block:?}; expected one of the roles {roles}, a \
-                 block for linear layers, and none for wte and output"
+                 block for layers of blocks, and none for embeddings, unembedding and output"
             )
         })
     }
@@ -125,12 +130,16 @@ impl StoredLayer {
 fn role_name(role: Role) -> &'static str {
     match role {
         Role::Embedding => "embedding",
+        Role::TokenEmbedding => "token_embedding",
         Role::Query => "query",
         Role::Key => "key",
         Role::Value => "value",
+        Role::QueryKeyValue => "query_key_value",
         Role::AttentionOutput => "attention_output",
+        Role::MlpGate => "mlp_gate",
         Role::MlpUp => "mlp_up",
         Role::MlpDown => "mlp_down",
+        Role::Unembedding => "unembedding",
         Role::Output => "output",
     }
 }

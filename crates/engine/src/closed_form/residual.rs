@@ -27,7 +27,7 @@ pub(crate) struct ResidualReads<'a, B: AttributionBackend> {
     context: &'a Context<'a, B>,
     /// `[sets, positions, d_model]`
     stream: B::Tensor,
-    /// `wte` first.
+    /// The embedding first.
     written: Vec<Writer<'a, B>>,
 }
 
@@ -46,11 +46,17 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
     pub(crate) fn new(context: &'a Context<'a, B>) -> Result<Self, BackendError> {
         let (model, forward) = (context.model, context.forward);
         let (b, d) = (&model.backend, model.architecture.d_model);
-        let embedding = &forward.embedding;
+        let decomposed = model.architecture.token_embedding();
+        let embedding = decomposed.map_or(&forward.embedding, |layer| &forward.layers[&layer].output);
         let stream = match &forward.sequence.wpe {
             Some(wpe) => b.add(embedding, wpe)?,
             None => embedding.clone(),
         };
+        if let Some(layer) = decomposed {
+            let mut reads = Self { context, stream, written: Vec::new() };
+            reads.wrote(layer)?;
+            return Ok(reads);
+        }
         let [sets, positions] = forward.shape;
         let rows = RowMatrix::new(b.reshape(&model.centre(embedding)?, &[sets * positions, d])?);
         let matrix_rows = (0..sets).map(|set| (0..positions).map(|s| (set * positions + s) as u32).collect()).collect();
@@ -60,9 +66,15 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
 
     /// Adds the output of `layer` to the stream.
     pub(crate) fn write(&mut self, layer: Layer) -> Result<(), BackendError> {
+        let Context { model, forward, .. } = self.context;
+        self.stream = model.backend.add(&self.stream, &forward.layers[&layer].output)?;
+        self.wrote(layer)
+    }
+
+    /// Adds `layer` to those that wrote.
+    fn wrote(&mut self, layer: Layer) -> Result<(), BackendError> {
         let Context { model, forward, sources, .. } = self.context;
         let (recorded, entries) = (&forward.layers[&layer], &*sources[&layer]);
-        self.stream = model.backend.add(&self.stream, &recorded.output)?;
         let (rows, matrix_rows) = (RowMatrix::new(model.centre(&recorded.u)?), entries.slots.clone());
         self.written.push(Writer { layer, entries, rows, matrix_rows });
         Ok(())
@@ -109,7 +121,7 @@ impl<'a, B: AttributionBackend> Target<'a, B> {
         let entries = &*targets[&layer];
         let selected = match forward.layers.get(&layer) {
             Some(recorded) => recorded.readers.clone(),
-            None => b.permute(&model.reader(layer, &entries.components)?, &[1, 0])?,
+            None => b.permute(&forward.last.readers(b, &entries.components)?, &[1, 0])?,
         };
         let readers = RowMatrix::new(b.mul(&selected, &norm.weight)?);
         // `pre` is `<g, x>` and what the norm's bias adds to it.

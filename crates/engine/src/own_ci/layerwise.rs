@@ -39,24 +39,25 @@ impl<T: Clone> LayerNetwork<'_, T> {
     }
 
     /// What the function gives before the sigmoid, `[rows, C]`, on the host, of a layer with input `x`, `[1, rows, d_in]`, and
-    /// components reading it through `v`, `[d_in, C]`.
+    /// components reading it through `v`, `[d_in, C]`, or being it where there is no `v`.
     pub(super) fn evaluate<B: AttributionBackend<Tensor = T>>(
         &self,
         b: &B,
         x: &T,
-        v: &T,
+        v: Option<&T>,
     ) -> Result<Vec<B::Element>, EngineError> {
         let [_, rows, _] = b.shape(x)[..] else { panic!("the input of a causal-importance function has three axes") };
         let tensors = self.part.tensors(b)?;
         if self.input == CiInput::SharedVector {
             return Ok(b.download_vec(through(b, x.clone(), &tensors, |tensor| Ok(tensor.clone()))?)?);
         }
-        let components = b.shape(v)[1];
         // Of each component, `[C, rows, 1]`, or the same for all, `[1, rows, d_in]`.
-        let input = match self.input {
-            CiInput::Activation => b.permute(&b.matmul(x, v)?, &[2, 1, 0])?,
+        let input = match (self.input, v) {
+            (CiInput::Activation, Some(v)) => b.permute(&b.matmul(x, v)?, &[2, 1, 0])?,
+            (CiInput::Activation, None) => b.permute(x, &[2, 1, 0])?,
             _ => x.clone(),
         };
+        let components = self.part.shapes()[0][0];
         let tensors = tensors.into_iter().map(|tensor| match b.shape(&tensor)[..] {
             // Biases, shaped to add to what flows through.
             [components, out] => b.reshape(&tensor, &[components, 1, out]),

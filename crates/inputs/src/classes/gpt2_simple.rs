@@ -1,27 +1,48 @@
-//! `GPT2Simple`: LayerNorm, learned positions, biases everywhere but in the unembedding.
+//! `GPT2Simple` and `GPT2`: LayerNorm, learned positions, biases everywhere but in the unembedding; a layer each for queries,
+//! keys and values, or one for all three.
 
 use std::path::Path;
 
-use tributary_model::{Architecture, Biases, Norm, PositionEncoding, published_layers};
+use tributary_model::{
+    Activation, Architecture, Biases, Layer, Norm, PositionEncoding, Role, published_blocks, with_widths,
+};
 
-use super::{Class, Modules, check_heads, check_sizes};
+use super::{Class, MODULES, Modules, check_heads, check_sizes};
 use crate::InputError;
 use crate::yaml::{Keys, Yaml};
 
-pub(super) const CLASS: Class = Class {
+pub(super) const SIMPLE: Class = Class {
     name: "GPT2Simple",
     older_names: &[],
-    keys: &["block_size", "vocab_size", "n_layer", "n_head", "n_embd"],
-    read,
-    modules: Modules {
-        attention_norm: "ln_1",
-        mlp_norm: "ln_2",
-        attention_buffers: &["bias", "rotary_sin", "rotary_cos"],
-    },
+    config: super::MODEL_CONFIG,
+    keys: Some(&["block_size", "vocab_size", "n_layer", "n_head", "n_embd"]),
+    read: |file, keys| read(file, keys, SIMPLE.name, published_blocks),
+    modules: MODULES,
 };
 
-/// `model_config.yaml` of the published `GPT2Simple`, with the fields of `simple_stories_train/models/gpt2_simple.py`. Sizes have
-/// defaults there, which published files never use.
+pub(super) const FUSED: Class = Class {
+    name: "GPT2",
+    read: |file, keys| read(file, keys, FUSED.name, |n_blocks| fused_blocks(n_blocks, FUSED.modules.blocks)),
+    // What its list of blocks is registered under.
+    modules: Modules { blocks: "h_torch", ..MODULES },
+    ..SIMPLE
+};
+
+/// The linear layers of so many blocks of GPT-2 as OpenAI wrote it, which are called `blocks.N`.
+pub(super) fn fused_blocks(n_blocks: usize, blocks: &str) -> Vec<Layer> {
+    const MODULES: [(Role, &str); 4] = [
+        (Role::QueryKeyValue, "attn.c_attn"),
+        (Role::AttentionOutput, "attn.c_proj"),
+        (Role::MlpUp, "mlp.c_fc"),
+        (Role::MlpDown, "mlp.c_proj"),
+    ];
+    let of_block =
+        |block| MODULES.map(|(role, module)| Layer::linear(block, role, &format!("{blocks}.{block}.{module}")));
+    (0..n_blocks).flat_map(of_block).collect()
+}
+
+/// `model_config.yaml` of the published classes, with the fields of `simple_stories_train/models/gpt2_simple.py` and `gpt2.py`.
+/// Sizes have defaults there, which published files never use.
 struct Config {
     block_size: usize,
     vocab_size: usize,
@@ -43,7 +64,12 @@ impl Config {
     }
 }
 
-fn read(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
+fn read(
+    file: &Path,
+    keys: &Keys<'_>,
+    class: &str,
+    blocks: impl FnOnce(usize) -> Vec<Layer>,
+) -> Result<Architecture, InputError> {
     let config = Config::of(keys)?;
     check_sizes(
         file,
@@ -58,7 +84,7 @@ fn read(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
     check_heads(file, config.n_layer, config.n_embd, config.n_head)?;
     let (d_model, d_mlp) = (config.n_embd, 4 * config.n_embd);
     Ok(Architecture {
-        model_class: CLASS.name.to_owned(),
+        model_class: class.to_owned(),
         n_blocks: config.n_layer,
         d_model,
         n_heads: config.n_head,
@@ -69,6 +95,11 @@ fn read(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
         max_positions: config.block_size,
         norm: Norm::LayerNorm { eps: 1e-5 },
         position_encoding: PositionEncoding::Learned,
-        linear: published_layers(config.n_layer, d_model, d_model, d_mlp, Biases { attention: true, mlp: true }),
+        activation: Activation::GeluTanh,
+        linear: with_widths(
+            blocks(config.n_layer),
+            [d_model, d_model, d_model, d_mlp],
+            Biases { attention: true, mlp: true },
+        ),
     })
 }

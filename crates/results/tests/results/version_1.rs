@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tributary_model::{Layer, Role};
+use tributary_model::published_blocks;
 use tributary_results::{Kind, Manifest, ResultFolder, Stages};
 
 fn fixture() -> PathBuf {
@@ -18,7 +18,7 @@ fn version_1_is_read_without_what_it_does_not_say() {
     assert_eq!(manifest.run.timings.stages, Stages::default());
     assert!(manifest.prompts[0].target_likeliest.is_empty());
     let layers = manifest.run.model.components.keys().copied();
-    assert!(layers.eq((0..2).flat_map(|block| Role::LINEAR.map(|role| Layer::published(block, role)))));
+    assert!(layers.eq(published_blocks(2)));
     assert_eq!(manifest.sets.len(), 2);
     for entry in &manifest.sets {
         let set = folder.read_set(&entry.name).unwrap();

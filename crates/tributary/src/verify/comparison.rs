@@ -133,10 +133,12 @@ impl TargetScales {
     }
 }
 
-/// What a layer reads: layers of equal readings read the same input. Queries stand for keys and values.
+/// What a layer reads: layers of equal readings read the same input. Queries stand for keys and values, and of a gated MLP
+/// what is multiplied for the gate.
 fn reading(layer: Layer) -> (Option<usize>, Role) {
     let role = match layer.role() {
         Role::Key | Role::Value => Role::Query,
+        Role::MlpGate => Role::MlpUp,
         role => role,
     };
     (layer.block(), role)

@@ -116,7 +116,8 @@ impl StoredSet {
     }
 
     fn positions(&self) -> usize {
-        self.nodes[&Layer::wte()].alive.positions()
+        // Of every layer the same.
+        self.nodes.values().next().map_or(0, |nodes| nodes.alive.positions())
     }
 
     /// The first layer at which `read`, a set of the same name, is not what the result was computed from.

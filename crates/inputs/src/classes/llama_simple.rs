@@ -1,17 +1,28 @@
-//! `LlamaSimpleMLP`: RMSNorm, rotary positions, grouped keys and values, an MLP without a gate.
+//! `LlamaSimpleMLP` and `LlamaSimple`: RMSNorm, rotary positions, grouped keys and values; an MLP without a gate, or with one.
 
 use std::path::Path;
 
-use tributary_model::{Architecture, Biases, Norm, PositionEncoding, published_layers};
+use tributary_model::{
+    Activation, Architecture, Biases, Layer, Norm, PositionEncoding, Role, RopeScaling, gated_blocks, published_blocks,
+    with_widths,
+};
 
-use super::{Class, Modules, check_heads, check_sizes};
+use super::{Class, MODULES, Modules, check_heads, check_sizes};
 use crate::InputError;
 use crate::yaml::{Keys, Yaml};
 
-pub(super) const CLASS: Class = Class {
+pub(super) const MLP: Class = Class {
     name: "LlamaSimpleMLP",
     older_names: &["LlamaSimpleMlp"],
-    keys: &[
+    read: |file, keys| read(file, keys, false),
+    ..GATED
+};
+
+pub(super) const GATED: Class = Class {
+    name: "LlamaSimple",
+    older_names: &[],
+    config: super::MODEL_CONFIG,
+    keys: Some(&[
         "block_size",
         "vocab_size",
         "n_layer",
@@ -27,17 +38,13 @@ pub(super) const CLASS: Class = Class {
         "rotary_base",
         "rms_norm_eps",
         "use_grouped_query_attention",
-    ],
-    read,
-    modules: Modules {
-        attention_norm: "rms_1",
-        mlp_norm: "rms_2",
-        attention_buffers: &["bias", "rotary_sin", "rotary_cos"],
-    },
+    ]),
+    read: |file, keys| read(file, keys, true),
+    modules: Modules { attention_norm: "rms_1", mlp_norm: "rms_2", ..MODULES },
 };
 
-/// `model_config.yaml` of the published `LlamaSimpleMLP`, with the fields and defaults of
-/// `simple_stories_train/models/llama_simple_mlp.py`.
+/// `model_config.yaml` of the published classes, with the fields and defaults of
+/// `simple_stories_train/models/llama_simple_mlp.py` and `llama_simple.py`.
 #[expect(clippy::struct_excessive_bools, reason = "the published config has them")]
 struct Config {
     block_size: usize,
@@ -82,14 +89,12 @@ impl Config {
     }
 }
 
-fn read(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
+fn read(file: &Path, keys: &Keys<'_>, is_gated: bool) -> Result<Architecture, InputError> {
     let config = Config::of(keys)?;
     let fail = |key: &str, problem: String| Err(InputError::config(file, key, problem));
-    if !config.use_grouped_query_attention {
-        let problem = "is false: one fused c_attn layer instead of q_proj, k_proj and v_proj, which is not supported";
-        return fail("use_grouped_query_attention", problem.to_owned());
-    }
-    let n_kv_heads = config.n_key_value_heads;
+    let is_fused = !config.use_grouped_query_attention;
+    // Where one layer gives all three, every head has keys and values of its own, whatever the config says.
+    let n_kv_heads = if is_fused { config.n_head } else { config.n_key_value_heads };
     check_sizes(
         file,
         &[
@@ -126,8 +131,15 @@ fn read(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
     }
     let (d_model, d_mlp) = (config.n_embd, config.n_intermediate);
     let biases = Biases { attention: config.attn_bias, mlp: config.mlp_bias };
+    let mut layers = if is_gated { gated_blocks(config.n_layer) } else { published_blocks(config.n_layer) };
+    if is_fused {
+        layers.retain(|layer| !matches!(layer.role(), Role::Query | Role::Key | Role::Value));
+        let fused = |block| Layer::linear(block, Role::QueryKeyValue, &format!("h.{block}.attn.c_attn"));
+        layers.extend((0..config.n_layer).map(fused));
+        layers.sort_unstable();
+    }
     Ok(Architecture {
-        model_class: CLASS.name.to_owned(),
+        model_class: if is_gated { GATED.name } else { MLP.name }.to_owned(),
         n_blocks: config.n_layer,
         d_model,
         n_heads: config.n_head,
@@ -141,7 +153,9 @@ fn read(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
         position_encoding: PositionEncoding::Rotary {
             base: config.rotary_base,
             adjacent_pairs: config.rotary_adjacent_pairs,
+            scaling: RopeScaling::None,
         },
-        linear: published_layers(config.n_layer, d_model, n_kv_heads * d_head, d_mlp, biases),
+        activation: if is_gated { Activation::Silu } else { Activation::GeluTanh },
+        linear: with_widths(layers, [d_model, d_model, n_kv_heads * d_head, d_mlp], biases),
     })
 }

@@ -109,11 +109,11 @@ impl Config {
                     ));
                 }
             };
-            if is_learned && glob.is_match(modules.positions) {
+            let others = [(modules.final_norm, true), (modules.positions, is_learned)];
+            if let Some((module, _)) = others.into_iter().find(|&(module, is_one)| is_one && glob.is_match(module)) {
                 return fail(format!(
-                    "pattern {} matches {}; a decomposed embedding of positions is not supported",
+                    "pattern {} matches {module}, which is no linear layer or embedding of tokens; others cannot be decomposed",
                     shortened(pattern),
-                    modules.positions
                 ));
             }
             let mut matched = false;

@@ -54,8 +54,8 @@ fn values_of_the_run_config() {
     run("identity_module_patterns", "identity_module_patterns: [h.0.attn.q_proj]", "not supported");
     run(
         "pretrained_model_class",
-        "pretrained_model_class: transformers.GPT2",
-        "supported are GPT2Simple and LlamaSimpleMLP",
+        "pretrained_model_class: transformers.GPT2Model",
+        "supported are GPT2Simple, LlamaSimpleMLP, LlamaSimple, GPT2, GPT2LMHeadModel and LlamaForCausalLM",
     );
     run("pretrained_model_class", "", "is missing");
     run("C", "", "is missing");
@@ -265,8 +265,7 @@ fn module_patterns() {
     run("module_info: [{module_pattern: 'h.0.*', C: 5}, {module_pattern: 'h.*', C: 5}]", None);
     run("C: 5\ntarget_module_patterns: ['h.2.*']", Some("\"h.2.*\" matches no linear layer"));
     run("C: 5\ntarget_module_patterns: ['h.[']", Some("\"h.[\" is not a pattern"));
-    run("C: 5\ntarget_module_patterns: ['*']", Some("\"*\" matches wte"));
-    run("C: 5\ntarget_module_patterns: ['lm_head']", Some("\"lm_head\" matches lm_head"));
+    run("C: 5\ntarget_module_patterns: ['*']", Some("\"*\" matches ln_f, which is no linear layer"));
     run("C: 5\ntarget_module_patterns: []", Some("is empty"));
     run(
         "module_info: [{module_pattern: 'h.0.*', C: 5}, {module_pattern: '*.c_fc', C: 6}]",
@@ -301,7 +300,6 @@ fn values_of_the_model_config() {
     run("rotary_dim", "rotary_dim: 2", "rotary_dim: is 2, an unsupported option");
     run("rotary_base", "rotary_base: -1", "rotary_base: is -1");
     run("rms_norm_eps", "rms_norm_eps: .nan", "rms_norm_eps: is NaN, but must be 0 or a positive number");
-    run("use_grouped_query_attention", "use_grouped_query_attention: false", "fused c_attn");
     run(
         "model_type",
         "model_type: GPT2Simple",
@@ -316,6 +314,13 @@ fn values_of_the_model_config() {
     run("vocab_size", "", "vocab_size: is missing");
     run("mlp_bias", "mlp_bias: 1", "mlp_bias: is 1, expected true or false");
     run("rotary_base", "rotary_base: big", "rotary_base: is \"big\", expected a number");
+    // One layer for queries, keys and values, which this run has not.
+    let fused =
+        load_with("target/model_config.yaml", "use_grouped_query_attention", "use_grouped_query_attention: false");
+    assert_refused(
+        fused,
+        &["\"h.0.attn.q_proj\" matches no linear layer", "it has wte, h.0.attn.c_attn, h.0.attn.o_proj"],
+    );
     let larger = load_with("target/model_config.yaml", "n_layer", "n_layer: 3");
     assert_refused(larger, &["target_model.h.2.rms_1.weight: is not in the checkpoint"]);
 }

@@ -114,3 +114,27 @@ fn every_shared_run_loads() {
         }
     }
 }
+
+/// The config of April to June 2026, with sections, beside the weights that it was written with.
+#[test]
+fn a_config_with_sections_says_what_a_flat_one_says() {
+    let models = repository().join("tests/models");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |from: &str, to: &str| std::fs::copy(models.join(from), folder.path().join(to)).unwrap();
+    std::fs::create_dir(folder.path().join("target")).unwrap();
+    for file in ["model_900.pth", "target/model_config.yaml", "target/tokenizer.json"] {
+        copy(&format!("llama-3L-global/{file}"), file);
+    }
+    copy("llama-3L-global-nested/final_config.yaml", "final_config.yaml");
+    let nested = TrainedRun::load(folder.path(), &RunOptions::default()).unwrap().weights;
+    let flat = TrainedRun::load(&models.join("llama-3L-global"), &RunOptions::default()).unwrap().weights;
+    assert_eq!(nested.component_counts(), flat.component_counts());
+    assert_eq!((nested.architecture, &nested.linear), (flat.architecture, &flat.linear));
+    let CiNetwork::SharedTransformer(nested) = nested.ci_function.network else { panic!("one of all layers") };
+    let CiNetwork::SharedTransformer(flat) = flat.ci_function.network else { panic!("one of all layers") };
+    assert_eq!(
+        (nested.n_heads, nested.rope_base, nested.blocks.len()),
+        (flat.n_heads, flat.rope_base, flat.blocks.len())
+    );
+    assert_eq!(nested.head.read().unwrap(), flat.head.read().unwrap());
+}

@@ -244,7 +244,10 @@ fn manifests_are_checked() {
             "sets[0].borderline[0].layer is \"x\"",
         ),
         (|manifest| manifest["model"]["layers"][0]["role"] = json!("key"), "the role \"key\" and the block None"),
-        (|manifest| manifest["model"]["layers"][0]["role"] = json!("gate"), "one of the roles embedding, query"),
+        (
+            |manifest| manifest["model"]["layers"][0]["role"] = json!("gate"),
+            "one of the roles embedding, token_embedding, query",
+        ),
         (|manifest| manifest["model"]["layers"][0]["name"] = json!("embedding"), "has \"embedding\" with the role"),
         (
             |manifest| {

@@ -12,6 +12,7 @@ mod safe;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tributary_model::Array;
 
@@ -69,18 +70,36 @@ impl StateDict {
         Ok(Self { file: file.to_owned(), tensors: named, hint, notes })
     }
 
+    /// Adds the tensors of a file of the target model, which has another file's place where that has none of them: `base` is
+    /// what stands before all names of the model but that of its unembedding, which some files leave out.
+    pub(crate) fn add_target(&mut self, file: &Path, base: &str) -> Result<(), InputError> {
+        let Contents { tensors, note, .. } = contents::read(file)?;
+        check_sizes(file, &tensors)?;
+        let is_whole = tensors.iter().any(|tensor| tensor.name.starts_with(base));
+        for tensor in tensors {
+            let has_base = is_whole || tensor.name.starts_with("lm_head.");
+            let name = format!("target_model.{}{}", if has_base { "" } else { base }, tensor.name);
+            if self.tensors.contains_key(&name) {
+                return Err(InputError::tensor(file, tensor.name, "is in another file of the target model, too"));
+            }
+            self.tensors.insert(name, tensor);
+        }
+        self.notes.extend(note.map(|note| format!("{}: {note}", file.display())));
+        Ok(())
+    }
+
     pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 
     /// Takes a tensor out. It must have this shape, and finite float values.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, InputError> {
-        self.claim(name, shape)?.read(&self.file)
+        self.claim(name, shape)?.read()
     }
 
     /// Takes a tensor out if it is there; as [`take`](Self::take) otherwise.
     pub(crate) fn take_optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<Array>, InputError> {
-        self.claim_optional(name, shape)?.map(|tensor| tensor.read(&self.file)).transpose()
+        self.claim_optional(name, shape)?.map(|tensor| tensor.read()).transpose()
     }
 
     /// Takes a tensor out without reading it yet. It must have this shape, and values that can be read as floats.
@@ -97,7 +116,8 @@ impl StateDict {
 
     fn claim_optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<StoredTensor>, InputError> {
         let Some(tensor) = self.tensors.remove(name) else { return Ok(None) };
-        let fail = |problem: String| InputError::tensor(&self.file, name, problem);
+        let file = Arc::clone(&tensor.file);
+        let fail = |problem: String| InputError::tensor(&file, name, problem);
         // Before the elements are read, so that a file cannot ask for more memory than the model needs.
         if tensor.shape != shape {
             return Err(fail(format!("has shape {:?}, expected {shape:?}", tensor.shape)));
@@ -135,7 +155,7 @@ impl StateDict {
             None => Ok(()),
             Some(tensor) => {
                 let problem = "belongs to nothing that the config files describe; is the checkpoint from another run?";
-                Err(InputError::tensor(&self.file, &*tensor.name, problem))
+                Err(InputError::tensor(&tensor.file, &*tensor.name, problem))
             }
         }
     }
@@ -188,10 +208,10 @@ impl StoredTensor {
         &self.tensor.shape
     }
 
-    /// Reads it out of the checkpoint, which is `file`. Every value must be finite.
-    pub(crate) fn read(&self, file: &Path) -> Result<Array, InputError> {
+    /// Reads it out of its file. Every value must be finite.
+    pub(crate) fn read(&self) -> Result<Array, InputError> {
         let Self { name, tensor, decode } = self;
-        let (fail, shape) = (|problem: String| InputError::tensor(file, &**name, problem), &*tensor.shape);
+        let (fail, shape) = (|problem: String| InputError::tensor(&tensor.file, &**name, problem), &*tensor.shape);
         let bytes = no_panic(|| (tensor.read)()).map_err(fail)?.map_err(|error| fail(error.to_string()))?;
         let (values, are_finite) = decode(&bytes);
         if values.len() != shape.iter().product::<usize>() {

@@ -66,7 +66,7 @@ impl Reader<'_> {
             }
             CiConfig::SharedMlp { hidden } => {
                 let layers = self.mlp(&format!("{OF_ALL}layers"), self.inputs(), hidden, self.components(), &[])?;
-                CiNetwork::SharedMlp(self.stored(layers))
+                CiNetwork::SharedMlp(stored(layers))
             }
             CiConfig::SharedTransformer(config) => CiNetwork::SharedTransformer(self.transformer(config)?),
             CiConfig::Unknown { reason } => CiNetwork::Unknown { reason: reason.clone() },
@@ -94,7 +94,7 @@ impl Reader<'_> {
         };
         let path = format!("{OF_LAYERS}{}.layers", dashed(layer));
         let layers = self.mlp(&path, first, hidden, last, networks)?;
-        Ok(self.stored(layers))
+        Ok(stored(layers))
     }
 
     fn transformer(&mut self, config: &TransformerConfig) -> Result<CiTransformer, InputError> {
@@ -110,9 +110,9 @@ impl Reader<'_> {
             }
             arrays.extend(self.mlp(&format!("{path}.mlp"), d_model, hidden, d_model, &[])?);
             self.check_frequencies(&format!("{path}.attn.rope.inv_freq"), d_model / n_heads, rope_base)?;
-            blocks.push(self.stored(arrays));
+            blocks.push(stored(arrays));
         }
-        let (projector, head) = (self.stored(projector), self.stored(head));
+        let (projector, head) = (stored(projector), stored(head));
         Ok(CiTransformer { projector, blocks, head, n_heads, rope_base })
     }
 
@@ -153,10 +153,6 @@ impl Reader<'_> {
         let [networks @ .., _, out] = shape else { panic!("a weight has two axes") };
         let bias = self.tensors.claim(&format!("{path}.b"), &[networks, &[*out]].concat())?;
         Ok(vec![weight, bias])
-    }
-
-    fn stored(&self, tensors: Vec<StoredTensor>) -> CiArrays {
-        stored(self.tensors.file(), tensors)
     }
 
     /// Width of what the function reads of a layer: its input, or of an embedding, which reads tokens, the activations of its

@@ -148,6 +148,11 @@ impl Class {
         (self.read)(file, &keys)
     }
 
+    /// What stands before the names of all its modules but the unembedding.
+    pub(crate) fn base(&self) -> &'static str {
+        self.modules.embedding.split_inclusive('.').next().filter(|base| base.ends_with('.')).unwrap_or_default()
+    }
+
     /// The same of a class that notes down its name in a list, and keys that it does not know.
     fn read_noted(&self, file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
         let classes = keys.get("architectures", |list| list.list(Yaml::text))?.unwrap_or_default();

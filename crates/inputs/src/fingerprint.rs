@@ -13,10 +13,11 @@ use tributary_files::{input, sha256};
 
 use crate::InputError;
 
-/// SHA-256 over the files that decide a run's numbers: config, model config, tokenizer and checkpoint, in that order.
+/// SHA-256 over the files that decide a run's numbers: config, model config, tokenizer, checkpoint, and those of the target
+/// model where its weights have files of their own, in that order.
 ///
-/// Of each it hashes the role (`final_config.yaml`, `model_config.yaml`, `tokenizer.json` or `checkpoint`, whatever the
-/// file itself is called), a zero byte, the length as a little-endian `u64`, and the content. Two runs with equal
+/// Of each it hashes the role (`final_config.yaml`, `model_config.yaml`, `tokenizer.json`, `checkpoint` or `target`, whatever
+/// the file itself is called), a zero byte, the length as a little-endian `u64`, and the content. Two runs with equal
 /// fingerprints give equal attributions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
@@ -52,21 +53,26 @@ impl Hasher {
         thread::scope(|scope| {
             // A copy for the thread, which may not come to be.
             let (hasher, stop) = (Self(self.0.clone()), &unwanted);
-            let hash = thread::Builder::new().spawn_scoped(scope, move || hasher.add_file(role, path, stop));
+            let hash = thread::Builder::new().spawn_scoped(scope, move || hasher.with_file(role, path, stop));
             let read = reads();
             // What was refused needs no fingerprint.
             unwanted.store(read.is_err(), Ordering::Relaxed);
             let hashed = match hash.map(ScopedJoinHandle::join) {
                 Ok(Ok(hashed)) => hashed,
                 Ok(Err(panic)) => resume_unwind(panic),
-                Err(_) => self.add_file(role, path, &unwanted),
+                Err(_) => self.with_file(role, path, &unwanted),
             };
             (read, hashed)
         })
     }
 
+    /// Adds a file without holding it in memory.
+    pub(crate) fn add_file(&mut self, role: &str, path: &Path) -> Result<(), InputError> {
+        self.stream(role, input::open(path)?, &AtomicBool::new(false)).map_err(InputError::read(path))
+    }
+
     /// Adds a file, up to where it is no longer wanted.
-    fn add_file(mut self, role: &str, path: &Path, unwanted: &AtomicBool) -> Result<Self, InputError> {
+    fn with_file(mut self, role: &str, path: &Path, unwanted: &AtomicBool) -> Result<Self, InputError> {
         self.stream(role, input::open(path)?, unwanted).map_err(InputError::read(path))?;
         Ok(self)
     }

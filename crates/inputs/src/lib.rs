@@ -50,6 +50,7 @@ mod run;
 mod sniff;
 mod stretch;
 mod target;
+mod target_weights;
 #[cfg(feature = "test-support")]
 pub mod test_support;
 mod text;

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::shortened;
 use crate::fingerprint::Hasher;
 use crate::target;
-use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, classes, text};
+use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, classes, target_weights, text};
 
 /// The config of a run: as it was called up to the middle of 2026, and since.
 const CONFIGS: [&str; 2] = ["final_config.yaml", "experiment_config.yaml"];
@@ -109,14 +109,25 @@ impl TrainedRun {
         hasher.add(CONFIGS[0], &config_bytes);
         hasher.add(classes::MODEL_CONFIG, &model_bytes);
         hasher.add(TOKENIZER, &tokenizer_bytes);
+        let mut of_target = Vec::new();
         // Both read all of the file, and neither waits for the disk when the other has just been there.
         let (read, hashed) = hasher.add_file_beside("checkpoint", &checkpoint, || {
             let mut tensors = StateDict::open(&checkpoint)?;
+            if config.class.config == classes::CONFIG_JSON && !tensors.has_any("target_model.") {
+                of_target = target_weights::files(&target_folder)?;
+                for file in &of_target {
+                    tensors.add_target(file, config.class.base())?;
+                }
+            }
             let notes = std::mem::take(&mut tensors.notes);
             Ok((assemble::weights(tensors, architecture, &config, &counts)?, notes))
         });
         let (weights, mut notes) = read?;
-        let fingerprint = hashed?.finish();
+        let mut hasher = hashed?;
+        for file in &of_target {
+            hasher.add_file("target", file)?;
+        }
+        let fingerprint = hasher.finish();
         if let CiNetwork::Unknown { reason } = &weights.ci_function.network {
             notes.push(format!("{reason}; so the model's own causal importances, and ghosts, are not known"));
         }

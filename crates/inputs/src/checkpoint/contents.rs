@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
+use std::sync::Arc;
 
 use pytorch_reader::{PytorchError, PytorchReader};
 use tributary_files::{input, memory};
@@ -42,7 +43,7 @@ pub(super) fn read(path: &Path) -> Result<Contents, InputError> {
     let (globals, note) = match container {
         Container::Safetensors => {
             let note = "is in the format of safetensors, which has no checksums: damage to its numbers goes unnoticed";
-            let tensors = no_panic(|| safe::open(file)).and_then(|tensors| tensors).map_err(fail)?;
+            let tensors = no_panic(|| safe::open(path, file)).and_then(|tensors| tensors).map_err(fail)?;
             return Ok(Contents { tensors, hint: None, note: Some(note.to_owned()) });
         }
         Container::Zip => {
@@ -77,7 +78,8 @@ pub(super) fn read(path: &Path) -> Result<Contents, InputError> {
         (_, Some(hint)) => InputError::Foreign { file: path.to_owned(), problem: hint.to_owned() },
         (error, None) => fail(error.to_string()),
     })?;
-    let tensors = reader.into_tensors().into_values().map(RawTensor::of_torch);
+    let of: Arc<Path> = Arc::from(path);
+    let tensors = reader.into_tensors().into_values().map(|tensor| RawTensor::of_torch(Arc::clone(&of), tensor));
     Ok(Contents { tensors: tensors.collect(), hint: globals.hint(), note })
 }
 

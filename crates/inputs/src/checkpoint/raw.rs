@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use pytorch_reader::Tensor;
@@ -9,6 +10,8 @@ use pytorch_reader::Tensor;
 /// A tensor that lies in a checkpoint.
 #[derive(Clone)]
 pub(super) struct RawTensor {
+    /// The file that it lies in.
+    pub(super) file: Arc<Path>,
     /// Its name there.
     pub(super) name: String,
     /// What its elements are, such as `F32`.
@@ -22,19 +25,20 @@ pub(super) struct RawTensor {
 
 impl RawTensor {
     pub(super) fn new(
+        file: Arc<Path>,
         name: String,
         dtype: String,
         shape: Vec<usize>,
         bytes: usize,
         read: Arc<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>,
     ) -> Self {
-        Self { name, dtype, shape, bytes, read }
+        Self { file, name, dtype, shape, bytes, read }
     }
 
-    pub(super) fn of_torch(tensor: Tensor) -> Self {
+    pub(super) fn of_torch(file: Arc<Path>, tensor: Tensor) -> Self {
         let (bytes, dtype) = (tensor.byte_len(), format!("{:?}", tensor.dtype()));
         let (name, _, shape, read) = tensor.into_parts();
-        Self::new(name, dtype, shape, bytes, Arc::new(read))
+        Self::new(file, name, dtype, shape, bytes, Arc::new(read))
     }
 }
 

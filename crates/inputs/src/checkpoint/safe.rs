@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use safetensors::tensor::Metadata;
@@ -21,7 +22,7 @@ pub(super) fn is_one(head: &[u8]) -> bool {
 }
 
 /// The tensors of a file, their values not read yet.
-pub(super) fn open(mut file: File) -> Result<Vec<RawTensor>, String> {
+pub(super) fn open(path: &Path, mut file: File) -> Result<Vec<RawTensor>, String> {
     let words = |error: io::Error| error.to_string();
     let file_length = file.metadata().map_err(words)?.len();
     let mut prefix = [0; PREFIX as usize];
@@ -42,7 +43,7 @@ pub(super) fn open(mut file: File) -> Result<Vec<RawTensor>, String> {
     if found != expected {
         return Err(format!("it holds {found} bytes of tensors, but its header describes {expected}"));
     }
-    let file = Arc::new(Mutex::new(file));
+    let (path, file) = (Arc::from(path), Arc::new(Mutex::new(file)));
     let tensors = metadata.tensors();
     Ok(tensors
         .into_iter()
@@ -60,7 +61,7 @@ pub(super) fn open(mut file: File) -> Result<Vec<RawTensor>, String> {
                 }
                 Ok(bytes)
             };
-            RawTensor::new(name, format!("{:?}", info.dtype), info.shape.clone(), end - begin, Arc::new(read))
+            RawTensor::new(Arc::clone(&path), name, format!("{:?}", info.dtype), info.shape.clone(), end - begin, Arc::new(read))
         })
         .collect())
 }

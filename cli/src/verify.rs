@@ -27,6 +27,7 @@ pub(crate) fn run<L: Providers>(args: &VerifyArgs, compute: Compute) -> Result<E
         run: args.model.clone(),
         target: args.run.target.clone(),
         tokenizer: args.run.tokenizer.clone(),
+        checkpoint: args.run.checkpoint.clone(),
         ci_sets: args.ci_sets.clone(),
         compute,
         method: args.method.into(),

@@ -24,12 +24,21 @@ pub(crate) struct RunArgs {
     /// Tokenizer file [default: tokenizer.json of the target model]
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
+    /// Checkpoint: a file, or the name of one in the run's folder [default: model_STEP.pth, .pt or .safetensors with the
+    /// largest step]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
 }
 
 impl RunArgs {
     /// The run in a folder.
     pub(crate) fn of(&self, folder: &Path) -> Run {
-        Run { folder: folder.to_owned(), target: self.target.clone(), tokenizer: self.tokenizer.clone() }
+        Run {
+            folder: folder.to_owned(),
+            target: self.target.clone(),
+            tokenizer: self.tokenizer.clone(),
+            checkpoint: self.checkpoint.clone(),
+        }
     }
 }
 

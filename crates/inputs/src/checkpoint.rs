@@ -21,7 +21,7 @@ use crate::error::{abridged, clipped};
 use crate::guard::no_panic;
 use contents::Contents;
 use elements::{Decoder, decoder};
-pub(crate) use find::find;
+pub(crate) use find::{find, given};
 use raw::RawTensor;
 
 /// The tensors of a checkpoint, taken out one by one; what nobody takes is an error in the end.

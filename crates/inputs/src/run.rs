@@ -8,6 +8,7 @@ use crate::checkpoint::StateDict;
 use crate::config::Config;
 use crate::error::shortened;
 use crate::fingerprint::Hasher;
+use crate::reference::{Kind, Reference, run_folder};
 use crate::target;
 use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, classes, target_weights, text};
 
@@ -25,6 +26,8 @@ pub struct RunOptions<'a> {
     pub target: Option<&'a Path>,
     /// The tokenizer file.
     pub tokenizer: Option<&'a Path>,
+    /// The checkpoint: a file, or the name of one in the run's folder. `None` for that with the largest step.
+    pub checkpoint: Option<&'a Path>,
 }
 
 /// The files a run was read from.
@@ -61,7 +64,7 @@ impl TrainedRun {
         CONFIGS.iter().any(|config| folder.join(config).exists())
     }
 
-    /// Reads a run's folder.
+    /// Reads a run's folder, which may be named by a reference to Weights & Biases where the published code has put it.
     ///
     /// The folder holds `final_config.yaml`, or `experiment_config.yaml`, and `model_STEP.pth`, `.pt` or `.safetensors` (of several, the one with the largest
     /// step). The target
@@ -69,7 +72,13 @@ impl TrainedRun {
     /// `target/` of the run, else where `pretrained_model_name` or `pretrained_model_path` of the config point to; its
     /// `tokenizer.json` is `options.tokenizer`, else lies beside that file.
     pub fn load(folder: &Path, options: &RunOptions<'_>) -> Result<Self, InputError> {
+        let named = folder;
+        let folder = &*run_folder(named);
         if !folder.is_dir() {
+            if let Some(reference) = named.to_str().and_then(Reference::parse).filter(|_| !named.exists()) {
+                let problem = format!("is a run at Weights & Biases, {}", reference.advice(Kind::Decomposition));
+                return Err(InputError::elsewhere(named, problem, Remedy::Run));
+            }
             let problem = if folder.exists() { "is not a folder" } else { "there is no such folder" };
             return Err(InputError::missing(folder, format!("{problem}; expected the folder of a trained run")));
         }
@@ -104,7 +113,10 @@ impl TrainedRun {
         let tokenizer_bytes = text::read(&tokenizer_file, "a tokenizer", text::TOKENIZER)?;
         let tokenizer = Tokenizer::parse(&tokenizer_file, &tokenizer_bytes)?;
 
-        let checkpoint = checkpoint::find(folder)?;
+        let checkpoint = match options.checkpoint {
+            Some(given) => checkpoint::given(folder, given)?,
+            None => checkpoint::find(folder)?,
+        };
         let mut hasher = Hasher::new();
         hasher.add(CONFIGS[0], &config_bytes);
         hasher.add(classes::MODEL_CONFIG, &model_bytes);

@@ -7,6 +7,7 @@ use tributary_model::Remedy;
 use crate::InputError;
 use crate::config::Config;
 use crate::error::shortened;
+use crate::reference::{Kind, Reference};
 
 /// Finds the folder that holds the file that describes a model of the config's class: the one that is given, else
 /// `RUN/target/`, else where the config points to.
@@ -32,10 +33,22 @@ pub(crate) fn find_folder(run: &Path, config: &Config, given: Option<&Path>) -> 
     if let Some(folder) = config.target_references.iter().find_map(|reference| follow(run, reference, file)) {
         return Ok(folder);
     }
+    let remote =
+        config.target_references.iter().filter_map(|reference| Some((reference, Reference::parse(reference)?)));
+    let remote: Vec<_> = remote.collect();
+    if let Some(folder) = remote.iter().find_map(|(_, run)| run.cached(Kind::Target).filter(|at| holds(at, file))) {
+        return Ok(folder);
+    }
+    if let Some((named, run)) = remote.first() {
+        let problem = format!(
+            "not found, and the config names the target model as {}, a run at Weights & Biases, {}; or fetch the model's {file} \
+             and tokenizer.json into a folder and name that folder",
+            shortened(named),
+            run.advice(Kind::Target)
+        );
+        return Err(InputError::elsewhere(beside, problem, Remedy::Target));
+    }
     let named = match config.target_references.first() {
-        Some(reference) if is_remote(reference) => {
-            format!("the config names the target model as {}, which is not fetched from here", shortened(reference))
-        }
         Some(reference) => {
             format!("the config names the target model as {}, which is not there either", shortened(reference))
         }
@@ -52,14 +65,10 @@ fn holds(folder: &Path, file: &str) -> bool {
     folder.join(file).exists()
 }
 
-fn is_remote(reference: &str) -> bool {
-    reference.starts_with("wandb:")
-}
-
 /// The folder a local reference means. It may be the folder or a checkpoint in it or in a subfolder, and is relative to
 /// the run or to the current folder.
 fn follow(run: &Path, reference: &str, file: &str) -> Option<PathBuf> {
-    if is_remote(reference) || reference.is_empty() {
+    if reference.is_empty() {
         return None;
     }
     let paths = [run.join(reference), PathBuf::from(reference)];

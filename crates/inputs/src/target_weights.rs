@@ -22,7 +22,8 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     let bytes = text::read(&index, "an index", text::CONFIG)?;
     let parsed: Value = serde_json::from_slice(&bytes).map_err(|error| fail(format!("cannot be read: {error}")))?;
     let map = parsed.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| fail("is missing; expected an object from tensors to the files they are in".to_owned()))?;
+    let map =
+        map.ok_or_else(|| fail("is missing; expected an object from tensors to the files they are in".to_owned()))?;
     let mut names = BTreeSet::new();
     for (tensor, file) in map {
         // A name alone: nothing outside the folder is read for it.

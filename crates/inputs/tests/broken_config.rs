@@ -411,14 +411,15 @@ fn the_target_model_is_found_where_it_is_said_to_be() {
     }
     fs::write(run.join("final_config.yaml"), config).unwrap();
     let target = root.join("models/m");
-    let options = RunOptions { target: Some(&target), tokenizer: None };
+    let options = RunOptions { target: Some(&target), ..RunOptions::default() };
     TrainedRun::load(&run, &options).unwrap();
     let elsewhere = root.join("other.json");
     fs::rename(target.join("tokenizer.json"), &elsewhere).unwrap();
     assert_missing(TrainedRun::load(&run, &options), &["m/tokenizer.json: not found"], Remedy::Tokenizer);
-    TrainedRun::load(&run, &RunOptions { target: Some(&target), tokenizer: Some(&elsewhere) }).unwrap();
+    TrainedRun::load(&run, &RunOptions { target: Some(&target), tokenizer: Some(&elsewhere), ..RunOptions::default() })
+        .unwrap();
     let nowhere = root.join("nowhere");
-    let result = TrainedRun::load(&run, &RunOptions { target: Some(&nowhere), tokenizer: None });
+    let result = TrainedRun::load(&run, &RunOptions { target: Some(&nowhere), ..RunOptions::default() });
     assert_missing(result, &["nowhere/model_config.yaml: not found"], Remedy::Target);
 }
 

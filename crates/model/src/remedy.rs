@@ -18,6 +18,8 @@ pub enum Remedy {
     Target,
     /// To say where the tokenizer is.
     Tokenizer,
+    /// To say which checkpoint is meant.
+    Checkpoint,
     /// To say where the CI sets are.
     CiSets,
     /// To choose other sets.

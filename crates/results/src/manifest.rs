@@ -70,6 +70,9 @@ pub struct Inputs {
     pub target: Option<String>,
     /// The tokenizer, where it was given.
     pub tokenizer: Option<String>,
+    /// The checkpoint, where it was given: a path, or the name of a file in the folder of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// The file of CI sets; `None` for the model's own causal importances.
     pub ci_sets: Option<String>,
     /// SHA-256 of that file, in hexadecimal; `None` where it was not noted. The files of the run have the model's

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tributary_backend::Dtype;
 use tributary_engine::Method;
-use tributary_inputs::{RunOptions, TrainedRun};
+use tributary_inputs::{RunOptions, TrainedRun, run_folder};
 use tributary_model::Thresholds;
 use tributary_results as results;
 
@@ -62,9 +62,17 @@ impl Settings {
         let absolute =
             |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
         results::Inputs {
-            model: absolute(&self.run.folder),
+            model: absolute(&run_folder(&self.run.folder)),
             target: self.run.target.as_ref().map(absolute),
             tokenizer: self.run.tokenizer.as_ref().map(absolute),
+            checkpoint: self.run.checkpoint.as_ref().map(|named| {
+                // Of the run's folder as it is, so that a run that has moved has it still.
+                if run_folder(&self.run.folder).join(named).exists() {
+                    named.display().to_string()
+                } else {
+                    absolute(named)
+                }
+            }),
             ci_sets: match &self.input {
                 Input::CiSets { file, .. } => Some(absolute(file)),
                 Input::Prompts(_) => None,
@@ -77,24 +85,31 @@ impl Settings {
 /// Where a trained run is, and what is not in its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Holds `final_config.yaml` and `model_STEP.pth`.
+    /// Holds `final_config.yaml` and `model_STEP.pth`; or a reference to Weights & Biases, such as
+    /// `wandb:ENTITY/PROJECT/runs/ID`, of a run that the published code has fetched.
     pub folder: PathBuf,
     /// Folder of the target model, with `model_config.yaml` and `tokenizer.json`; `None` for `target/` in the run's folder,
     /// else where its config points to.
     pub target: Option<PathBuf>,
     /// The tokenizer; `None` for the target model's.
     pub tokenizer: Option<PathBuf>,
+    /// The checkpoint: a file, or the name of one in the folder; `None` for that with the largest step.
+    pub checkpoint: Option<PathBuf>,
 }
 
 impl Run {
     /// A run with all of its files in its folder, or where its config points to.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), target: None, tokenizer: None }
+        Self { folder: folder.into(), target: None, tokenizer: None, checkpoint: None }
     }
 
     /// Reads it.
     pub fn load(&self) -> Result<TrainedRun, Error> {
-        let options = RunOptions { target: self.target.as_deref(), tokenizer: self.tokenizer.as_deref() };
+        let options = RunOptions {
+            target: self.target.as_deref(),
+            tokenizer: self.tokenizer.as_deref(),
+            checkpoint: self.checkpoint.as_deref(),
+        };
         Ok(TrainedRun::load(&self.folder, &options)?)
     }
 }

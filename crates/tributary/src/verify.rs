@@ -33,6 +33,8 @@ pub struct Verify {
     pub target: Option<PathBuf>,
     /// [`Run::tokenizer`]; `None` for what the result names, if it is the result's run.
     pub tokenizer: Option<PathBuf>,
+    /// [`Run::checkpoint`]; `None` for what the result names, if it is the result's run.
+    pub checkpoint: Option<PathBuf>,
     /// The file of CI sets; `None` for the one the result names, if it names one.
     pub ci_sets: Option<PathBuf>,
     /// What computes.
@@ -55,6 +57,7 @@ impl Verify {
             run: None,
             target: None,
             tokenizer: None,
+            checkpoint: None,
             ci_sets: None,
             compute: Compute { device: Some("cpu".to_owned()), dtype: Dtype::F64, ..Compute::default() },
             method: None,
@@ -82,6 +85,7 @@ impl Verify {
             folder,
             target: self.target.clone().or_else(|| known?.target.as_ref().map(path)),
             tokenizer: self.tokenizer.clone().or_else(|| known?.tokenizer.as_ref().map(path)),
+            checkpoint: self.checkpoint.clone().or_else(|| known?.checkpoint.as_ref().map(path)),
         };
         Ok((run, ci_sets))
     }

@@ -3,10 +3,25 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tributary_model::Remedy;
+
 use crate::InputError;
 
 /// What a checkpoint may be called after its step.
 const EXTENSIONS: [&str; 3] = [".pth", ".pt", ".safetensors"];
+
+/// The checkpoint that a user names: a file, or one in the run's folder.
+pub(crate) fn given(run: &Path, named: &Path) -> Result<PathBuf, InputError> {
+    let inside = run.join(named);
+    // A name that is both means the one in the run.
+    match [&inside, named].into_iter().find(|file| file.exists()) {
+        Some(file) => Ok(file.to_owned()),
+        None => {
+            let problem = format!("not found, and neither is {}; name a checkpoint of the run", inside.display());
+            Err(InputError::elsewhere(named, problem, Remedy::Checkpoint))
+        }
+    }
+}
 
 /// The checkpoint of a run with the largest step.
 pub(crate) fn find(run: &Path) -> Result<PathBuf, InputError> {
@@ -24,8 +39,8 @@ pub(crate) fn find(run: &Path) -> Result<PathBuf, InputError> {
     }
     let Some((step, mut names)) = latest else {
         let problem = "holds no checkpoint; expected a file named model_STEP.pth, such as model_1500.pth \
-                       (or model_STEP.pt, model_STEP.safetensors)";
-        return Err(InputError::missing(run, problem));
+                       (or model_STEP.pt, model_STEP.safetensors), or one that is named";
+        return Err(InputError::elsewhere(run, problem, Remedy::Checkpoint));
     };
     // The order of a folder is that of its file system.
     names.sort_unstable();
@@ -33,8 +48,8 @@ pub(crate) fn find(run: &Path) -> Result<PathBuf, InputError> {
         [name] => Ok(run.join(name)),
         names => {
             let problem = format!(
-                "holds {} checkpoints of its last step, {step}: {}; which of them is meant is not to be guessed: move the \
-                 other out of the folder",
+                "holds {} checkpoints of its last step, {step}: {}; which of them is meant is not to be guessed: name it, or \
+                 move the other out of the folder",
                 names.len(),
                 names.join(" and ")
             );

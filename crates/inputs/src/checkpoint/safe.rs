@@ -61,7 +61,14 @@ pub(super) fn open(path: &Path, mut file: File) -> Result<Vec<RawTensor>, String
                 }
                 Ok(bytes)
             };
-            RawTensor::new(Arc::clone(&path), name, format!("{:?}", info.dtype), info.shape.clone(), end - begin, Arc::new(read))
+            RawTensor::new(
+                Arc::clone(&path),
+                name,
+                format!("{:?}", info.dtype),
+                info.shape.clone(),
+                end - begin,
+                Arc::new(read),
+            )
         })
         .collect())
 }

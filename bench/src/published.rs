@@ -9,10 +9,11 @@ use std::time::Instant;
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tributary_backend::AttributionBackend;
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_model::{
-    Activation, Architecture, Biases, CiArrays, CiNetwork, Layer, Norm, PositionEncoding, Role, RopeScaling,
-    published_layers,
+    Activation, Architecture, Array, Biases, CiArrays, CiNetwork, CiTransformer, Layer, Norm, PositionEncoding, Role,
+    RopeScaling, Weights, published_layers,
 };
 
 use crate::Failure;
@@ -39,12 +40,23 @@ pub(crate) struct PublishedArgs {
     threads: usize,
     #[arg(long, default_value = "flex")]
     backend: String,
+    /// What gives the model's own causal importances
+    #[arg(long, value_enum, default_value = "layerwise")]
+    ci_function: CiFunctionKind,
     /// Another build of the command, which takes turns with this one
     #[arg(long)]
     against: Option<PathBuf>,
     /// Where the run and its CI sets are kept, and taken from if they are there; a temporary folder otherwise
     #[arg(long)]
     keep: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum CiFunctionKind {
+    /// A network for each layer, in all as many numbers as in runs of 2025
+    Layerwise,
+    /// One transformer for all layers, as in the run that the published graphs are of: 2.2 GB
+    Transformer,
 }
 
 pub(crate) fn run(args: &PublishedArgs) -> Result<(), Failure> {
@@ -84,7 +96,18 @@ pub(crate) fn run(args: &PublishedArgs) -> Result<(), Failure> {
         eprintln!("round {round} of {}", args.rounds);
     }
     let floor = median(floors);
-    println!("reading and hashing the checkpoint, nothing else: {floor:.3} s\n");
+    println!("reading and hashing the checkpoint, nothing else: {floor:.3} s");
+    if args.ci_function == CiFunctionKind::Transformer {
+        let products = transformer_products(args.positions) as f64 / 1e9;
+        let rate = rate(args)?;
+        println!(
+            "the model's own CI has {products:.1} G multiply-adds, {:.3} s at the {rate:.1} G/s of flex's product [{}, 2048] x \
+             [2048, 8192]",
+            products / rate,
+            args.positions
+        );
+    }
+    println!();
     let names: Vec<&str> = commands.iter().map(|(name, _)| *name).collect();
     println!("{}", table(&names, floor, &measured));
     Ok(())
@@ -118,8 +141,14 @@ impl Inputs {
         random.ci_hidden = vec![870];
         if !self.run.join("final_config.yaml").exists() {
             fs::create_dir_all(&self.run)?;
+            if args.ci_function == CiFunctionKind::Transformer {
+                random.ci_hidden = Vec::new();
+            }
             let mut weights = random.scaled_weights();
-            make_sparse(&mut weights.ci_function.network);
+            match args.ci_function {
+                CiFunctionKind::Layerwise => make_sparse(&mut weights.ci_function.network),
+                CiFunctionKind::Transformer => weights.ci_function.network = transformer(&weights),
+            }
             write_run(&self.run, &weights, Style::Current);
         }
         if !self.ci_sets.exists() {
@@ -183,6 +212,69 @@ fn components(layer: Layer) -> usize {
         Role::MlpDown => 3584,
         _ => 0,
     }
+}
+
+/// Width of the stream of the CI transformer of that run.
+const CI_WIDTH: usize = 2048;
+/// Width of the hidden layers of its MLPs.
+const CI_HIDDEN: usize = 8192;
+/// Number of its blocks.
+const CI_BLOCKS: usize = 8;
+/// Number of heads of its attentions.
+const CI_HEADS: usize = 16;
+
+/// A random CI transformer of that run's sizes.
+fn transformer(weights: &Weights) -> CiNetwork {
+    let inputs = weights.decomposed.values().map(|components| components.v.shape[0]).sum();
+    let outputs = weights.component_counts().values().sum();
+    let mut random = fastrand::Rng::with_seed(2);
+    let mut matrix = |shape: [usize; 2], fan_in: usize| {
+        let scale = (3.0 / fan_in as f32).sqrt();
+        Array::new(shape, (0..shape[0] * shape[1]).map(|_| scale * (2.0 * random.f32() - 1.0)).collect())
+    };
+    let bias = |out: usize| Array::new([out], vec![0.0; out]);
+    let mut linear = |from: usize, to: usize| vec![matrix([from, to], from), bias(to)];
+    let projector = CiArrays::Read(linear(inputs, CI_WIDTH));
+    let mut head = linear(CI_WIDTH, outputs);
+    for (component, bias) in head[1].values.iter_mut().enumerate() {
+        *bias = if component % RARITY == 0 { 0.0 } else { -100.0 };
+    }
+    let block = |_| {
+        let mut arrays: Vec<Array> = (0..4).map(|_| linear(CI_WIDTH, CI_WIDTH).swap_remove(0)).collect();
+        arrays.extend(linear(CI_WIDTH, CI_HIDDEN));
+        arrays.extend(linear(CI_HIDDEN, CI_WIDTH));
+        CiArrays::Read(arrays)
+    };
+    let blocks = (0..CI_BLOCKS).map(block).collect();
+    let head = CiArrays::Read(head);
+    CiNetwork::SharedTransformer(CiTransformer { projector, blocks, head, n_heads: CI_HEADS, rope_base: 10_000.0 })
+}
+
+/// Multiply-adds of that transformer on so many tokens.
+fn transformer_products(positions: usize) -> usize {
+    let layers: Vec<Layer> = architecture().linear_layers().collect();
+    let inputs: usize = architecture().linear.iter().map(|linear| linear.d_in).sum();
+    let outputs: usize = layers.iter().map(|&layer| components(layer)).sum();
+    let of_block = 4 * CI_WIDTH * CI_WIDTH + 2 * CI_WIDTH * CI_HIDDEN + 2 * positions * CI_WIDTH;
+    positions * (CI_WIDTH * (inputs + outputs) + CI_BLOCKS * of_block)
+}
+
+/// Multiply-adds in 10^9 a second of a large product of flex on as many threads.
+fn rate(args: &PublishedArgs) -> Result<f64, Failure> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build()?;
+    pool.install(|| {
+        let b = tributary_flex::f32();
+        let [rows, inner, columns] = [args.positions, CI_WIDTH, CI_HIDDEN];
+        let x = b.upload_vec(vec![0.5; rows * inner], &[rows, inner])?;
+        let w = b.upload_vec(vec![0.25; inner * columns], &[inner, columns])?;
+        let mut times = Vec::new();
+        for _ in 0..9 {
+            let started = Instant::now();
+            std::hint::black_box(b.matmul(&x, &w)?);
+            times.push(started.elapsed().as_secs_f64());
+        }
+        Ok((rows * inner * columns) as f64 / 1e9 / median(times))
+    })
 }
 
 /// Makes causal importances zero but for one in [`RARITY`] components, and for half of the positions of that one: the last

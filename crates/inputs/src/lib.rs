@@ -55,6 +55,7 @@ pub mod test_support;
 mod text;
 mod tokenizer;
 mod yaml;
+mod zstd;
 
 pub use ci_sets::{CiSetFile, CiSetFormat};
 pub use error::InputError;

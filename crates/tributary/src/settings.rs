@@ -104,7 +104,7 @@ impl Run {
 pub enum Input {
     /// A file has them.
     CiSets {
-        /// The file, in one of the three JSON formats.
+        /// The file, in one of the four JSON formats.
         file: PathBuf,
         /// The sets that are wanted, as [`select_sets`](crate::select_sets) takes them; empty for all.
         sets: Vec<String>,

@@ -105,6 +105,16 @@ pub enum InputError {
         /// What was found and what was expected.
         problem: String,
     },
+    /// A file of token ids does not say what it must, or does not fit the model.
+    #[error("{}: {place}{problem}", shown(file))]
+    TokenFile {
+        /// The file.
+        file: PathBuf,
+        /// Where in it: empty, or the line or the prompt, followed by `: `.
+        place: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
     /// A prompt cannot be run through the model.
     #[error("prompt {}: {problem}", shortened(text))]
     Prompt {

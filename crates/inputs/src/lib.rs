@@ -53,6 +53,7 @@ mod target;
 #[cfg(feature = "test-support")]
 pub mod test_support;
 mod text;
+mod token_ids;
 mod tokenizer;
 mod yaml;
 mod zstd;
@@ -61,4 +62,5 @@ pub use ci_sets::{CiSetFile, CiSetFormat};
 pub use error::InputError;
 pub use fingerprint::Fingerprint;
 pub use run::{RunFiles, RunOptions, TrainedRun};
+pub use token_ids::parse_token_ids;
 pub use tokenizer::Tokenizer;

@@ -52,10 +52,10 @@ fn number(node: Node<'_, '_>, attribute: &str) -> f64 {
 
 /// How titles name an entry.
 fn name(entry: Entry, manifest: &Manifest) -> String {
-    let at = format!("at {} ({})", entry.position, manifest.prompts[0].token_strings[entry.position as usize]);
+    let at = format!("at {} ({})", entry.position, manifest.prompts[0].labels()[entry.position as usize]);
     match entry.layer.role() {
         Role::Embedding => format!("wte {at}"),
-        Role::Output => format!("output {} (token {}) {at}", manifest.output_token(entry.component), entry.component),
+        Role::Output => format!("output {} (token {}) {at}", manifest.output_label(entry.component), entry.component),
         _ => format!("{} {} {at}", entry.layer, entry.component),
     }
 }
@@ -274,7 +274,7 @@ fn names_of_any_kind_stay_text() {
     let shown = "</text><script>alert(1)</script> & \"quotes\" 'and' \\u{0}\\u{1b}[31m\\u{202e}\\n日本 ]]>";
     assert_eq!(classed(&document, "set").into_iter().map(text).collect::<Vec<_>>(), [shown]);
     let tokens: Vec<String> = classed(&document, "token").into_iter().map(text).collect();
-    assert_eq!(tokens[1..3], ["<b>", "\\u{0}\\u{fffe}"]);
+    assert_eq!(tokens[1..3], ["<b>", "␀\\u{fffe}"]);
     // Its pixels can be made too.
     assert!(!png(&svg, 0.5).unwrap().bytes.is_empty());
 }

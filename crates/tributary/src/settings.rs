@@ -67,7 +67,7 @@ impl Settings {
             tokenizer: self.run.tokenizer.as_ref().map(absolute),
             ci_sets: match &self.input {
                 Input::CiSets { file, .. } => Some(absolute(file)),
-                Input::Prompts(_) => None,
+                Input::Prompts(_) | Input::Tokens(_) | Input::TokenFile(_) => None,
             },
             ci_sets_sha256: ci_sets_sha256.map(str::to_owned),
         }
@@ -113,6 +113,10 @@ pub enum Input {
     },
     /// The model's own causal importances on these texts, as sets named `prompt_0`, `prompt_1`, ...
     Prompts(Vec<String>),
+    /// The same on prompts of these token ids, of which none need be what the tokenizer makes of a text.
+    Tokens(Vec<Vec<u64>>),
+    /// The same on prompts of a file of token ids: one prompt a line, or JSON.
+    TokenFile(PathBuf),
 }
 
 impl Input {

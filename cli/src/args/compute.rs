@@ -105,10 +105,10 @@ pub(crate) struct AttributeArgs {
     #[arg(long, value_name = "NAME,NAME", requires = "ci_sets")]
     pub(crate) sets: Vec<String>,
     /// A component is alive where its causal importance is at least this (compared in f32)
-    #[arg(long, value_name = "X", default_value_t = Thresholds::default().ci, value_parser = ci_threshold)]
+    #[arg(long, value_name = "X", default_value_t = Thresholds::default().ci, value_parser = ci_threshold, allow_negative_numbers = true)]
     pub(crate) ci_threshold: f64,
     /// An output token is alive where its probability is at least this
-    #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = probability)]
+    #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = probability, allow_negative_numbers = true)]
     pub(crate) output_prob_threshold: f64,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -174,7 +174,7 @@ pub(crate) struct VerifyArgs {
     pub(crate) seed: u64,
     /// Largest difference that passes, as a part of the largest value at the edge's target: the attributions to it, and the
     /// activations of layers that read what its layer reads [default: 1e-5; 1e-6 between two float64 computations; 1e-2 with TF32]
-    #[arg(long, value_name = "X", value_parser = threshold)]
+    #[arg(long, value_name = "X", value_parser = threshold, allow_negative_numbers = true)]
     pub(crate) tolerance: Option<f64>,
     /// No progress and no notes
     #[arg(long, short)]

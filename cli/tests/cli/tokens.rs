@@ -101,6 +101,40 @@ fn ids_that_no_text_has_are_verified_by_their_ids() {
     );
 }
 
+/// A byte-level vocabulary spells spaces, ends of lines and bytes; what shows tokens shows what these stand for.
+#[test]
+fn tokens_are_shown_as_they_are_decoded() {
+    let workshop = Workshop::small();
+    let spelt = ["a", "Ġb", "Ċ", "Ã", "©", ".", "Ġ,", "d", "e", "f", "g"];
+    let vocab: serde_json::Map<String, Value> =
+        spelt.into_iter().enumerate().map(|(id, token)| (token.to_owned(), id.into())).collect();
+    let step = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let tokenizer = json!({
+        "version": "1.0", "added_tokens": [], "decoder": step, "pre_tokenizer": step,
+        "model": {"type": "BPE", "vocab": vocab, "merges": []},
+    });
+    fs::write(workshop.path("run/target/tokenizer.json"), tokenizer.to_string()).unwrap();
+    succeed(&own(&workshop, "out", &["--tokens", "0,1,2,3,4,5", "--plot", "--output-prob-threshold", "0"]));
+    let manifest = manifest(&workshop, "out");
+    let prompt = &manifest.prompts[0];
+    assert_eq!((&*prompt.text, &*prompt.token_strings), ("a b\n\u{e9}.", &spelt[..6].map(str::to_owned)[..]));
+    assert_eq!(prompt.token_texts, ["a", " b", "\n", "⟨C3⟩", "⟨A9⟩", "."]);
+    let decoded = ["a", " b", "\n", "⟨C3⟩", "⟨A9⟩", ".", " ,", "d", "e", "f", "g"];
+    assert!((0..11).all(|id| manifest.output_text(id) == decoded[id as usize]), "{:?}", manifest.output_token_texts);
+    let svg = fs::read_to_string(workshop.path("out/plots/prompt_0.svg")).unwrap();
+    for label in ["·b", "↵", "⟨C3⟩", "“.”"] {
+        assert!(svg.contains(label), "{label}");
+    }
+    assert!(!svg.contains('Ġ') && !svg.contains('Ċ'));
+    let text = succeed(&workshop.tributary(&["inspect", "out"]));
+    assert!(text.contains("·b") && !text.contains('Ġ'), "{text}");
+    succeed(&workshop.tributary(&["report", "out", "-o", "r.html"]));
+    assert!(!fs::read_to_string(workshop.path("r.html")).unwrap().contains('Ġ'));
+    succeed(&workshop.tributary(&["export", "out", "--format", "graphml", "--out", "graphml"]));
+    let graph = fs::read_to_string(workshop.path("graphml/prompt_0.graphml")).unwrap();
+    assert!(graph.contains("output ·,") && graph.contains("> b<"));
+}
+
 #[test]
 fn ids_that_are_refused() {
     let workshop = Workshop::small();

@@ -72,7 +72,15 @@ impl CiSetFile {
         for Entry { name, text, values } in entries {
             let place = || format!("set {}", shortened(&name));
             if !tokenised.contains_key(&text) {
-                let prompt = prompt_of(&text, run).map_err(|problem| fail(format!("{}: ", place()), problem))?;
+                let prompt = match (&text.prompt, &text.tokens) {
+                    (Some(text), _) => run.prompt(text).map_err(|error| fail(String::new(), error.to_string()))?,
+                    (None, tokens) => run
+                        .prompt_of_tokens(tokens.as_deref().unwrap_or_default())
+                        .map_err(|error| fail(format!("{}: ", place()), error.to_string()))?,
+                };
+                if let Some(problem) = text.tokens.as_ref().and_then(|given| difference(given, &prompt)) {
+                    return Err(fail(format!("{}: ", place()), problem));
+                }
                 for note in run.prompt_notes(&prompt) {
                     let note = format!("{}: {note}", file.display());
                     if !notes.contains(&note) {
@@ -167,18 +175,6 @@ fn read_document(
         ));
     }
     Ok(document)
-}
-
-/// The prompt that a file gives as text, as tokens or as both; `Err` says why there is none.
-fn prompt_of(text: &Text, run: &TrainedRun) -> Result<Prompt, String> {
-    let words = |error: InputError| error.to_string();
-    match (&text.prompt, &text.tokens) {
-        (Some(text), tokens) => {
-            let prompt = run.prompt(text).map_err(words)?;
-            tokens.as_ref().and_then(|given| difference(given, &prompt)).map_or(Ok(prompt), Err)
-        }
-        (None, tokens) => run.prompt_of_tokens(tokens.as_deref().unwrap_or_default()).map_err(words),
-    }
 }
 
 /// Why ids are not those of a prompt's tokens.

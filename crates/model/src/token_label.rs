@@ -16,7 +16,7 @@ pub fn token_label(text: &str) -> String {
 
 /// A label that stands alone, in quotes where it is so small that it could be taken for a speck of dust: `“.”`, `“·,”`.
 pub fn token_heading(label: &str) -> String {
-    const SMALL: &str = ".,'`´’‘:;-–_~^·…\"°¸¨˙|!";
+    const SMALL: &str = ".,'`´’‘:;-–_~^·…°¨˙";
     let is_small = !label.is_empty() && label.chars().count() <= 3 && label.chars().all(|c| SMALL.contains(c));
     if is_small { format!("“{label}”") } else { label.to_owned() }
 }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn specks_stand_in_quotes() {
-        let headings = [".", "·,", "...", "....", "a.", "↵", "", "$"].map(token_heading);
-        assert_eq!(headings, ["“.”", "“·,”", "“...”", "....", "a.", "↵", "", "$"]);
+        let headings = [".", "·,", "...", "....", "a.", "↵", "", "·\""].map(token_heading);
+        assert_eq!(headings, ["“.”", "“·,”", "“...”", "....", "a.", "↵", "", "·\""]);
     }
 }

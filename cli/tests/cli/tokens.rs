@@ -117,7 +117,7 @@ fn tokens_are_shown_as_they_are_decoded() {
     succeed(&own(&workshop, "out", &["--tokens", "0,1,2,3,4,5", "--plot", "--output-prob-threshold", "0"]));
     let manifest = manifest(&workshop, "out");
     let prompt = &manifest.prompts[0];
-    assert_eq!((&*prompt.text, &*prompt.token_strings), ("a b\n\u{e9}.", &spelt[..6].map(str::to_owned)[..]));
+    assert_eq!((&*prompt.text, &*prompt.token_strings), ("a b\n\u{e9}.", &spelt.map(str::to_owned)[..6]));
     assert_eq!(prompt.token_texts, ["a", " b", "\n", "⟨C3⟩", "⟨A9⟩", "."]);
     let decoded = ["a", " b", "\n", "⟨C3⟩", "⟨A9⟩", ".", " ,", "d", "e", "f", "g"];
     assert!((0..11).all(|id| manifest.output_text(id) == decoded[id as usize]), "{:?}", manifest.output_token_texts);

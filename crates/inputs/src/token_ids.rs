@@ -46,8 +46,11 @@ impl TrainedRun {
     }
 }
 
-/// The ids of each prompt, and where they stand; `Err` has the place and what is wrong there.
-fn places(text: &str) -> Result<Vec<(String, Vec<u64>)>, (String, String)> {
+/// A place in a file, and the ids of a prompt that stand there.
+type Placed = (String, Vec<u64>);
+
+/// The ids of each prompt; `Err` has the place and what is wrong there.
+fn places(text: &str) -> Result<Vec<Placed>, (String, String)> {
     if let Some(rest) = text.trim_start().strip_prefix('[') {
         let is_nested = rest.trim_start().starts_with('[');
         let read = if is_nested { serde_json::from_str(text) } else { serde_json::from_str(text).map(|ids| vec![ids]) };

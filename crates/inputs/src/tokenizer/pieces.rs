@@ -4,6 +4,7 @@
 //! taken token by token, in bytes, so that the pieces of all tokens make up the text.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use tokenizers::decoders::strip::Strip;
@@ -65,10 +66,10 @@ impl Pieces {
             DecoderWrapper::Strip(step) => self.strip(step),
             _ if self.is_fused => return None,
             DecoderWrapper::ByteLevel(_) => {
-                self.pieces.iter_mut().for_each(|piece| from_byte_level(piece));
+                self.pieces.iter_mut().for_each(from_byte_level);
                 self.is_fused = true;
             }
-            DecoderWrapper::ByteFallback(_) => self.pieces.iter_mut().for_each(|piece| from_byte_fallback(piece)),
+            DecoderWrapper::ByteFallback(_) => self.pieces.iter_mut().for_each(from_byte_fallback),
             DecoderWrapper::Replace(replace) => {
                 for piece in &mut self.pieces {
                     // A byte of a character is not replaced.
@@ -157,7 +158,9 @@ pub(super) fn text(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("⟨{byte:02X}⟩")));
+        for byte in chunk.invalid() {
+            let _ = write!(text, "⟨{byte:02X}⟩");
+        }
     }
     text
 }

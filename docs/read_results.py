@@ -68,6 +68,8 @@ def main(folder, count=5):
     for entry in manifest["sets"]:
         tensors = read_safetensors(folder / entry["file"])
         prompt = manifest["prompts"][entry["prompt"]]
+        # What tokens are decoded to; older results know only how the vocabulary spells them.
+        tokens = prompt.get("token_texts", prompt["token_strings"])
         total = math.fsum(value for value, _, _ in edges(manifest, tensors))
         print(f"{json.dumps(entry['name'])}: {entry['nodes']} nodes, {entry['edges']} edges, sum {total!r}")
         # What the target model predicts, where the result knows it: version 1 and a consensus do not.
@@ -81,7 +83,7 @@ def main(folder, count=5):
         strongest = heapq.nlargest(int(count), edges(manifest, tensors), key=lambda edge: abs(edge[0]))
         for value, *ends in strongest:
             path = " -> ".join(
-                f"{layer}[{position} {json.dumps(prompt['token_strings'][position])}, {component}]"
+                f"{layer}[{position} {json.dumps(tokens[position])}, {component}]"
                 for layer, position, component in ends
             )
             print(f"  {value:+.6g}  {path}")

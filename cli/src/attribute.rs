@@ -48,7 +48,13 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
         run: args.run.of(&args.model),
         input: match &args.ci_sets {
             Some(file) => Input::CiSets { file: file.clone(), sets: args.sets.clone(), prompts: args.prompt.clone() },
-            None => Input::Prompts(args.prompt.clone()),
+            None if !args.tokens.is_empty() => {
+                Input::Tokens(args.tokens.iter().map(|tokens| tokens.0.clone()).collect())
+            }
+            None => match &args.tokens_file {
+                Some(file) => Input::TokenFile(file.clone()),
+                None => Input::Prompts(args.prompt.clone()),
+            },
         },
         thresholds: args.thresholds(),
         method: args.method.into(),

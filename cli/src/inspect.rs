@@ -104,9 +104,9 @@ fn prediction(prediction: Option<Faithfulness>) -> [String; 2] {
 /// The target model's likeliest tokens at every position.
 fn likeliest(manifest: &Manifest, prompt: &PromptEntry) -> comfy_table::Table {
     let mut table = console::table(["position", "token", "likeliest after it"]);
-    for (position, (token, likeliest)) in prompt.token_strings.iter().zip(&prompt.target_likeliest).enumerate() {
+    for (position, (token, likeliest)) in prompt.labels().iter().zip(&prompt.target_likeliest).enumerate() {
         let shown = likeliest.iter().map(|entry| {
-            format!("\"{}\" {:.3}", visible::on_one_line(&manifest.output_token(entry.token)), entry.prob)
+            format!("\"{}\" {:.3}", visible::on_one_line(&manifest.output_label(entry.token)), entry.prob)
         });
         table.add_row([position.to_string(), visible::on_one_line(token), shown.collect::<Vec<_>>().join(", ")]);
     }

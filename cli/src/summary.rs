@@ -86,7 +86,7 @@ fn far_set(manifest: &Manifest, set: &SetEntry) -> Vec<String> {
         lines.push(format!("warning: set {name}: {}: {prediction}", Faithfulness::FAR));
     }
     if let Some(FarOutput { position, token, prob, target_prob }) = prediction.farthest {
-        let token = manifest.output_token(token);
+        let token = manifest.output_label(token);
         let nodes = match prediction.far_outputs {
             1 => "the probability of an output node is".to_owned(),
             count => format!("the probabilities of {count} output nodes are"),

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use clap::{ArgGroup, ValueEnum};
 use tributary::backend::Dtype;
 use tributary::engine::Method;
+use tributary::inputs::parse_token_ids;
 use tributary::model::Thresholds;
 use tributary::{Compute, Run};
 
@@ -13,6 +14,14 @@ use super::{OutputArgs, ci_threshold, probability, threshold};
 
 /// What `--backend` takes to leave the choice open.
 const AUTO: &str = "auto";
+
+/// The token ids of one prompt.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenIds(pub(crate) Vec<u64>);
+
+fn token_ids(text: &str) -> Result<TokenIds, String> {
+    parse_token_ids(text).map(TokenIds)
+}
 
 /// The trained run, and where to look for what is not in its folder.
 #[derive(Clone, Debug, clap::Args)]
@@ -75,7 +84,7 @@ impl ComputeArgs {
 
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
-#[command(group(ArgGroup::new("input").args(["ci_sets", "prompt"]).required(true).multiple(true)))]
+#[command(group(ArgGroup::new("input").args(["ci_sets", "prompt", "tokens", "tokens_file"]).required(true).multiple(true)))]
 pub(crate) struct AttributeArgs {
     /// Folder of the trained run, with `final_config.yaml` and `model_STEP.pth` (or `.pt`, `.safetensors`)
     #[arg(long, value_name = "RUN")]
@@ -90,16 +99,25 @@ pub(crate) struct AttributeArgs {
     /// a second --prompt, and so on). With --ci-sets: insist that this is the file's prompt
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Vec<String>,
+    /// In place of a text: use the model's own causal importances on these token ids, such as `762,1,32`, as a set named
+    /// `prompt_0` (`prompt_1` for a second --tokens, and so on)
+    #[arg(long, value_name = "ID,ID", value_parser = token_ids, allow_hyphen_values = true)]
+    #[arg(conflicts_with_all = ["ci_sets", "prompt", "tokens_file"])]
+    pub(crate) tokens: Vec<TokenIds>,
+    /// The same with the prompts of a file: one a line, its token ids separated by commas or spaces, or JSON, an array of ids
+    /// or an array of such arrays
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ci_sets", "prompt"])]
+    pub(crate) tokens_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
     /// Compute only these sets of the file
     #[arg(long, value_name = "NAME,NAME", requires = "ci_sets")]
     pub(crate) sets: Vec<String>,
     /// A component is alive where its causal importance is at least this (compared in f32)
-    #[arg(long, value_name = "X", default_value_t = Thresholds::default().ci, value_parser = ci_threshold)]
+    #[arg(long, value_name = "X", default_value_t = Thresholds::default().ci, value_parser = ci_threshold, allow_negative_numbers = true)]
     pub(crate) ci_threshold: f64,
     /// An output token is alive where its probability is at least this
-    #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = probability)]
+    #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = probability, allow_negative_numbers = true)]
     pub(crate) output_prob_threshold: f64,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -165,7 +183,7 @@ pub(crate) struct VerifyArgs {
     pub(crate) seed: u64,
     /// Largest difference that passes, as a part of the largest value at the edge's target: the attributions to it, and the
     /// activations of layers that read what its layer reads [default: 1e-5; 1e-6 between two float64 computations; 1e-2 with TF32]
-    #[arg(long, value_name = "X", value_parser = threshold)]
+    #[arg(long, value_name = "X", value_parser = threshold, allow_negative_numbers = true)]
     pub(crate) tolerance: Option<f64>,
     /// No progress and no notes
     #[arg(long, short)]

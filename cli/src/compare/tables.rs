@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{Cell, CellAlignment, Table};
 use tributary_compare::{Comparison, EdgeKey, GroupOverlap, NodeKey, Overlap, PredictionSummary, StepCounts};
 use tributary_graph::Entry;
+use tributary_model::token_label;
 
 use crate::{console, visible};
 
@@ -39,8 +40,10 @@ impl Tables<'_> {
 
     fn node(&self, entry: Entry) -> String {
         let prompt = &self.comparison.prompt;
-        let token = |id: u32| prompt.output_tokens.get(&id).cloned().unwrap_or_else(|| format!("<{id}>"));
-        visible::on_one_line(&entry.name(&prompt.token_strings, token))
+        let known = |id: u32| prompt.output_token_texts.get(&id).or_else(|| prompt.output_tokens.get(&id));
+        let token = |id: u32| known(id).map_or_else(|| format!("<{id}>"), |text| token_label(text));
+        let labels: Vec<String> = prompt.token_texts.iter().map(|text| token_label(text)).collect();
+        visible::on_one_line(&entry.name(&labels, token))
     }
 
     fn edge(&self, key: &EdgeKey) -> String {

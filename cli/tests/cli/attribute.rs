@@ -130,6 +130,27 @@ fn without_ci_sets_the_models_own_are_used() {
 }
 
 #[test]
+fn sets_in_which_nothing_is_alive_are_named() {
+    let workshop = Workshop::small();
+    let output = workshop.attribute(&["--ci-threshold", "0.9"]);
+    succeed(&output);
+    for set in ["low", "high"] {
+        let warning = format!("warning: set {set}: no component is alive: none of its causal importances reaches 0.9");
+        assert!(stderr(&output).contains(&warning), "{}", stderr(&output));
+    }
+    assert!(!stderr(&workshop.attribute(&["--force"])).contains("no component is alive"));
+    for (threshold, part) in [
+        ("1.5", "no causal importance reaches it; expected a number from 0 to 1"),
+        ("-0.1", "expected a number that is not negative"),
+        ("NaN", "expected a number that is not negative"),
+    ] {
+        let refused = workshop.attribute(&["--force", "--ci-threshold", threshold]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(stderr(&refused).contains(part), "{}", stderr(&refused));
+    }
+}
+
+#[test]
 fn closed_form_needs_every_layer_decomposed() {
     let mut random = RandomWeights::gpt2_simple(3);
     random.components.retain(|layer, _| layer.to_string().contains("mlp"));

@@ -17,6 +17,7 @@ mod plot;
 mod plugins;
 mod prediction;
 mod report;
+mod tokens;
 mod verify;
 mod workshop;
 mod writers;

@@ -30,7 +30,7 @@ fn an_output_that_the_target_model_does_not_predict_is_named() {
     assert_eq!((farthest.position, folder.manifest().output_token(farthest.token)), (17, "the".to_owned()));
     assert!((farthest.prob - 0.86).abs() < 0.005 && (farthest.target_prob - 7e-4).abs() < 5e-5, "{farthest:?}");
     let note = errors.lines().find(|line| line.starts_with("note: set seed_0: the probabilit")).unwrap();
-    assert!(note.contains("\"the\" at position 17: 0.858 where the target model gives 6.8e-4"), "{note}");
+    assert!(note.contains("\"·the\" at position 17: 0.858 where the target model gives 6.8e-4"), "{note}");
     assert!(text.contains(&found.to_string()), "{text}");
     assert!(found.is_far() && errors.contains("warning: set seed_0: "), "{errors}");
     // On stderr it does not disturb what is for machines.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 use tributary_model::Faithfulness;
+use tributary_results::Manifest;
 
 use crate::alignment::{Alignment, is_edge};
 use crate::{CompareError, ComparedSet, Consensus, ConsensusSummary, EdgeOverlap, NodeOverlap, Sweep};
@@ -71,8 +72,12 @@ pub struct ComparedPrompt {
     pub tokens: Vec<u32>,
     /// Token strings, one per position.
     pub token_strings: Vec<String>,
+    /// What each token is decoded to; as `token_strings` where that is not known.
+    pub token_texts: Vec<String>,
     /// Token strings of output nodes by token id, of those that the results know.
     pub output_tokens: BTreeMap<u32, String>,
+    /// What the same tokens are decoded to, of those that the vocabulary spells otherwise.
+    pub output_token_texts: BTreeMap<u32, String>,
 }
 
 /// One of the sets.
@@ -143,7 +148,9 @@ impl Comparison {
                 text: prompt.text.clone(),
                 tokens: prompt.tokens.clone(),
                 token_strings: prompt.token_strings.clone(),
+                token_texts: prompt.texts().to_vec(),
                 output_tokens: output_tokens(alignment),
+                output_token_texts: output_token_texts(alignment),
             },
             options: ComparisonOptions { min_edge: alignment.min_edge, k: Some(consensus.k), top },
             notes: notes(&summaries, sets),
@@ -200,9 +207,21 @@ fn summary(set: &ComparedSet, min_edge: Option<f32>) -> SetSummary {
 }
 
 fn output_tokens(alignment: &Alignment<'_>) -> BTreeMap<u32, String> {
+    of_output_nodes(alignment, |manifest| &manifest.output_tokens)
+}
+
+fn output_token_texts(alignment: &Alignment<'_>) -> BTreeMap<u32, String> {
+    of_output_nodes(alignment, |manifest| &manifest.output_token_texts)
+}
+
+/// What the first of the results that knows it has for the token of each output node.
+fn of_output_nodes(
+    alignment: &Alignment<'_>,
+    known: impl Fn(&Manifest) -> &BTreeMap<u32, String>,
+) -> BTreeMap<u32, String> {
     let outputs = alignment.entries.iter().filter(|entry| entry.layer.is_output());
-    let name = |token: u32| alignment.sets.iter().find_map(|set| set.manifest().output_tokens.get(&token));
-    outputs.filter_map(|entry| Some((entry.component, name(entry.component)?.clone()))).collect()
+    let text = |token: u32| alignment.sets.iter().find_map(|set| known(set.manifest()).get(&token));
+    outputs.filter_map(|entry| Some((entry.component, text(entry.component)?.clone()))).collect()
 }
 
 fn notes(sets: &[SetSummary], compared: &[ComparedSet]) -> Vec<String> {

@@ -49,6 +49,7 @@ impl Consensus {
             writer.write_set(index, &set, &prompt, Some(self.metadata(alignment, value)))?;
         }
         writer.name_output_tokens(|token| output_token(sets, token));
+        writer.decode_tokens(|_| first.prompt().token_texts.clone(), |token| output_text(sets, token));
         let run = RunInfo {
             kind: Kind::Consensus,
             model: first.manifest().run.model.clone(),
@@ -160,4 +161,10 @@ fn settings(sets: &[ComparedSet]) -> Settings {
 fn output_token(sets: &[ComparedSet], token: u32) -> String {
     let known = sets.iter().find_map(|set| set.manifest().output_tokens.get(&token));
     known.cloned().unwrap_or_default()
+}
+
+/// What a token is decoded to in any of the sets' results; its spelling where none knows another.
+fn output_text(sets: &[ComparedSet], token: u32) -> String {
+    let known = sets.iter().find_map(|set| set.manifest().output_token_texts.get(&token));
+    known.cloned().unwrap_or_else(|| output_token(sets, token))
 }

@@ -118,7 +118,7 @@ impl<'a> ViewerGraph<'a> {
             // The viewer keeps a user's own labels by `scan` and feature, and features are those of the model.
             scan: format!("tributary-{}", set.model().fingerprint.chars().take(12).collect::<String>()),
             transcoder_list: [],
-            prompt_tokens: prompt.token_strings.iter().map(|token| shown(token)).collect(),
+            prompt_tokens: prompt.texts().iter().map(|token| shown(token)).collect(),
             prompt: prompt.text.clone(),
             node_threshold,
             schema_version: 1,
@@ -195,7 +195,7 @@ impl<'a> ViewerGraph<'a> {
         let (feature_type, feature_number, clerp) = match entry.layer.role() {
             Role::Embedding => ("embedding", u64::from(feature), format!("Emb: “{token}”")),
             Role::Output => {
-                let token = self.set.manifest.output_token(entry.component);
+                let token = self.set.manifest.output_text(entry.component);
                 let target = node.target_probability.filter(|p| p.is_finite());
                 ("logit", u64::from(feature), logit_label(&token, token_prob, target))
             }

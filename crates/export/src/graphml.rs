@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use tributary_files::OutputFile;
 use tributary_graph::Node;
+use tributary_model::token_label;
 
 use crate::set::{Set, json_text};
 use crate::xml::{escape, number};
@@ -91,8 +92,8 @@ fn write_node(set: Set<'_>, id: &str, node: &Node, out: &mut impl Write) -> io::
     let output_token = set.output_token(entry);
     writeln!(out, r#"<node id="{id}">"#)?;
     let label = match &output_token {
-        Some(token) => format!("output {token}"),
-        None if entry.layer.is_embedding() => format!("wte {}", set.position_token(entry)),
+        Some(_) => format!("output {}", set.manifest.output_label(entry.component)),
+        None if entry.layer.is_embedding() => format!("wte {}", token_label(set.position_token(entry))),
         None => format!("{} {}", entry.layer, entry.component),
     };
     data(out, "node_label", &label)?;

@@ -142,6 +142,7 @@ fn properties(set: Set<'_>) -> WriterProperties {
         ("prompt", prompt.text.clone()),
         ("tokens", json_text(&prompt.tokens)),
         ("token_strings", json_text(&prompt.token_strings)),
+        ("token_texts", json_text(prompt.texts())),
         ("model_class", model.class.clone()),
         ("model_fingerprint", model.fingerprint.clone()),
     ];

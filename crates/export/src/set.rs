@@ -27,14 +27,14 @@ impl<'a> Set<'a> {
         self.entry.prediction.zip(self.prediction)
     }
 
-    /// Token string of an entry's position.
+    /// What the token at an entry's position is decoded to.
     pub(crate) fn position_token(&self, entry: Entry) -> &'a str {
-        &self.prompt().token_strings[entry.position as usize]
+        &self.prompt().texts()[entry.position as usize]
     }
 
-    /// Token string that an entry of `output` stands for; `None` for other layers.
+    /// What the token is decoded to that an entry of `output` stands for; `None` for other layers.
     pub(crate) fn output_token(&self, entry: Entry) -> Option<String> {
-        (entry.layer.is_output()).then(|| self.manifest.output_token(entry.component))
+        (entry.layer.is_output()).then(|| self.manifest.output_text(entry.component))
     }
 }
 

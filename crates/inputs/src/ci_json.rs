@@ -1,4 +1,4 @@
-//! The three JSON formats of CI-set files, streamed into vectors of `f32`.
+//! The four JSON formats of CI-set files, streamed into vectors of `f32`.
 //!
 //! These files reach hundreds of megabytes, nearly all of it numbers. Visitors put each number where it ends up, so that
 //! no tree of JSON values is built, and check it there, so that an error can say which set, layer, position and component
@@ -14,16 +14,26 @@ use std::io;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use tributary_model::{CausalImportances, Layer};
 
 use crate::ci_range::{Admitted, CiRange};
-use crate::error::{abridged, clipped, shortened};
+use crate::error::{abridged, clipped, listed, shortened};
 use crate::metadata::{Metadata, Room};
 use crate::plain_row;
+use node_values::NodeValuesSeed;
+use unknown_keys::UnknownKeys;
+
+mod node_values;
+mod unknown_keys;
+
+pub(crate) use node_values::NodeValues;
+
+/// Name of the one set of a file that does not name its sets.
+pub(crate) const OPTIMIZED: &str = "optimized";
 
 /// Causal importances of all decomposed layers of one set.
 pub(crate) type Layers = BTreeMap<Layer, CausalImportances>;
@@ -36,13 +46,28 @@ pub(crate) enum Document {
     Samples(Vec<(String, Sample)>),
     /// `{"prompt": ..., "optimized_ci": layers, "metadata": ...}`
     Optimized { prompt: Text, layers: Layers, metadata: Option<Value> },
+    /// `{"prompt": ..., "node_ci_vals": {"LAYER:POSITION:COMPONENT": value}, "metadata": ...}`, or with such an object for each
+    /// set: then the sets are named.
+    NodeValues { prompt: Text, sets: Vec<(String, NodeValues)>, is_named: bool, metadata: Option<Value> },
 }
 
-/// A prompt, and its tokens where the file gives them.
-#[derive(Clone)]
+/// A prompt as the file gives it: its text, its tokens, or both.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Text {
-    pub(crate) prompt: String,
+    pub(crate) prompt: Option<String>,
     pub(crate) tokens: Option<Vec<u64>>,
+}
+
+impl Text {
+    fn new<E: Error>(prompt: Option<String>, tokens: Option<Vec<u64>>, unknown: &[String]) -> Result<Self, E> {
+        match (prompt, tokens) {
+            (None, None) => {
+                let problem = format!("the key \"prompt\" is missing, and \"tokens\" too{}", listing(unknown));
+                Err(E::custom(problem))
+            }
+            (prompt, tokens) => Ok(Self { prompt, tokens }),
+        }
+    }
 }
 
 /// One sample of the second format.
@@ -61,6 +86,14 @@ pub(crate) struct Expected<'a> {
     pub(crate) max_positions: usize,
     /// Which numbers causal importances are.
     pub(crate) range: CiRange,
+}
+
+/// What is to be said of a document that was read.
+#[derive(Default)]
+pub(crate) struct Remarks {
+    pub(crate) clamped: Clamped,
+    /// Keys that nobody knows, in a sentence.
+    pub(crate) unknown: Option<String>,
 }
 
 /// Numbers that were taken for the nearest causal importance.
@@ -85,7 +118,7 @@ pub(crate) enum Failure {
 }
 
 /// Reads a document.
-pub(crate) fn read(reader: impl io::Read, expected: Expected<'_>) -> Result<(Document, Clamped), Failure> {
+pub(crate) fn read(reader: impl io::Read, expected: Expected<'_>) -> Result<(Document, Remarks), Failure> {
     let context = Context::new(expected, false);
     let mut json = serde_json::Deserializer::from_reader(reader);
     let document = Root(&context).deserialize(&mut json);
@@ -107,7 +140,7 @@ pub(crate) fn read(reader: impl io::Read, expected: Expected<'_>) -> Result<(Doc
             is_in_metadata: context.place.is_in_metadata.get(),
         }
     })?;
-    Ok((document, context.clamped.into_inner()))
+    Ok((document, context.remarks()))
 }
 
 /// An error of ours, and where it is: what it says may end in advice.
@@ -120,11 +153,11 @@ fn with_place(error: &serde_json::Error) -> String {
 }
 
 /// Reads a document that is in memory, with the same result.
-pub(crate) fn read_slice(bytes: &[u8], expected: Expected<'_>) -> Result<(Document, Clamped), Failure> {
+pub(crate) fn read_slice(bytes: &[u8], expected: Expected<'_>) -> Result<(Document, Remarks), Failure> {
     let context = Context::new(expected, true);
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let document = Root(&context).deserialize(&mut json).and_then(|document| json.end().map(|()| document));
-    document.map(|document| (document, Clamped::default())).or_else(|_| read(bytes, expected))
+    document.map(|document| (document, context.remarks())).or_else(|_| read(bytes, expected))
 }
 
 /// What the numbers must fit, and where the reader is.
@@ -134,6 +167,7 @@ struct Context<'a> {
     expected: Expected<'a>,
     place: Place,
     clamped: RefCell<Clamped>,
+    unknown: RefCell<UnknownKeys>,
     metadata: Room,
     /// Rows of the matrix before, of which the next one has as many: so that its values are not moved as they grow.
     rows: Cell<usize>,
@@ -141,8 +175,36 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn new(expected: Expected<'a>, plain_rows: bool) -> Self {
-        let (place, clamped, metadata) = (Place::default(), RefCell::default(), Room::default());
-        Self { plain_rows, expected, place, clamped, metadata, rows: Cell::new(0) }
+        Self {
+            plain_rows,
+            expected,
+            place: Place::default(),
+            clamped: RefCell::default(),
+            unknown: RefCell::default(),
+            metadata: Room::default(),
+            rows: Cell::new(0),
+        }
+    }
+
+    fn remarks(self) -> Remarks {
+        Remarks { clamped: self.clamped.into_inner(), unknown: self.unknown.into_inner().remark() }
+    }
+
+    /// Passes over a key that nobody knows, beside `known` ones. `beside` has those of the same object.
+    fn pass_over<'de, A: MapAccess<'de>>(
+        &self,
+        key: String,
+        known: &'static str,
+        beside: &mut Vec<String>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        map.next_value::<IgnoredAny>()?;
+        self.unknown.borrow_mut().add(&key, &self.place.to_string(), known);
+        // Some are named if one that is needed is missing.
+        if beside.len() < 8 {
+            beside.push(key);
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +216,14 @@ struct Place {
     position: Cell<Option<usize>>,
     component: Cell<Option<usize>>,
     is_in_metadata: Cell<bool>,
+}
+
+impl Place {
+    fn leave_node(&self) {
+        self.layer.set(None);
+        self.position.set(None);
+        self.component.set(None);
+    }
 }
 
 impl fmt::Display for Place {
@@ -193,8 +263,18 @@ fn fill_metadata<'de, A: MapAccess<'de>>(
     Ok(())
 }
 
-fn required<T, E: Error>(slot: Option<T>, key: &str) -> Result<T, E> {
-    slot.ok_or_else(|| E::custom(format!("the key {key:?} is missing")))
+/// What a slot must hold; `unknown` are keys that may be meant for it.
+fn required<T, E: Error>(slot: Option<T>, key: &str, unknown: &[String]) -> Result<T, E> {
+    slot.ok_or_else(|| E::custom(format!("the key {key:?} is missing{}", listing(unknown))))
+}
+
+/// What to say of keys that may be misspelt.
+fn listing(unknown: &[String]) -> String {
+    match unknown {
+        [] => String::new(),
+        [key] => format!("; unknown key {}", shortened(key)),
+        keys => format!("; unknown keys {}", listed(keys)),
+    }
 }
 
 /// The whole file.
@@ -213,13 +293,16 @@ impl<'de> Visitor<'de> for Root<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "an object with the keys \"prompt\" and \"ci_sets\", or \"samples\", or \"prompt\" and \"optimized_ci\"",
+            "an object with the keys \"prompt\" and \"ci_sets\", or \"samples\", or \"prompt\" and \"optimized_ci\" or \
+             \"node_ci_vals\"",
         )
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-        let (mut prompt, mut tokens, mut metadata) = (None, None, None);
-        let (mut sets, mut samples, mut optimized) = (None, None, None);
+        const KNOWN: &str = "prompt, tokens, metadata, ci_sets, samples, optimized_ci and node_ci_vals";
+        let (mut prompt, mut tokens, mut metadata) = (None::<String>, None, None);
+        let (mut sets, mut samples, mut optimized, mut node_values) = (None, None, None, None);
+        let mut unknown = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "prompt" => fill(&mut prompt, &key, &mut map, PhantomData)?,
@@ -228,20 +311,14 @@ impl<'de> Visitor<'de> for Root<'_> {
                 "ci_sets" => fill(&mut sets, &key, &mut map, Named(self.0, LayersSeed))?,
                 "samples" => fill(&mut samples, &key, &mut map, Named(self.0, SampleSeed))?,
                 "optimized_ci" => fill(&mut optimized, &key, &mut map, LayersSeed(self.0))?,
-                _ => {
-                    let problem = format!(
-                        "unknown key {}; expected prompt, tokens, metadata, ci_sets, samples or optimized_ci",
-                        shortened(&key)
-                    );
-                    return Err(A::Error::custom(problem));
-                }
+                "node_ci_vals" => fill(&mut node_values, &key, &mut map, NodeValuesSeed(self.0))?,
+                _ => self.0.pass_over(key, KNOWN, &mut unknown, &mut map)?,
             }
         }
-        match (sets, samples, optimized) {
-            (Some(sets), None, None) => {
-                Ok(Document::Sets { prompt: Text { prompt: required(prompt, "prompt")?, tokens }, sets, metadata })
-            }
-            (None, Some(samples), None) => {
+        let text = |prompt, tokens| Text::new(prompt, tokens, &unknown);
+        match (sets, samples, optimized, node_values) {
+            (Some(sets), None, None, None) => Ok(Document::Sets { prompt: text(prompt, tokens)?, sets, metadata }),
+            (None, Some(samples), None, None) => {
                 let given =
                     [("prompt", prompt.is_some()), ("tokens", tokens.is_some()), ("metadata", metadata.is_some())];
                 match given.into_iter().find(|(_, is_given)| *is_given) {
@@ -251,13 +328,20 @@ impl<'de> Visitor<'de> for Root<'_> {
                     }
                 }
             }
-            (None, None, Some(layers)) => Ok(Document::Optimized {
-                prompt: Text { prompt: required(prompt, "prompt")?, tokens },
-                layers,
-                metadata,
-            }),
-            (None, None, None) => Err(A::Error::custom("one of the keys ci_sets, samples and optimized_ci is needed")),
-            _ => Err(A::Error::custom("only one of the keys ci_sets, samples and optimized_ci can be given")),
+            (None, None, Some(layers), None) => {
+                Ok(Document::Optimized { prompt: text(prompt, tokens)?, layers, metadata })
+            }
+            (None, None, None, Some((sets, is_named))) => {
+                Ok(Document::NodeValues { prompt: text(prompt, tokens)?, sets, is_named, metadata })
+            }
+            (None, None, None, None) => Err(A::Error::custom(format!(
+                "one of the keys ci_sets, samples, optimized_ci and node_ci_vals is needed{}",
+                listing(&unknown)
+            ))),
+            _ => {
+                let problem = "only one of the keys ci_sets, samples, optimized_ci and node_ci_vals can be given";
+                Err(A::Error::custom(problem))
+            }
         }
     }
 }
@@ -321,22 +405,20 @@ impl<'de> Visitor<'de> for SampleSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sample, A::Error> {
-        let (mut prompt, mut tokens, mut layers, mut metadata) = (None, None, None, None);
+        const KNOWN: &str = "prompt, tokens, ci_vals and metadata";
+        let (mut prompt, mut tokens, mut layers, mut metadata) = (None::<String>, None, None, None);
+        let mut unknown = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "prompt" => fill(&mut prompt, &key, &mut map, PhantomData)?,
                 "tokens" => fill(&mut tokens, &key, &mut map, TokenIds(self.0))?,
                 "ci_vals" => fill(&mut layers, &key, &mut map, LayersSeed(self.0))?,
                 "metadata" => fill_metadata(&mut metadata, self.0, &mut map)?,
-                _ => {
-                    let problem =
-                        format!("unknown key {}; expected prompt, tokens, ci_vals or metadata", shortened(&key));
-                    return Err(A::Error::custom(problem));
-                }
+                _ => self.0.pass_over(key, KNOWN, &mut unknown, &mut map)?,
             }
         }
-        let prompt = Text { prompt: required(prompt, "prompt")?, tokens };
-        Ok(Sample { prompt, layers: required(layers, "ci_vals")?, metadata })
+        let prompt = Text::new(prompt, tokens, &unknown)?;
+        Ok(Sample { prompt, layers: required(layers, "ci_vals", &unknown)?, metadata })
     }
 }
 
@@ -558,6 +640,16 @@ impl Context<'_> {
 /// A number that is finite in single precision.
 struct Finite(f64);
 
+impl Finite {
+    fn checked<E: Error>(value: f64) -> Result<Self, E> {
+        if (value as f32).is_finite() {
+            Ok(Self(value))
+        } else {
+            Err(E::custom(format!("{value} is beyond the range of single precision")))
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Finite {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Number;
@@ -570,11 +662,7 @@ impl<'de> Deserialize<'de> for Finite {
             }
 
             fn visit_f64<E: Error>(self, value: f64) -> Result<Finite, E> {
-                if (value as f32).is_finite() {
-                    Ok(Finite(value))
-                } else {
-                    Err(E::custom(format!("{value} is beyond the range of single precision")))
-                }
+                Finite::checked(value)
             }
 
             fn visit_u64<E: Error>(self, value: u64) -> Result<Finite, E> {

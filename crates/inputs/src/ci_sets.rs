@@ -6,18 +6,15 @@ use std::path::Path;
 use serde_json::Value;
 use tributary_model::{CiSet, Prompt};
 
-use crate::ci_json::{self, Clamped, Document, Expected, Failure, Layers, Text};
+use crate::ci_json::{self, Clamped, Document, Expected, Failure, Layers, NodeValues, OPTIMIZED, Remarks, Text};
 use crate::ci_range::CiRange;
 use crate::ci_text::CiText;
 use crate::error::{abridged, listed, shortened};
 use crate::lenient::{Lenient, Replaced};
 use crate::{InputError, TrainedRun};
 
-/// Name of the one set of [`CiSetFormat::Optimized`].
-const OPTIMIZED: &str = "optimized";
-
 /// The format a CI-set file was in. Beside each prompt may stand `"tokens": [int; S]`, which must be those that the run's
-/// tokenizer makes of it; metadata may be missing everywhere.
+/// tokenizer makes of it, or they stand in its place; metadata may be missing everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CiSetFormat {
     /// Several sets of one prompt: `{"prompt": str, "ci_sets": {name: {layer: [[float; C]; S]}}, "metadata": {name: ...}}`.
@@ -26,6 +23,10 @@ pub enum CiSetFormat {
     Samples,
     /// One set, which gets the name `optimized`: `{"prompt": str, "optimized_ci": {layer: ...}, "metadata": ...}`.
     Optimized,
+    /// The values of single nodes, those that are not there being 0: one set, which gets the name `optimized`,
+    /// `{"prompt": str, "node_ci_vals": {"LAYER:POSITION:COMPONENT": float}, "metadata": ...}`, or several,
+    /// `{"prompt": str, "node_ci_vals": {name: {"LAYER:POSITION:COMPONENT": float}}, "metadata": {name: ...}}`.
+    NodeValues,
 }
 
 /// The CI sets of a file. They fit the run they were read for: every decomposed layer, one row per token, one column per
@@ -45,7 +46,7 @@ pub struct CiSetFile {
 }
 
 impl TrainedRun {
-    /// Reads a CI-set file in any of the three formats, compressed with gzip or not, and checks it against this run.
+    /// Reads a CI-set file in any of the four formats, compressed with gzip or zstd or not, and checks it against this run.
     ///
     /// If `prompts` is not empty, they must be the prompts of the file, each once, in the order in which the file first
     /// names them: one for a file of several sets of one prompt.
@@ -65,7 +66,50 @@ impl CiSetFile {
         let mut metadata = BTreeMap::new();
         let (format, entries) =
             entries(document, &mut metadata).map_err(|problem| fail("metadata: ".to_owned(), problem))?;
-        let texts = distinct(entries.iter().map(|entry| &entry.text.prompt));
+        let mut tokenised = BTreeMap::<Text, Prompt>::new();
+        let mut texts = Vec::new();
+        let mut sets = Vec::with_capacity(entries.len());
+        for Entry { name, text, values } in entries {
+            let place = || format!("set {}", shortened(&name));
+            if !tokenised.contains_key(&text) {
+                let prompt = match (&text.prompt, &text.tokens) {
+                    (Some(text), _) => run.prompt(text).map_err(|error| fail(String::new(), error.to_string()))?,
+                    (None, tokens) => run
+                        .prompt_of_tokens(tokens.as_deref().unwrap_or_default())
+                        .map_err(|error| fail(format!("{}: ", place()), error.to_string()))?,
+                };
+                if let Some(problem) = text.tokens.as_ref().and_then(|given| difference(given, &prompt)) {
+                    return Err(fail(format!("{}: ", place()), problem));
+                }
+                for note in run.prompt_notes(&prompt) {
+                    let note = format!("{}: {note}", file.display());
+                    if !notes.contains(&note) {
+                        notes.push(note);
+                    }
+                }
+                texts.push(prompt.text.clone());
+                tokenised.insert(text.clone(), prompt);
+            }
+            let prompt = tokenised[&text].clone();
+            let layers = match values {
+                Values::Dense(layers) => layers,
+                Values::OfNodes(nodes) => nodes
+                    .layers(&run.weights.component_counts(), prompt.tokens.len())
+                    .map_err(|problem| fail(format!("{}: ", place()), problem))?,
+            };
+            let mut counts = layers.iter().map(|(layer, importances)| (layer, importances.positions()));
+            if let Some((layer, found)) = counts.find(|&(_, positions)| positions != prompt.tokens.len()) {
+                let problem = format!(
+                    "there are {found} rows, but the prompt {} has {} tokens: {}",
+                    shortened(&prompt.text),
+                    prompt.tokens.len(),
+                    listed(&prompt.token_strings)
+                );
+                return Err(fail(format!("{}, layer {layer}: ", place()), problem));
+            }
+            sets.push(CiSet { name, prompt, layers });
+        }
+        let texts = distinct(texts.iter());
         if !prompts.is_empty() && distinct(prompts.iter()) != texts {
             let problem = format!(
                 "the prompts given are {}, those of the file {}; they must be equal, in the same order",
@@ -73,32 +117,6 @@ impl CiSetFile {
                 listed(texts)
             );
             return Err(fail(String::new(), problem));
-        }
-
-        let mut tokenised = BTreeMap::<String, Prompt>::new();
-        let mut sets = Vec::with_capacity(entries.len());
-        for Entry { name, text: Text { prompt: text, tokens }, layers } in entries {
-            if !tokenised.contains_key(&text) {
-                let prompt = run.prompt(&text).map_err(|error| fail(String::new(), error.to_string()))?;
-                notes.extend(run.prompt_notes(&prompt).into_iter().map(|note| format!("{}: {note}", file.display())));
-                tokenised.insert(text.clone(), prompt);
-            }
-            let prompt = tokenised[&text].clone();
-            let place = || format!("set {}", shortened(&name));
-            if let Some(problem) = tokens.and_then(|given| difference(&given, &prompt)) {
-                return Err(fail(format!("{}: ", place()), problem));
-            }
-            let mut counts = layers.iter().map(|(layer, importances)| (layer, importances.positions()));
-            if let Some((layer, found)) = counts.find(|&(_, positions)| positions != prompt.tokens.len()) {
-                let problem = format!(
-                    "there are {found} rows, but the prompt {} has {} tokens: {}",
-                    shortened(&text),
-                    prompt.tokens.len(),
-                    listed(&prompt.token_strings)
-                );
-                return Err(fail(format!("{}, layer {layer}: ", place()), problem));
-            }
-            sets.push(CiSet { name, prompt, layers });
         }
         abridge(file, &mut notes);
         Ok(Self { format, sets, metadata, notes, sha256: sha256.map_or_else(|| text.sha256(), Ok)? })
@@ -135,10 +153,19 @@ fn read_document(
             document = again;
         }
     }
-    let (document, Clamped { count, first }) = document.map_err(|failure| match failure {
-        Failure::Io(error) => text.unreadable(error),
-        Failure::Document { place, problem, .. } => InputError::CiSets { file: file.to_owned(), place, problem },
-    })?;
+    let (document, Remarks { clamped: Clamped { count, first }, unknown }) =
+        document.map_err(|failure| match failure {
+            Failure::Io(error) => text.unreadable(error),
+            Failure::Document { place, problem, .. } => InputError::CiSets { file: file.to_owned(), place, problem },
+        })?;
+    notes.extend(unknown.map(|remark| format!("{}: {remark}", file.display())));
+    if let Document::NodeValues { sets, .. } = &document {
+        let ignored = sets.iter().map(|(_, nodes)| nodes.ignored).sum::<usize>();
+        if ignored > 0 {
+            let path = file.display();
+            notes.push(format!("{path}: {ignored} values of embed and output are left out: these are no components"));
+        }
+    }
     if let Some((value, place)) = first {
         notes.push(format!(
             "{}: {place}{value} is beyond the range of this run's causal importances, {}, by rounding, and was set to its \
@@ -182,35 +209,40 @@ fn abridge(file: &Path, notes: &mut Vec<String>) {
 struct Entry {
     name: String,
     text: Text,
-    layers: Layers,
+    values: Values,
+}
+
+/// The causal importances of a set.
+enum Values {
+    /// Of every component at every position.
+    Dense(Layers),
+    /// Of some nodes; the others have 0.
+    OfNodes(NodeValues),
 }
 
 /// The sets; metadata goes to where it is kept.
 fn entries(document: Document, metadata: &mut BTreeMap<String, Value>) -> Result<(CiSetFormat, Vec<Entry>), String> {
     match document {
         Document::Sets { prompt, sets, metadata: given } => {
-            match given {
-                None | Some(Value::Null) => {}
-                Some(Value::Object(given)) => {
-                    for (name, value) in given {
-                        if !sets.iter().any(|(set, _)| *set == name) {
-                            return Err(format!(
-                                "there is no set {}; expected the metadata of sets by their names, which are {}",
-                                shortened(&name),
-                                listed(sets.iter().map(|(set, _)| set))
-                            ));
-                        }
-                        metadata.insert(name, value);
-                    }
-                }
-                Some(_) => return Err("expected an object from set names to the metadata of each".to_owned()),
-            }
-            let entries = sets.into_iter().map(|(name, layers)| Entry { name, text: prompt.clone(), layers });
+            by_name(given, sets.iter().map(|(name, _)| name), metadata)?;
+            let sets = sets.into_iter().map(|(name, layers)| (name, Values::Dense(layers)));
+            let entries = sets.map(|(name, values)| Entry { name, text: prompt.clone(), values });
             Ok((CiSetFormat::Sets, entries.collect()))
         }
         Document::Optimized { prompt, layers, metadata: given } => {
             metadata.extend(given.map(|value| (OPTIMIZED.to_owned(), value)));
-            Ok((CiSetFormat::Optimized, vec![Entry { name: OPTIMIZED.to_owned(), text: prompt, layers }]))
+            let values = Values::Dense(layers);
+            Ok((CiSetFormat::Optimized, vec![Entry { name: OPTIMIZED.to_owned(), text: prompt, values }]))
+        }
+        Document::NodeValues { prompt, sets, is_named, metadata: given } => {
+            if is_named {
+                by_name(given, sets.iter().map(|(name, _)| name), metadata)?;
+            } else {
+                metadata.extend(given.map(|value| (OPTIMIZED.to_owned(), value)));
+            }
+            let sets = sets.into_iter().map(|(name, nodes)| (name, Values::OfNodes(nodes)));
+            let entries = sets.map(|(name, values)| Entry { name, text: prompt.clone(), values });
+            Ok((CiSetFormat::NodeValues, entries.collect()))
         }
         Document::Samples(samples) => {
             let mut entries = Vec::with_capacity(samples.len());
@@ -218,11 +250,36 @@ fn entries(document: Document, metadata: &mut BTreeMap<String, Value>) -> Result
                 if let Some(value) = sample.metadata {
                     metadata.insert(name.clone(), value);
                 }
-                entries.push(Entry { name, text: sample.prompt, layers: sample.layers });
+                entries.push(Entry { name, text: sample.prompt, values: Values::Dense(sample.layers) });
             }
             Ok((CiSetFormat::Samples, entries))
         }
     }
+}
+
+/// Takes the metadata of several sets, which stand by their names.
+fn by_name<'a>(
+    given: Option<Value>,
+    mut names: impl Iterator<Item = &'a String> + Clone,
+    metadata: &mut BTreeMap<String, Value>,
+) -> Result<(), String> {
+    match given {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(given)) => {
+            for (name, value) in given {
+                if !names.clone().any(|set| *set == name) {
+                    return Err(format!(
+                        "there is no set {}; expected the metadata of sets by their names, which are {}",
+                        shortened(&name),
+                        listed(names.by_ref())
+                    ));
+                }
+                metadata.insert(name, value);
+            }
+        }
+        Some(_) => return Err("expected an object from set names to the metadata of each".to_owned()),
+    }
+    Ok(())
 }
 
 /// Each text once, in the order of first appearance.

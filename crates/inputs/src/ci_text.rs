@@ -9,8 +9,10 @@ use flate2::read::MultiGzDecoder;
 use tributary_files::{input, sha256};
 
 use crate::InputError;
+use crate::error::clipped;
 use crate::sniff::{self, Foreign, HEAD, foreign};
 use crate::stretch::Stretches;
+use crate::zstd::Frames;
 
 /// A file of at most so many bytes is read into memory as it is.
 const AT_ONCE: u64 = 1 << 26;
@@ -30,20 +32,37 @@ pub(crate) struct CiText {
     file: PathBuf,
     /// The text of a small file, which is not compressed.
     held: Option<Vec<u8>>,
-    pub(crate) is_compressed: bool,
+    compression: Option<Compression>,
+}
+
+/// How a text is compressed.
+#[derive(Clone, Copy, Debug)]
+enum Compression {
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
 }
 
 impl CiText {
     pub(crate) fn open(path: &Path) -> Result<Self, InputError> {
         let mut file = input::open(path)?;
         let head = head_of(&mut file).map_err(InputError::read(path))?;
-        let is_compressed = match foreign(&head) {
-            None => false,
-            Some(Foreign::Gzip) => true,
+        let compression = match foreign(&head) {
+            None => None,
+            Some(Foreign::Gzip) => Some(Compression::Gzip),
+            Some(Foreign::Zstd) => Some(Compression::Zstd),
             Some(foreign) => return Err(sniff::refused(path, foreign, "")),
         };
-        let mut text = Self { file: path.to_owned(), held: None, is_compressed };
-        if is_compressed {
+        let mut text = Self { file: path.to_owned(), held: None, compression };
+        if compression.is_some() {
             let head = head_of(&mut text.stream()?).map_err(|error| text.unreadable(error))?;
             if let Some(foreign) = foreign(&head) {
                 return Err(sniff::refused(path, foreign, "twice; decompress it once, with gunzip"));
@@ -99,19 +118,22 @@ impl CiText {
 
     fn stream(&self) -> Result<Box<dyn Read>, InputError> {
         let file = input::open(&self.file)?;
-        if !self.is_compressed {
-            return Ok(Box::new(file));
-        }
-        let decoder = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file));
-        Ok(Box::new(Stretches::new(Bounded { inner: decoder, left: DECOMPRESSED })))
+        let Some(compression) = self.compression else { return Ok(Box::new(file)) };
+        let compressed = BufReader::with_capacity(BUFFER, file);
+        let inner: Box<dyn Read> = match compression {
+            Compression::Gzip => Box::new(MultiGzDecoder::new(compressed)),
+            Compression::Zstd => Box::new(Frames::new(compressed)),
+        };
+        Ok(Box::new(Stretches::new(Bounded { inner, left: DECOMPRESSED })))
     }
 
     /// The error of a text that cannot be read to its end.
     pub(crate) fn unreadable(&self, error: io::Error) -> InputError {
-        if !self.is_compressed {
-            return InputError::read(&self.file)(error);
-        }
-        let problem = format!("its gzip stream cannot be read: {error}; if it is cut short or damaged, fetch it again");
+        let Some(compression) = self.compression else { return InputError::read(&self.file)(error) };
+        let problem = clipped(&format!(
+            "its {} stream cannot be read: {error}; if it is cut short or damaged, fetch it again",
+            compression.name()
+        ));
         InputError::Foreign { file: self.file.clone(), problem }
     }
 }

@@ -79,7 +79,7 @@ pub enum InputError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// A CI-set file is not in one of the three formats, or does not fit the run.
+    /// A CI-set file is not in one of the four formats, or does not fit the run.
     #[error("{}: {place}{problem}", shown(file))]
     CiSets {
         /// The file.
@@ -95,6 +95,24 @@ pub enum InputError {
         /// The file.
         file: PathBuf,
         /// The reason.
+        problem: String,
+    },
+    /// Tokens that are given by their ids cannot be run through the model.
+    #[error("tokens {tokens}: {problem}")]
+    Tokens {
+        /// The first of them.
+        tokens: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// A file of token ids does not say what it must, or does not fit the model.
+    #[error("{}: {place}{problem}", shown(file))]
+    TokenFile {
+        /// The file.
+        file: PathBuf,
+        /// Where in it: empty, or the line or the prompt, followed by `: `.
+        place: String,
+        /// What was found and what was expected.
         problem: String,
     },
     /// A prompt cannot be run through the model.

@@ -55,12 +55,15 @@ mod target_weights;
 #[cfg(feature = "test-support")]
 pub mod test_support;
 mod text;
+mod token_ids;
 mod tokenizer;
 mod yaml;
+mod zstd;
 
 pub use ci_sets::{CiSetFile, CiSetFormat};
 pub use error::InputError;
 pub use fingerprint::Fingerprint;
 pub use reference::run_folder;
 pub use run::{RunFiles, RunOptions, TrainedRun};
+pub use token_ids::parse_token_ids;
 pub use tokenizer::Tokenizer;

@@ -6,7 +6,7 @@ use tributary_model::{CiNetwork, Prompt, Remedy, Weights};
 
 use crate::checkpoint::StateDict;
 use crate::config::Config;
-use crate::error::shortened;
+use crate::error::{abridged, listed, shortened};
 use crate::fingerprint::Hasher;
 use crate::reference::{Kind, Reference, run_folder};
 use crate::target;
@@ -186,10 +186,52 @@ impl TrainedRun {
         Ok(Prompt { text: text.to_owned(), tokens, token_strings })
     }
 
+    /// The prompt of these tokens. Its text is what they are decoded to, of which the tokenizer may make others.
+    ///
+    /// It is an error when there are none, more than the model has positions, or one outside its vocabulary.
+    pub fn prompt_of_tokens(&self, ids: &[u64]) -> Result<Prompt, InputError> {
+        let fail = |problem: String| {
+            let tokens = abridged(ids.iter().map(ToString::to_string));
+            Err(InputError::Tokens { tokens: format!("[{tokens}]"), problem })
+        };
+        let architecture = &self.weights.architecture;
+        if ids.is_empty() {
+            return fail("there are none; a prompt needs at least one".to_owned());
+        }
+        let (count, most) = (ids.len(), architecture.max_positions);
+        if count > most {
+            return fail(format!("there are {count} of them, more than the {most} positions of the model"));
+        }
+        let in_vocab = |&id: &u64| u32::try_from(id).ok().filter(|&id| (id as usize) < architecture.vocab);
+        if let Some(position) = ids.iter().position(|id| in_vocab(id).is_none()) {
+            return fail(format!(
+                "{} at position {position} is outside the model's vocabulary of {}; expected ids from 0 to {}",
+                ids[position],
+                architecture.vocab,
+                architecture.vocab.saturating_sub(1)
+            ));
+        }
+        let tokens: Vec<u32> = ids.iter().filter_map(in_vocab).collect();
+        let token_strings = tokens.iter().map(|&id| self.tokenizer.token_string(id)).collect();
+        Ok(Prompt { text: self.tokenizer.decode(&tokens), tokens, token_strings })
+    }
+
     /// What a user should know of a prompt that was taken, each in a sentence: which part of its text the tokens do not hold.
     /// The notes of a [`CiSetFile`](crate::CiSetFile) have those of its prompts.
     pub fn prompt_notes(&self, prompt: &Prompt) -> Vec<String> {
-        let losses = self.tokenizer.losses(&prompt.text).into_iter();
-        losses.map(|loss| format!("prompt {}: {loss}", shortened(&prompt.text))).collect()
+        let of_text = |remark: String| format!("prompt {}: {remark}", shortened(&prompt.text));
+        let is_spelt_so = |tokens: &[u32]| prompt.tokens.is_empty() || *tokens == *prompt.tokens;
+        match self.tokenizer.encode(&prompt.text) {
+            Ok((tokens, strings)) if !is_spelt_so(&tokens) => {
+                let strings = listed(strings);
+                let unknown = self.tokenizer.unknown_tokens(&prompt.tokens);
+                let other = format!(
+                    "it is what the given tokens are decoded to; the tokenizer makes others of it, {strings}: those that are \
+                     given are computed with"
+                );
+                unknown.into_iter().chain([other]).map(of_text).collect()
+            }
+            _ => self.tokenizer.losses(&prompt.text).into_iter().map(of_text).collect(),
+        }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Foreign {
     WebPage,
     /// A gzip stream.
     Gzip,
+    /// Frames of zstd.
+    Zstd,
     /// Text in two bytes a character.
     Utf16,
 }
@@ -28,6 +30,10 @@ pub(crate) fn foreign(head: &[u8]) -> Option<Foreign> {
     if head.starts_with(b"\x1f\x8b") {
         return Some(Foreign::Gzip);
     }
+    // A frame, or one of those to be skipped, which `pzstd` begins with.
+    if head.starts_with(b"\x28\xb5\x2f\xfd") || matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
+        return Some(Foreign::Zstd);
+    }
     let is_mark = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
     if is_mark || matches!(head, [b'{' | b'[', 0, ..] | [0, b'{' | b'[', ..]) {
         return Some(Foreign::Utf16);
@@ -37,7 +43,7 @@ pub(crate) fn foreign(head: &[u8]) -> Option<Foreign> {
     [b"<!doctype".as_slice(), b"<html", b"<head", b"<?xml"].into_iter().any(starts).then_some(Foreign::WebPage)
 }
 
-/// The error for such a file; `advice` says what to do about gzip, which some readers take.
+/// The error for such a file; `advice` says what to do about what is compressed, which some readers take.
 pub(crate) fn refused(file: &Path, foreign: Foreign, advice: &str) -> InputError {
     let problem = match foreign {
         Foreign::LfsPointer => {
@@ -48,6 +54,7 @@ pub(crate) fn refused(file: &Path, foreign: Foreign, advice: &str) -> InputError
                 .to_owned()
         }
         Foreign::Gzip => format!("is compressed with gzip; {advice}"),
+        Foreign::Zstd => format!("is compressed with zstd; {}", advice.replace("gunzip", "unzstd")),
         Foreign::Utf16 => {
             "is text in UTF-16; expected UTF-8: convert it, with iconv -f UTF-16 -t UTF-8, or save it again".to_owned()
         }
@@ -61,9 +68,11 @@ mod tests {
 
     #[test]
     fn what_is_something_else_is_told() {
-        let cases: [(&[u8], Option<Foreign>); 12] = [
+        let cases: [(&[u8], Option<Foreign>); 14] = [
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", Some(Foreign::LfsPointer)),
             (b"\x1f\x8b\x08", Some(Foreign::Gzip)),
+            (b"\x28\xb5\x2f\xfd\x04", Some(Foreign::Zstd)),
+            (b"\x50\x2a\x4d\x18\x04", Some(Foreign::Zstd)),
             (b"\xff\xfe{\0", Some(Foreign::Utf16)),
             (b"\xfe\xff\0{", Some(Foreign::Utf16)),
             (b"{\0\"\0", Some(Foreign::Utf16)),

@@ -18,7 +18,7 @@ pub(crate) fn read(file: &Path, what: &'static str, limit: u64) -> Result<Vec<u8
     let bytes = input::read(file, what, limit)?;
     match sniff::foreign(&bytes) {
         None => Ok(bytes),
-        Some(foreign @ Foreign::Gzip) => {
+        Some(foreign @ (Foreign::Gzip | Foreign::Zstd)) => {
             Err(sniff::refused(file, foreign, "decompress it, with gunzip, and give what comes out"))
         }
         Some(foreign) => Err(sniff::refused(file, foreign, "")),

@@ -13,6 +13,7 @@ use bounded::{Bounded, within};
 
 mod bounded;
 mod head;
+mod pieces;
 
 /// Bytes that a piece of a Unigram vocabulary may have: its time is that of the text times the longest. Usual are 16 characters.
 const LONGEST_PIECE: usize = 512;
@@ -118,6 +119,15 @@ impl Tokenizer {
         losses
     }
 
+    /// What to say of tokens that stand for what the vocabulary lacks.
+    pub(crate) fn unknown_tokens(&self, ids: &[u32]) -> Option<String> {
+        let unknown = self.unknown?;
+        let count = ids.iter().filter(|&&id| id == unknown).count();
+        let (all, token) = (ids.len(), shortened(&self.token_string(unknown)));
+        (count > 0)
+            .then(|| format!("{count} of its {all} tokens are {token}, which stands for what the vocabulary lacks"))
+    }
+
     /// The characters of a text, except spaces, that are no token by themselves.
     fn dropped(&self, text: &str) -> BTreeSet<char> {
         /// Different characters that are looked at.
@@ -129,6 +139,35 @@ impl Tokenizer {
             encoding.is_ok_and(|encoding| encoding.get_ids().is_empty())
         };
         different.into_iter().take(MOST).filter(is_nothing).collect()
+    }
+
+    /// What each token adds to the text that they are decoded to, as text: a byte that makes no character by itself is written as
+    /// `⟨C3⟩`. Where the tokenizer does not decode token by token, the tokens as the vocabulary spells them.
+    pub fn token_texts(&self, ids: &[u32]) -> Vec<String> {
+        self.pieces(ids).map_or_else(
+            || ids.iter().map(|&id| self.token_string(id)).collect(),
+            |pieces| pieces.iter().map(|piece| pieces::text(piece)).collect(),
+        )
+    }
+
+    /// What a token adds to a text in whose middle it stands.
+    pub fn token_text(&self, id: u32) -> String {
+        // The first one may lose its space, and the last one may get none.
+        self.token_texts(&[id; 3]).swap_remove(1)
+    }
+
+    /// The text that tokens are decoded to, special ones included.
+    pub(crate) fn decode(&self, ids: &[u32]) -> String {
+        self.pieces(ids).map_or_else(
+            || ids.iter().map(|&id| self.token_string(id)).collect::<Vec<_>>().join(" "),
+            |pieces| String::from_utf8_lossy(&pieces.concat()).into_owned(),
+        )
+    }
+
+    fn pieces(&self, ids: &[u32]) -> Option<Vec<Vec<u8>>> {
+        let tokens: Vec<String> = ids.iter().map(|&id| self.token_string(id)).collect();
+        let bytes = tokens.iter().map(String::len).sum();
+        within(bytes, || pieces::of(tokens, self.inner.get_decoder())).ok().flatten()
     }
 
     /// A token as the vocabulary spells it; a token it lacks is spelt by its number.

@@ -1,4 +1,4 @@
-//! CI-set files in the three formats, and those that must be refused.
+//! CI-set files in their formats, and those that must be refused.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -116,8 +116,14 @@ fn samples_of_unequal_length() {
             &["those of the file \"w1 w2 w3\", \"w4\"; they must be equal"],
         );
     }
-    fixture.assert_refused(&json.replace("\"prompt\": \"w4\", ", ""), &["set \"s1\": the key \"prompt\" is missing"]);
-    fixture.assert_refused(&json.replace("ci_vals", "ci"), &["set \"s2\": unknown key \"ci\""]);
+    fixture.assert_refused(
+        &json.replace("\"prompt\": \"w4\", ", ""),
+        &["set \"s1\": the key \"prompt\" is missing, and \"tokens\" too"],
+    );
+    fixture.assert_refused(
+        &json.replace("ci_vals", "ci"),
+        &["set \"s2\": the key \"ci_vals\" is missing; unknown key \"ci\""],
+    );
 }
 
 #[test]
@@ -246,13 +252,14 @@ fn objects_that_do_not_fit() {
     for (json, part) in [
         ("{\"prompt\": \"w1\", \"ci_sets\": {}}", "there are no sets"),
         ("{\"samples\": {}}", "there are no sets"),
-        ("{\"prompt\": \"w1\"}", "one of the keys ci_sets, samples and optimized_ci is needed"),
+        ("{\"prompt\": \"w1\"}", "one of the keys ci_sets, samples, optimized_ci and node_ci_vals is needed"),
         ("{\"prompt\": \"w1\", \"prompt\": \"w1\"}", "the key \"prompt\" is given twice"),
         ("{\"prompt\": 1}", "invalid type: integer `1`, expected a string"),
         (
             "{\"token\": []}",
-            "unknown key \"token\"; expected prompt, tokens, metadata, ci_sets, samples or optimized_ci",
+            "one of the keys ci_sets, samples, optimized_ci and node_ci_vals is needed; unknown key \"token\"",
         ),
+        ("{\"token\": [], \"promt\": {}}", "is needed; unknown keys \"token\", \"promt\""),
         ("{\"prompt\": \"w1\", \"tokens\": 1}", "expected an array of token ids"),
         (
             "{\"prompt\": \"w1\", \"tokens\": [\"a\"]}",

@@ -170,6 +170,86 @@ fn encodings_of_the_text() {
     fixture.assert_refused("version https://git-lfs.github.com/spec/v1\n", &["run git lfs pull"]);
 }
 
+/// What `zstd -19` 1.5.4 makes of `one_set("0.5")`: one frame with a checksum.
+const ZSTD: &str = "28b52ffd24555d0200d2041011a06fce32d8fa378641c5c26bad49fdcf1a39e773c88706647c300d4e83f0c1982eee22\
+    95683eb4367d78961c77f16a57454d79031fb7c5f52e6ee58b543a0e0200a1c050ae420617a08b23";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn files_that_zstd_has_compressed() {
+    let fixture = Fixture::new();
+    let expected = of_content(fixture.read(one_set("0.5")).unwrap());
+    let whole = bytes(ZSTD);
+    assert_eq!(of_content(fixture.read(&whole).unwrap()), expected);
+    // Frames one after the other, as of `cat a.zst b.zst`, and the ones to be skipped that `pzstd` puts before each of its own.
+    let compress = |text: &[u8]| ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest);
+    let text = one_set("0.5");
+    let (head, tail) = text.as_bytes().split_at(20);
+    let skipped = b"\x50\x2a\x4d\x18\x04\0\0\0\xff\0\0\0".as_slice();
+    let frames = [skipped, &compress(head), skipped, &compress(tail), &compress(b""), skipped].concat();
+    assert_eq!(of_content(fixture.read(frames).unwrap()), expected);
+    let long = text.replacen('{', &format!("{{\"metadata\": {{\"a\": \"{}\"}}, ", "abc".repeat(300_000)), 1);
+    let (plain, compressed) = (fixture.read(&long).unwrap(), fixture.read(compress(long.as_bytes())).unwrap());
+    assert_eq!(of_content(plain), of_content(compressed));
+
+    let refused = ["its zstd stream cannot be read", "fetch it again"];
+    for length in 4..whole.len() {
+        fixture.assert_refused(&whole[..length], &refused[..1]);
+    }
+    // Some bits mean nothing; with another of the rest the content would be another.
+    let read: Vec<_> = (4..whole.len())
+        .flat_map(|at| (0..8).map(move |bit| (at, 1 << bit)))
+        .filter_map(|(at, bit)| {
+            let mut damaged = whole.clone();
+            damaged[at] ^= bit;
+            fixture.read(&damaged).ok()
+        })
+        .collect();
+    assert!(read.len() < 16 && read.into_iter().all(|file| of_content(file) == expected));
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fixture.assert_refused(&damaged, &["its checksum is not that of its content", refused[1]]);
+    fixture.assert_refused(&[&whole, skipped, &whole[..9]].concat(), &refused);
+    fixture.assert_refused([&whole, &skipped[..10]].concat(), &refused);
+    // A window of 2^31 bytes.
+    fixture.assert_refused(b"\x28\xb5\x2f\xfd\0\xa8\x01\0\0", &["its window is larger than 128 MiB"]);
+    fixture.assert_refused(b"\x28\xb5\x2f\xfd\x01\x50\x07\x01\0\0", &["it needs a dictionary"]);
+    fixture.assert_refused(compress(&whole), &["is compressed with zstd; twice; decompress it once, with unzstd"]);
+    fixture.assert_refused(gzip(&whole), &["is compressed with zstd; twice"]);
+}
+
+#[test]
+fn unknown_keys_are_passed_over_with_a_note() {
+    let fixture = Fixture::new();
+    let expected = fixture.read(one_set("0.5")).unwrap();
+    let with = |keys: &str| one_set("0.5").replacen('{', &format!("{{{keys}, "), 1);
+    for compress in [false, true] {
+        let text = with("\"seed\": [[1, {\"prompt\": 2}]], \"note\": \"x\"");
+        let file = fixture.read(if compress { gzip(text.as_bytes()) } else { text.into_bytes() }).unwrap();
+        let note = only_note(&file);
+        let said = "ci.json: the unknown keys \"seed\", \"note\" and what they hold are passed over; known are prompt, tokens, \
+                    metadata, ci_sets, samples, optimized_ci and node_ci_vals";
+        assert!(note.ends_with(said), "{note}");
+        assert_eq!(file.sets, expected.sets);
+    }
+    let layers = format!("{{{Q:?}: [[0.0, 0.0]]}}");
+    let sample = format!("{{\"loss\": 1, \"prompt\": \"w4\", \"ci_vals\": {layers}}}");
+    let file = fixture.read(format!("{{\"samples\": {{\"s\": {sample}, \"t\": {sample}}}}}")).unwrap();
+    let note = only_note(&file);
+    let said = "ci.json: set \"s\": the unknown keys \"loss\" (2 in all) and what they hold are passed over; known are prompt, \
+                tokens, ci_vals and metadata";
+    assert!(note.ends_with(said), "{note}");
+    let many: Vec<String> = (0..1000).map(|key| format!("\"x{key}\": 0")).collect();
+    let file = fixture.read(with(&many.join(", "))).unwrap();
+    assert!(only_note(&file).contains("\"x11\" (1000 in all)"), "{:?}", file.notes);
+    let deep = format!("\"deep\": {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    fixture.read(with(&deep)).unwrap();
+    fixture.assert_refused(with("\"loss\": NaN"), &["not JSON", "line 1 column"]);
+}
+
 #[test]
 fn metadata_in_all_forms() {
     let fixture = Fixture::new();
@@ -235,6 +315,29 @@ fn tokens_must_be_those_of_the_prompt() {
     };
     fixture.read(sample(4)).unwrap();
     fixture.assert_refused(sample(5), &["set \"s\": its tokens are 5, but"]);
+}
+
+#[test]
+fn tokens_may_stand_in_place_of_the_prompt() {
+    let fixture = Fixture::new();
+    let text = one_set("0.5").replace("\"prompt\": \"w1 w2\"", "\"tokens\": [1, 2]");
+    assert_eq!(fixture.read(&text).unwrap().sets, fixture.read(one_set("0.5")).unwrap().sets);
+    let file = fixture.folder.path().join("ci.json");
+    fixture.run.ci_sets(&file, &["w1 w2".to_owned()]).unwrap();
+    let message = fixture.run.ci_sets(&file, &["w1".to_owned()]).unwrap_err().to_string();
+    assert!(message.contains("those of the file \"w1 w2\"; they must be equal"), "{message}");
+    let layers = format!("{{{Q:?}: [[0.0, 0.0]]}}");
+    let sample =
+        |tokens: &str| format!("{{\"samples\": {{\"s\": {{\"tokens\": [{tokens}], \"ci_vals\": {layers}}}}}}}");
+    let prompt = &fixture.read(sample("4")).unwrap().sets[0].prompt;
+    assert_eq!((&*prompt.text, &*prompt.tokens), ("w4", &[4][..]));
+    fixture.assert_refused(sample(""), &["set \"s\": tokens []: there are none; a prompt needs at least one"]);
+    fixture.assert_refused(
+        sample("11"),
+        &["set \"s\": tokens [11]: 11 at position 0 is outside the model's vocabulary of 11; expected ids from 0 to 10"],
+    );
+    fixture.assert_refused(sample("4294967297"), &["4294967297 at position 0 is outside the model's vocabulary"]);
+    fixture.assert_refused(sample("4, 4"), &["there are 1 rows, but the prompt \"w4 w4\" has 2 tokens"]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod published;
 mod remedy;
 mod sigmoid;
 mod thresholds;
+mod token_label;
 mod weights;
 
 pub use alive::{AliveEntries, component_union, reaching};
@@ -43,4 +44,5 @@ pub use published::{Biases, UnknownLayer, gated_blocks, published_blocks, publis
 pub use remedy::Remedy;
 pub use sigmoid::Sigmoid;
 pub use thresholds::Thresholds;
+pub use token_label::{token_heading, token_label};
 pub use weights::{BlockNorms, Components, LinearWeights, NormWeights, Weights};

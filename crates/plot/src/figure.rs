@@ -53,6 +53,8 @@ pub struct Figure<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) manifest: &'a Manifest,
     pub(crate) prompt: &'a PromptEntry,
+    /// The tokens of the prompt, as they are shown.
+    pub(crate) labels: Vec<String>,
     pub(crate) prediction: Option<Faithfulness>,
     pub(crate) grid: Grid,
     pub(crate) scale: Scale,
@@ -126,6 +128,7 @@ impl<'a> Figure<'a> {
             graph,
             manifest,
             prompt,
+            labels: prompt.labels(),
             prediction: set.prediction,
             scale,
             edges: Vec::new(),

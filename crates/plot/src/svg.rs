@@ -7,7 +7,7 @@ use std::io::Cursor;
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use tributary_graph::{Entry, Node};
-use tributary_model::Layer;
+use tributary_model::{Layer, token_heading};
 
 use crate::figure::{Figure, Line, Mark};
 use crate::grid::Row;
@@ -98,7 +98,7 @@ impl Figure<'_> {
             row_label(out, row);
         }
         let bottom = self.grid.height;
-        for (position, token) in self.prompt.token_strings.iter().enumerate() {
+        for (position, token) in self.labels.iter().enumerate() {
             let left = position as f64 * self.grid.column;
             if position > 0 {
                 out.element(
@@ -113,7 +113,7 @@ impl Figure<'_> {
                 );
             }
             let centre = left + self.grid.column / 2.0;
-            let label = fit(token, 12.0, self.grid.column - 4.0);
+            let label = fit(&token_heading(token), 12.0, self.grid.column - 4.0);
             let attributes =
                 [("class", "token"), ("text-anchor", "middle"), ("font-size", "12"), ("fill", palette::INK)];
             out.titled_text((centre, bottom + 19.0), &label, &attributes, token);
@@ -212,18 +212,18 @@ impl Figure<'_> {
                 numbers = both;
             }
         }
-        let token = self.manifest.output_token(mark.entry.component);
+        let token = token_heading(&self.manifest.output_label(mark.entry.component));
         let colour = if node.is_far() { palette::WARNING } else { palette::INK };
         label(out, mark, &(fit(&token, LABEL, room(&numbers)) + &numbers), ("output-label", colour));
     }
 
     fn ghost_label(&self, out: &mut Svg, mark: &Mark) {
-        let token = self.manifest.output_token(mark.entry.component);
+        let token = token_heading(&self.manifest.output_label(mark.entry.component));
         label(out, mark, &fit(&token, LABEL, self.grid.column - 16.0), ("ghost-label", palette::FAINT));
     }
 
     fn entry_name(&self, entry: Entry) -> String {
-        entry.name(&self.prompt.token_strings, |token| self.manifest.output_token(token))
+        entry.name(&self.labels, |token| self.manifest.output_label(token))
     }
 }
 

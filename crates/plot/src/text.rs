@@ -100,6 +100,13 @@ mod tests {
         assert_eq!(visible("a\u{0}\n\u{202e}é日</text>"), "a\\u{0}\\n\\u{202e}é日</text>");
     }
 
+    /// Those that stand for what cannot be seen in a token.
+    #[test]
+    fn the_font_has_the_signs_of_labels() {
+        assert!(has_all_glyphs("·↵⇥␍␀␛␡⟨C3⟩“.”…"));
+        assert!(!has_all_glyphs("日"));
+    }
+
     #[test]
     fn numbers_are_short() {
         let numbers = [0.0, 0.123_456, -12.345, 1234.5, 1e-9, 2e7].map(number);

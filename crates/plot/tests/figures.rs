@@ -10,7 +10,7 @@ use insta::{Settings, assert_snapshot};
 use resvg::tiny_skia::Pixmap;
 use roxmltree::{Document, Node};
 use tributary_graph::{Entry, Graph, Limits, Selection};
-use tributary_model::{AliveEntries, Faithfulness, Layer, Role, SetAttributions};
+use tributary_model::{AliveEntries, Faithfulness, Layer, Role, SetAttributions, token_heading};
 use tributary_plot::{Figure, PlotOptions, Scale, png};
 use tributary_results::{Manifest, ResultFolder};
 
@@ -52,10 +52,10 @@ fn number(node: Node<'_, '_>, attribute: &str) -> f64 {
 
 /// How titles name an entry.
 fn name(entry: Entry, manifest: &Manifest) -> String {
-    let at = format!("at {} ({})", entry.position, manifest.prompts[0].token_strings[entry.position as usize]);
+    let at = format!("at {} ({})", entry.position, manifest.prompts[0].labels()[entry.position as usize]);
     match entry.layer.role() {
         Role::Embedding => format!("wte {at}"),
-        Role::Output => format!("output {} (token {}) {at}", manifest.output_token(entry.component), entry.component),
+        Role::Output => format!("output {} (token {}) {at}", manifest.output_label(entry.component), entry.component),
         _ => format!("{} {} {at}", entry.layer, entry.component),
     }
 }
@@ -162,7 +162,8 @@ fn output_nodes_bear_token_and_probability() {
     let expected: BTreeSet<String> = outputs
         .map(|node| {
             let (probability, target) = (node.probability.unwrap(), node.target_probability.unwrap());
-            let label = format!("{} {probability:.2}", result.manifest().output_token(node.entry.component));
+            let label =
+                format!("{} {probability:.2}", token_heading(&result.manifest().output_label(node.entry.component)));
             // The columns of four positions have room for both.
             if !node.is_far() {
                 label
@@ -274,9 +275,29 @@ fn names_of_any_kind_stay_text() {
     let shown = "</text><script>alert(1)</script> & \"quotes\" 'and' \\u{0}\\u{1b}[31m\\u{202e}\\n日本 ]]>";
     assert_eq!(classed(&document, "set").into_iter().map(text).collect::<Vec<_>>(), [shown]);
     let tokens: Vec<String> = classed(&document, "token").into_iter().map(text).collect();
-    assert_eq!(tokens[1..3], ["<b>", "\\u{0}\\u{fffe}"]);
+    assert_eq!(tokens[1..3], ["<b>", "␀\\u{fffe}"]);
     // Its pixels can be made too.
     assert!(!png(&svg, 0.5).unwrap().bytes.is_empty());
+}
+
+/// Columns bear what tokens are decoded to, so that nothing in them is taken for nothing or for dust.
+#[test]
+fn tokens_are_shown_as_they_are_decoded() {
+    let result = walked();
+    let mut manifest = result.manifest().clone();
+    let graph = graph(&result, "seed_0");
+    manifest.prompts[0].token_strings = ["▁", "Ġthe", ".", "Ã"].map(str::to_owned).to_vec();
+    manifest.prompts[0].token_texts = ["", " the", " .", "⟨C3⟩"].map(str::to_owned).to_vec();
+    let output = graph.nodes.iter().find(|node| node.entry.layer.is_output()).unwrap().entry.component;
+    manifest.output_token_texts.insert(output, "\n\n".to_owned());
+    let svg = figure(&graph, &manifest, &PlotOptions::default()).svg();
+    let document = Document::parse(&svg).unwrap();
+    let tokens: Vec<String> = classed(&document, "token").into_iter().map(text).collect();
+    assert_eq!(tokens, ["▁", "·the", "“·.”", "⟨C3⟩"]);
+    let labels: Vec<String> = classed(&document, "output-label").into_iter().map(text).collect();
+    assert!(labels.iter().any(|label| label.starts_with("↵↵ ")), "{labels:?}");
+    let titles: Vec<String> = classed(&document, "node").into_iter().map(title).collect();
+    assert!(titles.iter().any(|title| title.contains(" at 1 (·the)")), "{titles:?}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ struct LayerEntry {
 #[derive(Debug, Serialize)]
 struct PromptEntry {
     text: String,
+    /// What the tokens are decoded to.
     token_strings: Vec<String>,
     /// What the target model says comes next at each position: tokens and probabilities, the likeliest first. Empty where that
     /// is not known.
@@ -122,7 +123,7 @@ impl Metadata {
         let prompts = prompts.iter().enumerate().map(|(number, graphs)| {
             let entries = graphs.entries();
             let output = entries.iter().filter(|entry| entry.layer.is_output());
-            output_tokens.extend(output.map(|entry| (entry.component, manifest.output_token(entry.component))));
+            output_tokens.extend(output.map(|entry| (entry.component, manifest.output_text(entry.component))));
             let block = entry_columns(&entries, &layers);
             let columns = block.columns().to_vec();
             let id = format!("prompt-{number}");
@@ -139,10 +140,10 @@ impl Metadata {
             let target_likeliest: Vec<Vec<(u32, f32)>> = prompt.target_likeliest.iter().map(likeliest).collect();
             let masked = graphs.sets.iter().flat_map(|set| &set.prediction).flat_map(|(_, found)| &found.likeliest);
             let predicted = target_likeliest.iter().flatten().map(|(token, _)| token).chain(masked);
-            output_tokens.extend(predicted.map(|&token| (token, manifest.output_token(token))));
+            output_tokens.extend(predicted.map(|&token| (token, manifest.output_text(token))));
             PromptEntry {
                 text: prompt.text.clone(),
-                token_strings: prompt.token_strings.clone(),
+                token_strings: prompt.texts().to_vec(),
                 target_likeliest,
                 columns,
                 sets,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
-use tributary_model::{Borderline, Faithfulness, Layer, Pair, Prompt, TokenProb};
+use tributary_model::{Borderline, Faithfulness, Layer, Pair, Prompt, TokenProb, token_label};
 
 use crate::{ModelInfo, faithfulness, file_name, layer_names};
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     /// Token strings of the output nodes and ghosts of all sets and of the likeliest tokens, by token id; empty when they are
     /// not known.
     pub output_tokens: BTreeMap<u32, String>,
+    /// What the same tokens are decoded to in the middle of a text, by token id, of those that the vocabulary spells otherwise.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub output_token_texts: BTreeMap<u32, String>,
     /// The pair table. Every set has every pair, also where it has no edges.
     pub pairs: Vec<PairEntry>,
     /// The sets in the order of their input.
@@ -164,8 +167,12 @@ pub struct PromptEntry {
     pub text: String,
     /// Token ids, one per position.
     pub tokens: Vec<u32>,
-    /// Token strings, one per position.
+    /// Token strings, one per position, as the tokenizer's vocabulary spells them.
     pub token_strings: Vec<String>,
+    /// What each token adds to the text that all are decoded to; a byte that makes no character by itself is `⟨C3⟩`. Empty where
+    /// that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub token_texts: Vec<String>,
     /// What the target model says comes next at each position: its likeliest tokens, the likeliest first. Empty where that is
     /// not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -175,8 +182,25 @@ pub struct PromptEntry {
 impl From<&Prompt> for PromptEntry {
     fn from(prompt: &Prompt) -> Self {
         let Prompt { text, tokens, token_strings } = prompt.clone();
-        Self { text, tokens, token_strings, target_likeliest: Vec::new() }
+        Self { text, tokens, token_strings, token_texts: Vec::new(), target_likeliest: Vec::new() }
     }
+}
+
+impl PromptEntry {
+    /// What each token is decoded to; the vocabulary's spelling where that is not known.
+    pub fn texts(&self) -> &[String] {
+        if self.token_texts.is_empty() { &self.token_strings } else { &self.token_texts }
+    }
+
+    /// Each token for showing: what it is decoded to, with spaces and ends of lines [made visible](token_label).
+    pub fn labels(&self) -> Vec<String> {
+        self.texts().iter().zip(&self.token_strings).map(|(text, spelling)| label(text, spelling)).collect()
+    }
+}
+
+/// What is shown of a token: its spelling where it adds nothing to the text.
+fn label(text: &str, spelling: &str) -> String {
+    token_label(if text.is_empty() { spelling } else { text })
 }
 
 /// A token and its probability.
@@ -324,6 +348,17 @@ impl Manifest {
         self.output_tokens.get(&id).cloned().unwrap_or_else(|| format!("<{id}>"))
     }
 
+    /// What an output node's token is decoded to in the middle of a text; as [`output_token`](Self::output_token) where that is
+    /// not known.
+    pub fn output_text(&self, id: u32) -> String {
+        self.output_token_texts.get(&id).cloned().unwrap_or_else(|| self.output_token(id))
+    }
+
+    /// The token of an output node for showing, as [`PromptEntry::labels`].
+    pub fn output_label(&self, id: u32) -> String {
+        label(&self.output_text(id), &self.output_token(id))
+    }
+
     /// The entry of a set.
     pub fn set(&self, name: &str) -> Option<&SetEntry> {
         self.sets.iter().find(|set| set.name == name)
@@ -347,6 +382,10 @@ impl Manifest {
             let (tokens, strings) = (prompt.tokens.len(), prompt.token_strings.len());
             if tokens != strings {
                 return Err(format!("prompts[{i}] has {tokens} tokens but {strings} token_strings"));
+            }
+            let texts = prompt.token_texts.len();
+            if texts != 0 && texts != tokens {
+                return Err(format!("prompts[{i}] has {tokens} tokens but {texts} token_texts"));
             }
             let likeliest = prompt.target_likeliest.len();
             if likeliest != 0 && likeliest != tokens {

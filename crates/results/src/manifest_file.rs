@@ -67,6 +67,8 @@ struct StoredManifest {
     prompts: Vec<PromptEntry>,
     #[serde(default)]
     output_tokens: BTreeMap<u32, String>,
+    #[serde(default)]
+    output_token_texts: BTreeMap<u32, String>,
     pairs: Vec<StoredPair>,
     sets: Vec<StoredSet>,
 }
@@ -119,15 +121,36 @@ impl Layers {
 impl StoredManifest {
     /// With the layers that its names stand for; `Err` says which stands for none.
     fn resolve(self) -> Result<Manifest, String> {
-        let Self { format, format_version, tool_version, settings, mut run, prompts, output_tokens, pairs, sets } =
-            self;
+        let Self {
+            format,
+            format_version,
+            tool_version,
+            settings,
+            mut run,
+            prompts,
+            output_tokens,
+            output_token_texts,
+            pairs,
+            sets,
+        } = self;
         if format_version == 1 && run.method == CONSENSUS_METHOD {
             run.kind = Kind::Consensus;
         }
         let layers = Layers(run.model.node_layers().map(|(layer, _)| (layer.path().to_owned(), layer)).collect());
         let pairs = pairs.iter().enumerate().map(|(i, pair)| pair.resolve(i, &layers)).collect::<Result<_, _>>()?;
         let sets = sets.into_iter().enumerate().map(|(i, set)| set.resolve(i, &layers)).collect::<Result<_, _>>()?;
-        Ok(Manifest { format, format_version, tool_version, settings, run, prompts, output_tokens, pairs, sets })
+        Ok(Manifest {
+            format,
+            format_version,
+            tool_version,
+            settings,
+            run,
+            prompts,
+            output_tokens,
+            output_token_texts,
+            pairs,
+            sets,
+        })
     }
 }
 

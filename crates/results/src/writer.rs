@@ -42,6 +42,7 @@ pub struct ResultWriter {
     gathered: Gathered,
     pairs: Option<Vec<PairEntry>>,
     output_tokens: BTreeMap<u32, String>,
+    output_token_texts: BTreeMap<u32, String>,
     writing: Duration,
 }
 
@@ -107,6 +108,7 @@ impl ResultWriter {
             gathered: Gathered::default(),
             pairs: None,
             output_tokens: BTreeMap::new(),
+            output_token_texts: BTreeMap::new(),
             writing: Duration::ZERO,
         })
     }
@@ -284,6 +286,24 @@ impl ResultWriter {
         }
     }
 
+    /// Says what the tokens of the prompts written so far are decoded to, one text for each or none where it is not known, and
+    /// what those of output nodes, ghosts and likeliest tokens are in the middle of a text; after
+    /// [`name_output_tokens`](Self::name_output_tokens).
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many texts as tokens.
+    pub fn decode_tokens(&mut self, texts: impl Fn(&[u32]) -> Vec<String>, text: impl Fn(u32) -> String) {
+        for prompt in &mut self.prompts {
+            prompt.token_texts = texts(&prompt.tokens);
+            let (found, expected) = (prompt.token_texts.len(), prompt.tokens.len());
+            assert!(found == 0 || found == expected, "{found} texts of {expected} tokens");
+        }
+        let texts = self.output_tokens.iter().map(|(&id, spelling)| (id, text(id), spelling));
+        let others = texts.filter(|(_, text, spelling)| text != *spelling).map(|(id, text, _)| (id, text));
+        self.output_token_texts = others.collect();
+    }
+
     /// Ends writing: everything is ready to be put into place.
     ///
     /// # Panics
@@ -300,6 +320,7 @@ impl ResultWriter {
             open,
             pairs,
             mut output_tokens,
+            output_token_texts,
             writing,
             ..
         } = self;
@@ -314,6 +335,7 @@ impl ResultWriter {
             run,
             prompts: Vec::new(),
             output_tokens,
+            output_token_texts,
             pairs: pairs.unwrap_or_default(),
             sets: Vec::with_capacity(sets.len()),
         };

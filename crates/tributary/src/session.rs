@@ -87,6 +87,9 @@ impl<B: AttributionBackend> Session<B> {
         let cost = self.stream(&mut files, on_progress)?;
         on_progress(Progress::Finishing(folder.path));
         files.writer.name_output_tokens(|token| self.tokenizer.token_string(token));
+        files
+            .writer
+            .decode_tokens(|tokens| self.tokenizer.token_texts(tokens), |token| self.tokenizer.token_text(token));
         Ok(files.writer.prepare(self.run_info(cost)))
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tributary_engine::Sets;
-use tributary_inputs::TrainedRun;
+use tributary_inputs::{InputError, TrainedRun};
 use tributary_model::{CiSet, Prompt};
 
 use crate::{Error, Input, select_sets};
@@ -27,11 +27,12 @@ impl InputSets {
     /// Reads them; `note` is told what is worth knowing.
     pub(crate) fn read(input: &Input, run: &TrainedRun, note: &mut dyn FnMut(&str)) -> Result<Self, Error> {
         let (file, wanted, prompts) = match input {
-            Input::Prompts(texts) => {
-                let prompts = texts.iter().map(|text| Ok(run.prompt(text)?));
-                let prompts = prompts.collect::<Result<Vec<Prompt>, Error>>()?;
-                prompts.iter().flat_map(|prompt| run.prompt_notes(prompt)).for_each(|text| note(&text));
-                return Ok(Self::Own(prompts));
+            Input::Prompts(texts) => return Ok(Self::own(texts.iter().map(|text| run.prompt(text)), run, note)?),
+            Input::Tokens(prompts) => {
+                return Ok(Self::own(prompts.iter().map(|ids| run.prompt_of_tokens(ids)), run, note)?);
+            }
+            Input::TokenFile(file) => {
+                return Ok(Self::own(run.prompts_of_token_file(file)?.into_iter().map(Ok), run, note)?);
             }
             Input::CiSets { file, sets, prompts } => (file, sets, prompts),
         };
@@ -44,6 +45,17 @@ impl InputSets {
         }
         let metadata = read.sets.iter().map(|set| read.metadata.remove(&set.name)).collect();
         Ok(Self::Given { sets: read.sets, metadata, sha256: read.sha256 })
+    }
+
+    /// The model's own causal importances on prompts.
+    fn own(
+        prompts: impl Iterator<Item = Result<Prompt, InputError>>,
+        run: &TrainedRun,
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Self, InputError> {
+        let prompts = prompts.collect::<Result<Vec<Prompt>, InputError>>()?;
+        prompts.iter().flat_map(|prompt| run.prompt_notes(prompt)).for_each(|text| note(&text));
+        Ok(Self::Own(prompts))
     }
 
     pub(crate) fn sets(&self) -> Sets<'_> {

@@ -75,7 +75,7 @@ impl Settings {
             }),
             ci_sets: match &self.input {
                 Input::CiSets { file, .. } => Some(absolute(file)),
-                Input::Prompts(_) => None,
+                Input::Prompts(_) | Input::Tokens(_) | Input::TokenFile(_) => None,
             },
             ci_sets_sha256: ci_sets_sha256.map(str::to_owned),
         }
@@ -119,7 +119,7 @@ impl Run {
 pub enum Input {
     /// A file has them.
     CiSets {
-        /// The file, in one of the three JSON formats.
+        /// The file, in one of the four JSON formats.
         file: PathBuf,
         /// The sets that are wanted, as [`select_sets`](crate::select_sets) takes them; empty for all.
         sets: Vec<String>,
@@ -128,6 +128,10 @@ pub enum Input {
     },
     /// The model's own causal importances on these texts, as sets named `prompt_0`, `prompt_1`, ...
     Prompts(Vec<String>),
+    /// The same on prompts of these token ids, of which none need be what the tokenizer makes of a text.
+    Tokens(Vec<Vec<u64>>),
+    /// The same on prompts of a file of token ids: one prompt a line, or JSON.
+    TokenFile(PathBuf),
 }
 
 impl Input {

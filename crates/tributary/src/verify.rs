@@ -136,13 +136,16 @@ impl Verify {
         Ok(InputSets::Given { sets, metadata: Vec::new(), sha256 })
     }
 
-    /// The prompts that the result was computed from; an error if the run makes other tokens of them.
+    /// The prompts that the result was computed from, by their tokens; an error if the run neither makes these of their texts nor
+    /// decodes them to their texts.
     fn prompts(&self, run: &TrainedRun, manifest: &Manifest) -> Result<InputSets, Error> {
         let mut prompts = Vec::with_capacity(manifest.sets.len());
         for set in &manifest.sets {
             let known = &manifest.prompts[set.prompt];
-            let prompt = run.prompt(&known.text)?;
-            if prompt.tokens != known.tokens {
+            let ids: Vec<u64> = known.tokens.iter().copied().map(u64::from).collect();
+            let prompt = run.prompt_of_tokens(&ids)?;
+            let is_of_text = || run.prompt(&known.text).is_ok_and(|prompt| prompt.tokens == known.tokens);
+            if prompt.text != known.text && !is_of_text() {
                 let difference = format!("it splits the prompt of set {:?} into other tokens", set.name);
                 return Err(self.other_input(Path::new(&manifest.run.model.class), difference, None));
             }

@@ -1,4 +1,4 @@
-//! CI-set files of the three forms, whole and broken.
+//! CI-set files of all forms, whole and broken.
 
 use std::io::Write as _;
 
@@ -12,6 +12,14 @@ fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(text.as_bytes()).expect("memory can be written to");
     encoder.finish().expect("memory can be written to")
+}
+
+/// A frame of zstd with one block as it is, and without a checksum.
+fn zstd(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).expect("a short text");
+    let block = u32::from(length) << 3 | 1;
+    let [first, second, third, _] = block.to_le_bytes();
+    [b"\x28\xb5\x2f\xfd\x20".as_slice(), &[length, first, second, third], text.as_bytes()].concat()
 }
 
 pub(crate) fn seeds() -> Vec<Seed> {
@@ -29,12 +37,20 @@ pub(crate) fn seeds() -> Vec<Seed> {
         r#"{{"samples": {{"first": {{"prompt": "w1 w2", "ci_vals": {layers}, "metadata": 3}}, "second": {{"prompt": "w3 other", "tokens": [3, 0], "ci_vals": {layers}}}}}}}"#
     );
     let optimized = format!(r#"{{"prompt": "w1 w2", "optimized_ci": {layers}, "metadata": {{"loss": 1e-3}}}}"#);
+    let nodes = r#"{"tokens": [1, 2], "node_ci_vals": {"0.attn.o:1:0": 0.5, "h.0.mlp.c_fc:0:1": 1, "output:1:3": 0.25}, "by": null}"#;
     let of = |layers: &str| format!(r#"{{"prompt": "w1 w2", "optimized_ci": {layers}}}"#);
     let metadata = |value: &str| format!(r#"{{"prompt": "w1 w2", "optimized_ci": {layers}, "metadata": {value}}}"#);
     vec![
         seed("sets", &sets),
         seed("samples", &samples),
         seed("optimized", &optimized),
+        seed("nodes", nodes),
+        seed(
+            "node_sets",
+            r#"{"prompt": "w1 w2", "node_ci_vals": {"a": {"0.mlp.up:0:0": 1}, "b": {}}, "metadata": {"b": 1}}"#,
+        ),
+        seed("nodes_twice", nodes.replace("h.0.mlp.c_fc:0:1", "0.attn.o:1:0")),
+        seed("nodes.zst", zstd(nodes)),
         seed("sets.gz", gzip(&sets)),
         seed("samples.gz", gzip(&samples)),
         seed("two_streams.gz", [gzip(&sets[..40]), gzip(&sets[40..])].concat()),

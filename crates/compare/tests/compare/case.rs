@@ -103,6 +103,7 @@ pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
         settings: settings(),
         run: run_info(model(&decomposed_of(first))),
         prompts: vec![prompt],
+        output_token_texts: BTreeMap::new(),
         output_tokens: BTreeMap::from([(1, "one".to_owned())]),
         pairs: first.pairs.iter().map(|pair| PairEntry::from(&pair.pair)).collect(),
         sets: cases.iter().map(entry).collect(),

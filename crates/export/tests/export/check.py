@@ -34,6 +34,7 @@ class Expected:
         tensors = read_results.read_safetensors(folder / entry["file"])
         self.name, self.stem = entry["name"], entry["file"].removesuffix(".safetensors")
         self.prompt = manifest["prompts"][entry["prompt"]]
+        self.texts = self.prompt.get("token_texts", self.prompt["token_strings"])
         self.edges = [(source, target, value) for value, source, target in read_results.edges(manifest, tensors)]
         layers = ["wte", *manifest["model"]["components"], "output"]
         self.numbers = {layer: number for number, layer in enumerate(layers)}
@@ -53,7 +54,8 @@ class Expected:
                 self.ghosts |= {(layer, *place) for place in originals} - set(self.nodes)
         for layer, _, token in [*self.nodes, *self.ghosts]:
             if layer == "output":
-                self.output_tokens[token] = manifest["output_tokens"].get(str(token), f"<{token}>")
+                spelt = manifest["output_tokens"].get(str(token), f"<{token}>")
+                self.output_tokens[token] = manifest.get("output_token_texts", {}).get(str(token), spelt)
         parts = {node: [] for node in self.nodes}
         for source, target, value in self.edges:
             if math.isfinite(value):
@@ -101,7 +103,7 @@ def check_parquet(expected, out):
     for row in nodes.to_pylist():
         entry = (row["layer"], row["position"], row["component"])
         assert row["set"] == expected.name
-        assert row["position_token"] == expected.prompt["token_strings"][row["position"]]
+        assert row["position_token"] == expected.texts[row["position"]]
         assert row["output_token"] == expected.output_token(entry)
         values = [f32(row[name]) for name, _ in numbers]
         if row["kind"] == "node":
@@ -129,7 +131,7 @@ def check_graphml(expected, out):
         entry = entries[name] = (node["layer"], node["position"], node["component"])
         found[entry] = [f32(node.get(field)) for field in NUMBERS]
         expected.check_importance(entry, node["importance"])
-        assert node.get("position_token", "") == in_xml(expected.prompt["token_strings"][entry[1]])
+        assert node.get("position_token", "") == in_xml(expected.texts[entry[1]])
         if entry[0] == "output":
             assert node.get("output_token", "") == in_xml(expected.output_token(entry))
         else:

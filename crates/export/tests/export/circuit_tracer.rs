@@ -112,7 +112,7 @@ fn assert_nodes(read: &Value, written: &Written, set: &SetEntry, graph: &Graph) 
                 assert!(clerp.ends_with(&format!("\" (p={probability:.3}){target}")), "{clerp}");
                 let token = clerp.split('"').nth(1).unwrap().replace('\u{2060}', "").replace('\u{ff02}', "\"");
                 let plain = |c: char| c >= ' ' && c != '\u{7f}';
-                let expected = manifest.output_token(entry.component);
+                let expected = manifest.output_text(entry.component);
                 assert_eq!(token.chars().count(), expected.chars().count());
                 assert!(token.chars().zip(expected.chars()).all(|(found, c)| found == c || !plain(c)), "{token:?}");
                 if entry.position as usize + 1 == prompt.tokens.len() {

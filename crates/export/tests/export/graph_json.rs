@@ -64,7 +64,7 @@ fn assert_says(read: &Value, written: &Written, set: &tributary_results::SetEntr
     let assert_entry = |row: &Value, entry: Entry| {
         let found = (&row["layer"], &row["position"], &row["component"]);
         assert_eq!(found, (&json!(entry.layer.to_string()), &json!(entry.position), &json!(entry.component)));
-        let token = (entry.layer == tributary_model::Layer::output()).then(|| manifest.output_token(entry.component));
+        let token = (entry.layer == tributary_model::Layer::output()).then(|| manifest.output_text(entry.component));
         assert_eq!(row.get("output_token"), token.map(Value::String).as_ref());
     };
     let nodes = read["nodes"].as_array().unwrap();

@@ -57,8 +57,8 @@ fn graphml_reads_back_as_the_graph() {
                 let expected = [entry.layer.to_string(), entry.position.to_string(), entry.component.to_string()];
                 assert_eq!(found, expected);
                 assert_eq!(element.attribute("id").unwrap(), expected.join(":"));
-                assert_eq!(data["node_position_token"], shown(&prompt.token_strings[entry.position as usize]));
-                let token = (entry.layer.is_output()).then(|| shown(&manifest.output_token(entry.component)));
+                assert_eq!(data["node_position_token"], shown(&prompt.texts()[entry.position as usize]));
+                let token = (entry.layer.is_output()).then(|| shown(&manifest.output_text(entry.component)));
                 assert_eq!(data.get("node_output_token").copied(), token.as_deref());
                 assert_eq!(data["node_importance"].parse(), Ok(node.importance));
                 let numbers = [

@@ -74,8 +74,8 @@ fn tables_read_back_as_the_graph() {
                 let importance = node.map_or(Field::Null, |node| Field::Double(node.importance));
                 assert_eq!(fields[9].1, &importance);
                 let prompt = &manifest.prompts[set.prompt];
-                assert_eq!(text(fields[10].1), prompt.token_strings[entry.position as usize]);
-                let token = (entry.layer.is_output()).then(|| manifest.output_token(entry.component));
+                assert_eq!(text(fields[10].1), prompt.texts()[entry.position as usize]);
+                let token = (entry.layer.is_output()).then(|| manifest.output_text(entry.component));
                 assert_eq!(fields[11].1, &token.map_or(Field::Null, Field::Str));
             }
         }

@@ -90,6 +90,9 @@ impl Written {
             writer.write_set(index, set, prompt, Some(serde_json::json!({ "name": NASTY[index] }))).unwrap();
         }
         writer.name_output_tokens(|id| NASTY[id as usize % NASTY.len()].to_owned());
+        // Not as they are spelt.
+        let text = |id: u32| format!(" {}", NASTY[(id as usize + 1) % NASTY.len()]);
+        writer.decode_tokens(|ids| ids.iter().map(|&id| text(id)).collect(), text);
         writer.finish(results.run_info()).unwrap();
         Self { folder: ResultFolder::open(dir.path()).unwrap(), dir }
     }

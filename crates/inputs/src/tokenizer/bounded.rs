@@ -65,7 +65,7 @@ fn check(length: usize) -> tokenizers::Result<()> {
 
 /// The steps of a normalizer or pre-tokenizer in order, whose sequences `inner` takes apart. Fails where there are more than any
 /// published tokenizer has.
-fn steps<'a, T>(of: &'a T, inner: fn(&'a T) -> Option<&'a [T]>) -> tokenizers::Result<Vec<&'a T>> {
+pub(super) fn steps<'a, T>(of: &'a T, inner: fn(&'a T) -> Option<&'a [T]>) -> tokenizers::Result<Vec<&'a T>> {
     fn add<'a, T>(of: &'a T, inner: fn(&'a T) -> Option<&'a [T]>, steps: &mut Vec<&'a T>) {
         match inner(of) {
             // As far as they are looked at.
@@ -107,7 +107,7 @@ fn normalizers(of: &NormalizerWrapper) -> Option<&[NormalizerWrapper]> {
 }
 
 /// Bytes that a text has at most after a replacement.
-fn replaced(step: &Replace, text: &str) -> usize {
+pub(super) fn replaced(step: &Replace, text: &str) -> usize {
     // The library tells what is replaced only as JSON.
     let step_as_json = serde_json::to_value(step).unwrap_or_default();
     let pattern = &step_as_json["pattern"];

@@ -159,7 +159,7 @@ fn check_prediction(page: &Page, prompt: usize, set: &Value, columns: &Columns, 
         assert!(found.iter().map(|&(token, _)| token).eq(expected.iter().map(|entry| entry.token)));
         assert!(found.iter().map(|&(_, prob)| prob).eq(expected.iter().map(|entry| entry.prob as f32)));
         for (token, _) in found {
-            assert_eq!(page.metadata["output_tokens"][token.to_string()], result.manifest().output_token(token));
+            assert_eq!(page.metadata["output_tokens"][token.to_string()], result.manifest().output_text(token));
         }
     }
 }
@@ -224,12 +224,12 @@ fn texts_are_data() {
             .contains("<title>&lt;script&gt;window.injected = 3&lt;/script&gt; and 1 more \u{b7} tributary</title>")
     );
     let prompt = &page.metadata["prompts"][0];
-    assert_eq!(prompt["token_strings"], serde_json::json!(result.manifest().prompts[0].token_strings));
+    assert_eq!(prompt["token_strings"], serde_json::json!(result.manifest().prompts[0].texts()));
     assert_eq!(prompt["sets"][0]["metadata"]["note"], NASTY[0]);
     let tokens = page.metadata["output_tokens"].as_object().unwrap();
     assert!(!tokens.is_empty());
     for (id, token) in tokens {
-        assert_eq!(*token, result.manifest().output_token(id.parse().unwrap()));
+        assert_eq!(*token, result.manifest().output_text(id.parse().unwrap()));
     }
     // The page has no script elements but its data and its script.
     let scripts = page.html.matches("<script").count();

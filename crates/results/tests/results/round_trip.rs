@@ -181,6 +181,50 @@ fn token_strings_of_likeliest_tokens_are_in_the_manifest() {
 }
 
 #[test]
+fn what_tokens_are_decoded_to_is_beside_how_they_are_spelt() {
+    let results = predicted();
+    let (set, prompt) = &results.sets[0];
+    let out = tempfile::tempdir().unwrap();
+    let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
+    writer.write_set(0, set, prompt, None).unwrap();
+    writer.name_output_tokens(|token| format!("t{token}"));
+    // Token 0 is spelt as it is, the others are not; what comes first in a prompt may add nothing to its text.
+    let text = |token: u32| if token == 0 { "t0".to_owned() } else { format!(" {token}\n") };
+    let texts = |tokens: &[u32]| {
+        let at = |(position, &token)| if position == 0 { String::new() } else { text(token) };
+        tokens.iter().enumerate().map(at).collect::<Vec<_>>()
+    };
+    writer.decode_tokens(texts, text);
+    let manifest = writer.finish(results.run_info()).unwrap();
+    let known = ResultFolder::open(out.path()).unwrap().manifest().clone();
+    assert_eq!(known, manifest);
+    let entry = &known.prompts[0];
+    assert_eq!((&entry.token_strings, entry.texts()), (&prompt.token_strings, &*texts(&prompt.tokens)));
+    assert_eq!(entry.labels()[0], prompt.token_strings[0], "what adds nothing is shown as it is spelt");
+    for (position, &token) in prompt.tokens.iter().enumerate().skip(1) {
+        assert_eq!(entry.labels()[position], if token == 0 { "t0".to_owned() } else { format!("·{token}↵") });
+    }
+    for (&token, spelling) in &known.output_tokens {
+        assert_eq!((spelling, known.output_text(token)), (&format!("t{token}"), text(token)));
+        assert_eq!(known.output_token_texts.contains_key(&token), token != 0);
+    }
+
+    // As it was before there were any.
+    let path = out.path().join("manifest.json");
+    let mut stored: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    stored.as_object_mut().unwrap().remove("output_token_texts");
+    stored["prompts"][0].as_object_mut().unwrap().remove("token_texts").unwrap();
+    std::fs::write(&path, stored.to_string()).unwrap();
+    let older = ResultFolder::open(out.path()).unwrap().manifest().clone();
+    assert_eq!(older.prompts[0].texts(), prompt.token_strings);
+    assert!(older.output_tokens.iter().all(|(&token, spelling)| older.output_text(token) == *spelling));
+    stored["prompts"][0]["token_texts"] = serde_json::json!(vec!["x"; prompt.tokens.len() + 1]);
+    std::fs::write(&path, stored.to_string()).unwrap();
+    let error = ResultFolder::open(out.path()).unwrap_err().to_string();
+    assert!(error.contains("prompts[0] has") && error.contains("token_texts"), "{error}");
+}
+
+#[test]
 fn a_prediction_that_is_no_number_is_never_written() {
     let results = predicted();
     let (set, prompt) = &results.sets[0];

@@ -1,6 +1,7 @@
 //! What tokens are decoded to one by one, held to the library's own decoding of all of them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_pass_by_value, reason = "JSON is written where it is passed")]
 
 use std::fs;
 use std::sync::LazyLock;

@@ -126,7 +126,7 @@ fn byte_tokens() -> impl Iterator<Item = String> {
     ["<unk>".to_owned()].into_iter().chain((0..256).map(|byte| format!("<0x{byte:02X}>")))
 }
 
-/// As of Llama: SentencePiece's BPE with byte fallback.
+/// As of Llama: `SentencePiece`'s BPE with byte fallback.
 fn byte_fallback() -> Value {
     let merges = [["▁", "t"], ["h", "e"], ["▁t", "he"]];
     let letters = ('a'..='z').chain(['▁', '.', ',']).map(String::from);
@@ -141,7 +141,7 @@ fn byte_fallback() -> Value {
     tokenizer(model, normalizer, Value::Null, decoder)
 }
 
-/// As of T5: SentencePiece's Unigram.
+/// As of T5: `SentencePiece`'s Unigram.
 fn unigram() -> Value {
     let pieces = ["<unk>", "▁", "▁the", "t", "h", "e", "a", "n", "s", ".", ","].into_iter();
     let vocab: Vec<Value> = pieces.enumerate().map(|(at, piece)| json!([piece, -(at as f64)])).collect();

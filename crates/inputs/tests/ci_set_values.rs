@@ -212,7 +212,7 @@ fn files_that_zstd_has_compressed() {
     let mut damaged = whole.clone();
     *damaged.last_mut().unwrap() ^= 1;
     fixture.assert_refused(&damaged, &["its checksum is not that of its content", refused[1]]);
-    fixture.assert_refused(&[&whole, skipped, &whole[..9]].concat(), &refused);
+    fixture.assert_refused([&whole, skipped, &whole[..9]].concat(), &refused);
     fixture.assert_refused([&whole, &skipped[..10]].concat(), &refused);
     // A window of 2^31 bytes.
     fixture.assert_refused(b"\x28\xb5\x2f\xfd\0\xa8\x01\0\0", &["its window is larger than 128 MiB"]);

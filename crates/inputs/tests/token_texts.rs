@@ -1,6 +1,7 @@
 //! What tokens are decoded to one by one, held to the library's own decoding of all of them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::needless_pass_by_value, reason = "JSON is written where it is passed")]
 
 use std::fs;
 use std::sync::LazyLock;
@@ -125,7 +126,7 @@ fn byte_tokens() -> impl Iterator<Item = String> {
     ["<unk>".to_owned()].into_iter().chain((0..256).map(|byte| format!("<0x{byte:02X}>")))
 }
 
-/// As of Llama: SentencePiece's BPE with byte fallback.
+/// As of Llama: `SentencePiece`'s BPE with byte fallback.
 fn byte_fallback() -> Value {
     let merges = [["▁", "t"], ["h", "e"], ["▁t", "he"]];
     let letters = ('a'..='z').chain(['▁', '.', ',']).map(String::from);
@@ -140,7 +141,7 @@ fn byte_fallback() -> Value {
     tokenizer(model, normalizer, Value::Null, decoder)
 }
 
-/// As of T5: SentencePiece's Unigram.
+/// As of T5: `SentencePiece`'s Unigram.
 fn unigram() -> Value {
     let pieces = ["<unk>", "▁", "▁the", "t", "h", "e", "a", "n", "s", ".", ","].into_iter();
     let vocab: Vec<Value> = pieces.enumerate().map(|(at, piece)| json!([piece, -(at as f64)])).collect();

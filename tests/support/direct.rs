@@ -48,16 +48,14 @@ impl Direct<'_> {
             .flat_map(|&token| (0..w.architecture.vocab).map(move |of| if of == token { 1.0 } else { 0.0 }))
             .collect();
         let one_hot = B.upload(&one_hot, &[tokens.len(), w.architecture.vocab]).unwrap();
-        let mut x = match decomposed(Role::TokenEmbedding) {
-            Some(layer) => self.layer(layer, &one_hot, leaves, &mut found),
-            None => {
-                let embedded = leaves.get(&Layer::wte()).cloned();
-                embedded.unwrap_or_else(|| B.matmul(&one_hot, &up(&w.wte)).unwrap())
-            }
+        let mut x = if let Some(layer) = decomposed(Role::TokenEmbedding) {
+            self.layer(layer, &one_hot, leaves, &mut found)
+        } else {
+            let embedded = leaves.get(&Layer::wte()).cloned();
+            let embedded = embedded.unwrap_or_else(|| B.matmul(&one_hot, &up(&w.wte)).unwrap());
+            found.post.insert(Layer::wte(), embedded.clone());
+            embedded
         };
-        if decomposed(Role::TokenEmbedding).is_none() {
-            found.post.insert(Layer::wte(), x.clone());
-        }
         if let Some(wpe) = &w.wpe {
             x = B.add(&x, &B.select(&up(wpe), 0, &(0..tokens.len()).collect::<Vec<_>>()).unwrap()).unwrap();
         }

@@ -12,6 +12,7 @@ use tributary_model::{
 
 /// What shape a random model has; every field shrinks towards the simplest model.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that a model has or has not")]
 pub struct Shape {
     /// `LlamaSimpleMLP`, else `GPT2Simple`.
     pub llama: bool,

@@ -33,8 +33,8 @@ pub(crate) struct RunArgs {
     /// Tokenizer file [default: tokenizer.json of the target model]
     #[arg(long, value_name = "FILE")]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// Checkpoint: a file, or the name of one in the run's folder [default: model_STEP.pth, .pt or .safetensors with the
-    /// largest step]
+    /// Checkpoint: a file, or the name of one in the run's folder [default: `model_STEP.pth`, .pt or .safetensors with
+    /// the largest step]
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
 }

@@ -175,7 +175,7 @@ pub trait AttributionBackend {
         self.mul(&self.scale(x, 0.5)?, &self.add_scalar(&erf, 1.0)?)
     }
 
-    /// SiLU, `x / (1 + exp(-x))`, as `x/2 * (1 + tanh(x/2))`: the exponential of the other form overflows, and its gradient is
+    /// The sigmoid linear unit, `x / (1 + exp(-x))`, as `x/2 * (1 + tanh(x/2))`: the exponential of the other form overflows, and its gradient is
     /// none, below -88 in f32.
     fn silu(&self, x: &Self::Tensor) -> Result<Self::Tensor, BackendError> {
         let half = self.scale(x, 0.5)?;

@@ -52,12 +52,11 @@ pub(crate) fn forward<B: AttributionBackend>(
     for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {
         let attention = visitor.layer(architecture.layer(block, Role::AttentionOutput), |visitor| {
             let mut read = Reader { model, norm: attention_norm, residual: &residual, normalised: None };
-            let [q, k, v] = match architecture.find(block, Role::QueryKeyValue) {
-                Some(fused) => split_fused(model, &read.layer(visitor, fused)?)?,
-                None => {
-                    let mut read = |role| read.layer(visitor, architecture.layer(block, role));
-                    [read(Role::Query)?, read(Role::Key)?, read(Role::Value)?]
-                }
+            let [q, k, v] = if let Some(fused) = architecture.find(block, Role::QueryKeyValue) {
+                split_fused(model, &read.layer(visitor, fused)?)?
+            } else {
+                let mut read = |role| read.layer(visitor, architecture.layer(block, role));
+                [read(Role::Query)?, read(Role::Key)?, read(Role::Value)?]
             };
             Ok(attend(model, sequence, &q, &k, &v)?)
         })?;

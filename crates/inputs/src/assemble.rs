@@ -84,7 +84,7 @@ fn linear_layer(
 ) -> Result<LinearWeights, InputError> {
     let name = format!("target_model.{layer}.weight");
     let weight = if is_transposed {
-        transposed(tensors.take(&name, &[d_in, d_out])?)
+        transposed(&tensors.take(&name, &[d_in, d_out])?)
     } else {
         tensors.take(&name, &[d_out, d_in])?
     };
@@ -93,7 +93,7 @@ fn linear_layer(
 }
 
 /// The transpose of a matrix.
-fn transposed(matrix: Array) -> Array {
+fn transposed(matrix: &Array) -> Array {
     let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes") };
     let column = |column: usize| matrix.values.iter().skip(column).step_by(columns).copied();
     Array::new([columns, rows], (0..columns).flat_map(column).collect())

@@ -558,6 +558,25 @@ fn tokenizer(vocab: usize) -> String {
     .to_string()
 }
 
+/// Modules of a block that has one layer for queries, keys and values.
+const FUSED: [(Role, &str); 4] = [
+    (Role::QueryKeyValue, "attn.c_attn"),
+    (Role::AttentionOutput, "attn.c_proj"),
+    (Role::MlpUp, "mlp.c_fc"),
+    (Role::MlpDown, "mlp.c_proj"),
+];
+
+/// Modules of a block of Llama in `transformers`.
+const LLAMA: [(Role, &str); 7] = [
+    (Role::Query, "self_attn.q_proj"),
+    (Role::Key, "self_attn.k_proj"),
+    (Role::Value, "self_attn.v_proj"),
+    (Role::AttentionOutput, "self_attn.o_proj"),
+    (Role::MlpGate, "mlp.gate_proj"),
+    (Role::MlpUp, "mlp.up_proj"),
+    (Role::MlpDown, "mlp.down_proj"),
+];
+
 /// What random weights look like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RandomWeights {
@@ -635,21 +654,6 @@ impl RandomWeights {
             };
             (0..2).flat_map(|block| of_block.iter().map(move |module| layer(block, module))).collect()
         };
-        const FUSED: [(Role, &str); 4] = [
-            (Role::QueryKeyValue, "attn.c_attn"),
-            (Role::AttentionOutput, "attn.c_proj"),
-            (Role::MlpUp, "mlp.c_fc"),
-            (Role::MlpDown, "mlp.c_proj"),
-        ];
-        const LLAMA: [(Role, &str); 7] = [
-            (Role::Query, "self_attn.q_proj"),
-            (Role::Key, "self_attn.k_proj"),
-            (Role::Value, "self_attn.v_proj"),
-            (Role::AttentionOutput, "self_attn.o_proj"),
-            (Role::MlpGate, "mlp.gate_proj"),
-            (Role::MlpUp, "mlp.up_proj"),
-            (Role::MlpDown, "mlp.down_proj"),
-        ];
         let (gpt2, llama) = (Self::gpt2_simple(seed).architecture, Self::llama_simple_mlp(seed).architecture);
         let (biases, none) = (Biases { attention: true, mlp: true }, Biases { attention: false, mlp: false });
         let mut architecture = match class {

@@ -124,9 +124,11 @@ impl Base {
                 assert!(
                     layers.values().all(|ci| (0..ci.components()).all(|c| (ci.get(0, c), ci.get(1, c)) == (0.5, 0.25)))
                 );
-                let notes: String =
-                    run.notes.iter().chain(&sets.notes).map(|note| format!("\n  note: {}", shown(note))).collect();
-                format!("opened{notes}")
+                let notes = run.notes.iter().chain(&sets.notes).map(|note| format!("note: {}", shown(note)));
+                [String::from("opened")].into_iter().chain(notes).collect::<Vec<_>>().join(
+                    "
+  ",
+                )
             }
         }
     }
@@ -137,22 +139,22 @@ impl Base {
 struct Table(String, usize);
 
 impl Table {
-    fn base(&mut self, name: &str, base: Base, change: impl FnOnce(&Base)) {
+    fn base(&mut self, name: &str, base: &Base, change: impl FnOnce(&Base)) {
         self.with(name, base, change, &RunOptions::default());
     }
 
-    fn with(&mut self, name: &str, base: Base, change: impl FnOnce(&Base), options: &RunOptions<'_>) {
-        change(&base);
+    fn with(&mut self, name: &str, base: &Base, change: impl FnOnce(&Base), options: &RunOptions<'_>) {
+        change(base);
         self.1 += 1;
         writeln!(self.0, "{name}\n  {}", base.outcome(options)).unwrap();
     }
 
     fn run(&mut self, name: &str, change: impl FnOnce(&Base)) {
-        self.base(name, Base::of_class("LlamaSimpleMLP"), change);
+        self.base(name, &Base::of_class("LlamaSimpleMLP"), change);
     }
 
     fn of_class(&mut self, name: &str, class: &str, change: impl FnOnce(&Base)) {
-        self.base(name, Base::of_class(class), change);
+        self.base(name, &Base::of_class(class), change);
     }
 }
 
@@ -174,10 +176,10 @@ fn nest(base: &Base) {
 
 fn configs(table: &mut Table) {
     table.run("as it is", |_| {});
-    table.base("global_shared_mlp", Base::of_weights(global(false)), |_| {});
-    table.base("global_shared_mlp, sections", Base::of_weights(global(false)), nest);
-    table.base("global_shared_transformer", Base::of_weights(global(true)), |_| {});
-    table.base("global_reverse_residual", Base::of_weights(global(false)), |base| {
+    table.base("global_shared_mlp", &Base::of_weights(global(false)), |_| {});
+    table.base("global_shared_mlp, sections", &Base::of_weights(global(false)), nest);
+    table.base("global_shared_transformer", &Base::of_weights(global(true)), |_| {});
+    table.base("global_reverse_residual", &Base::of_weights(global(false)), |base| {
         base.replace(CONFIG, "global_shared_mlp", "global_reverse_residual");
     });
     table.run("no CI function", |base| {
@@ -191,7 +193,7 @@ fn configs(table: &mut Table) {
     table.run("both lists", |base| base.append(CONFIG, "decomposition_targets: [{module_pattern: x, C: 1}]\n"));
     for prefix in ["spd.pretrain.models.", "param_decomp.pretrain.models."] {
         table.run(&format!("class prefix {prefix}"), |base| {
-            base.replace(CONFIG, "simple_stories_train.models.", prefix)
+            base.replace(CONFIG, "simple_stories_train.models.", prefix);
         });
     }
     table.run("unknown class", |base| base.replace(CONFIG, "LlamaSimpleMLP\n", "LlamaComplex\n"));
@@ -199,11 +201,11 @@ fn configs(table: &mut Table) {
     table.run("C: 5.5", |base| base.replace(CONFIG, "C: 5", "C: 5.5"));
     table.run("C: many", |base| base.replace(CONFIG, "C: 5", "C: many"));
     table.run("unknown harmless key", |base| {
-        base.append(CONFIG, "wandb_run_name: null\nlr_schedule: {start_val: 0.1}\n")
+        base.append(CONFIG, "wandb_run_name: null\nlr_schedule: {start_val: 0.1}\n");
     });
     table.run("a key twice", |base| base.append(CONFIG, "sigmoid_type: normal\n"));
     table.run("identity modules", |base| {
-        base.append(CONFIG, "identity_module_info: [{module_pattern: h.0.attn.q_proj, C: 1}]\n")
+        base.append(CONFIG, "identity_module_info: [{module_pattern: h.0.attn.q_proj, C: 1}]\n");
     });
     table.run("no identity modules", |base| base.append(CONFIG, "identity_module_info: null\n"));
     table.run("sampling: binomial", |base| base.replace(CONFIG, "sampling: continuous", "sampling: binomial"));
@@ -213,11 +215,11 @@ fn configs(table: &mut Table) {
         base.write(CONFIG, flat + "\nci_config: {mode: layerwise, fn_type: shared_mlp, hidden_dims: [3]}\n");
     });
     table.run("ci_config and ci_fn_type", |base| {
-        base.append(CONFIG, "ci_config: {mode: layerwise, fn_type: mlp, hidden_dims: [3]}\n")
+        base.append(CONFIG, "ci_config: {mode: layerwise, fn_type: mlp, hidden_dims: [3]}\n");
     });
     table.run("pattern without a layer", |base| base.replace(CONFIG, "h.0.mlp.c_fc", "h.0.mlp.fc"));
     table.run("pattern with everything", |base| {
-        base.replace(CONFIG, "module_pattern: h.0.mlp.c_fc", "module_pattern: '*'")
+        base.replace(CONFIG, "module_pattern: h.0.mlp.c_fc", "module_pattern: '*'");
     });
     table.run("no YAML", |base| base.write(CONFIG, "a: [1"));
     table.run("UTF-16", |base| base.write(CONFIG, [0xff, 0xfe, b'a', 0]));
@@ -250,14 +252,14 @@ fn classes(table: &mut Table) {
         table.of_class(class, class, |_| {});
         table.base(
             &format!("{class}, embedding and unembedding decomposed"),
-            Base::new(&RandomWeights::of_class(class, 3).with_ends()),
+            &Base::new(&RandomWeights::of_class(class, 3).with_ends()),
             |_| {},
         );
     }
     table.run("tie_word_embeddings", |base| base.append(TARGET, "tie_word_embeddings: true\n"));
     table.run("an unknown key of the model", |base| base.append(TARGET, "logit_scale: 2\n"));
     table.run("model_type of another class", |base| {
-        base.replace(TARGET, "model_type: LlamaSimpleMLP", "model_type: GPT2Simple")
+        base.replace(TARGET, "model_type: LlamaSimpleMLP", "model_type: GPT2Simple");
     });
     table.run("heads that do not divide", |base| base.replace(TARGET, "n_head: 2", "n_head: 3"));
     table.run("no model_config.yaml", |base| base.remove(TARGET));
@@ -330,8 +332,13 @@ fn checkpoints(table: &mut Table) {
     table.run("two of the last step", |base| base.write("model_1.pt", "x"));
     table.run("no checkpoint", |base| base.remove("model_1.pth"));
     let best = RunOptions { checkpoint: Some(Path::new("best.pth")), ..RunOptions::default() };
-    table.with("one that is named", Base::of_class("GPT2Simple"), |base| base.rename("model_1.pth", "best.pth"), &best);
-    table.with("one that is named and is not there", Base::of_class("GPT2Simple"), |_| {}, &best);
+    table.with(
+        "one that is named",
+        &Base::of_class("GPT2Simple"),
+        |base| base.rename("model_1.pth", "best.pth"),
+        &best,
+    );
+    table.with("one that is named and is not there", &Base::of_class("GPT2Simple"), |_| {}, &best);
     for prefix in ["_orig_mod.", "module.", "_orig_mod.module.", "model.", "state_dict."] {
         table.run(&format!("keys begin with {prefix}"), |base| base.prefixed(prefix));
     }
@@ -357,7 +364,7 @@ fn checkpoints(table: &mut Table) {
         base.checkpoint("model_1.pth", |tensors| tensors.push(StoredTensor::float("target_model.h.9.x", &[1], &[1.0])));
     });
     table.run("a tensor missing", |base| {
-        base.checkpoint("model_1.pth", |tensors| tensors.retain(|tensor| !tensor.name.ends_with("rms_1.weight")))
+        base.checkpoint("model_1.pth", |tensors| tensors.retain(|tensor| !tensor.name.ends_with("rms_1.weight")));
     });
     table.run("float64 weights", |base| {
         base.checkpoint("model_1.pth", |tensors| {
@@ -385,7 +392,7 @@ fn checkpoints(table: &mut Table) {
     table.run("a plain pickle", |base| base.write("model_1.pth", b"\x80\x02}q\0."));
     table.run("a CI function of a layer that is not decomposed", |base| {
         base.checkpoint("model_1.pth", |tensors| {
-            tensors.push(StoredTensor::float("_ci_fns.h-9-x.layers.0.W", &[1], &[1.0]))
+            tensors.push(StoredTensor::float("_ci_fns.h-9-x.layers.0.W", &[1], &[1.0]));
         });
     });
 }

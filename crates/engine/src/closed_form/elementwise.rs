@@ -31,10 +31,10 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let up = model.architecture.layer(block, Role::MlpUp);
     let before = |layer: Layer| &forward.layers[&layer].output;
     let Some(gate) = model.architecture.find(block, Role::MlpGate) else {
-        return from(context, up, target, slope(b, phi, before(up))?, edges);
+        return from(context, up, target, &slope(b, phi, before(up))?, edges);
     };
-    from(context, gate, target, b.mul(&slope(b, phi, before(gate))?, before(up))?, edges)?;
-    from(context, up, target, activate(b, phi, before(gate))?, edges)
+    from(context, gate, target, &b.mul(&slope(b, phi, before(gate))?, before(up))?, edges)?;
+    from(context, up, target, &activate(b, phi, before(gate))?, edges)
 }
 
 /// Attributions from `source`, where the hidden layer has the slope `[sets, positions, d_mlp]`.
@@ -42,14 +42,14 @@ fn from<B: AttributionBackend>(
     context: &Context<'_, B>,
     source: Layer,
     target: Layer,
-    slope: B::Tensor,
+    slope: &B::Tensor,
     edges: &mut Edges<'_, '_, B::Element>,
 ) -> Result<(), EngineError> {
     let Context { model, forward, sources, targets } = context;
     let b = &model.backend;
     let (from, to) = (&*sources[&source], &*targets[&target]);
     let (d_mlp, positions) = (model.architecture.d_mlp, from.alive[0].positions());
-    let slope = RowMatrix::new(b.reshape(&slope, &[from.alive.len() * positions, d_mlp])?);
+    let slope = RowMatrix::new(b.reshape(slope, &[from.alive.len() * positions, d_mlp])?);
     let rows = RowMatrix::new(forward.layers[&source].u.clone());
     let readers = RowMatrix::new(forward.layers[&target].readers.clone());
     let pair = Pair { source, target, crosses_positions: false };

@@ -14,13 +14,11 @@ const EXTENSIONS: [&str; 3] = [".pth", ".pt", ".safetensors"];
 pub(crate) fn given(run: &Path, named: &Path) -> Result<PathBuf, InputError> {
     let inside = run.join(named);
     // A name that is both means the one in the run.
-    match [&inside, named].into_iter().find(|file| file.exists()) {
-        Some(file) => Ok(file.to_owned()),
-        None => {
-            let problem = format!("not found, and neither is {}; name a checkpoint of the run", inside.display());
-            Err(InputError::elsewhere(named, problem, Remedy::Checkpoint))
-        }
+    if let Some(file) = [&inside, named].into_iter().find(|file| file.exists()) {
+        return Ok(file.to_owned());
     }
+    let problem = format!("not found, and neither is {}; name a checkpoint of the run", inside.display());
+    Err(InputError::elsewhere(named, problem, Remedy::Checkpoint))
 }
 
 /// The checkpoint of a run with the largest step.

@@ -28,7 +28,7 @@ pub(super) const FUSED: Class = Class {
     ..SIMPLE
 };
 
-/// The linear layers of so many blocks of GPT-2 as OpenAI wrote it, which are called `blocks.N`.
+/// The linear layers of so many blocks of GPT-2 as it was published, which are called `blocks.N`.
 pub(super) fn fused_blocks(n_blocks: usize, blocks: &str) -> Vec<Layer> {
     const MODULES: [(Role, &str); 4] = [
         (Role::QueryKeyValue, "attn.c_attn"),

@@ -125,7 +125,9 @@ fn llama(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
         let problem = format!("leaves heads of {d_head} elements, but rotary positions turn them in pairs");
         return Err(keys.fail("head_dim", problem));
     }
-    if let Some(factor) = keys.get("partial_rotary_factor", Yaml::number)?.filter(|&factor| factor != 1.0) {
+    if let Some(factor) =
+        keys.get("partial_rotary_factor", Yaml::number)?.filter(|factor| factor.total_cmp(&1.0).is_ne())
+    {
         let problem = format!("is {factor}, an unsupported option: heads are rotated whole, so it must be 1");
         return Err(keys.fail("partial_rotary_factor", problem));
     }

@@ -223,10 +223,22 @@ impl<'a> Figure<'a> {
             .collect();
     }
 
-    /// The kinds of layers there are, in the order data flows through them.
-    pub(crate) fn kinds(&self) -> Vec<Role> {
+    /// The kinds of layers there are, in the order data flows through them, each with the name of its modules: the last
+    /// part of their paths, or two where another kind has the same.
+    pub(crate) fn kinds(&self) -> Vec<(Role, String)> {
         let layers: Vec<Layer> = self.grid.rows.iter().flat_map(|row| row.bands.keys().copied()).collect();
-        Role::ALL.into_iter().filter(|&kind| layers.iter().any(|&layer| layer.role() == kind)).collect()
+        let first = |kind: Role| layers.iter().copied().find(|layer| layer.role() == kind);
+        let kinds: Vec<(Role, Layer)> = Role::ALL.into_iter().filter_map(|kind| Some((kind, first(kind)?))).collect();
+        let last = |layer: Layer, parts: usize| {
+            let mut names: Vec<String> = layer.path().rsplit('.').take(parts).map(str::to_owned).collect();
+            names.reverse();
+            names.join(".")
+        };
+        let name = |&(kind, layer): &(Role, Layer)| {
+            let is_shared = kinds.iter().any(|&(other, of)| other != kind && last(of, 1) == last(layer, 1));
+            (kind, last(layer, if is_shared { 2 } else { 1 }))
+        };
+        kinds.iter().map(name).collect()
     }
 }
 

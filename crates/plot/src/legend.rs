@@ -38,7 +38,7 @@ impl Figure<'_> {
     pub(crate) fn legend(&self) -> Vec<Item> {
         let node = |colour, radius, text| Item { sign: Sign::Node { colour, radius }, text };
         let mut items: Vec<Item> =
-            self.kinds().into_iter().map(|kind| node(palette::node(kind), 4.0, kind.name().to_owned())).collect();
+            self.kinds().into_iter().map(|(kind, name)| node(palette::node(kind), 4.0, name)).collect();
         let any = palette::node(Role::Embedding);
         for share in [1.0, 0.1] {
             let importance = self.scale.importance * share;

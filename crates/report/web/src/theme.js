@@ -5,7 +5,8 @@
 const NAMES = [
   "background", "band", "line", "ink", "faint", "accent", "ghost", "both",
   "positive", "negative", "only-first", "only-second", "warning",
-  "wte", "q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "down_proj", "output",
+  "wte", "embedding", "q_proj", "k_proj", "v_proj", "c_attn", "o_proj", "gate_proj", "c_fc", "down_proj", "lm_head",
+  "output",
 ];
 
 /** @returns {Colours} */

@@ -99,7 +99,7 @@ fn nothing_is_left_where_files_cannot_be_opened() {
     let workshop = with_results();
     for args in VIEWS.into_iter().chain([&ATTRIBUTE[..]]) {
         for limit in
-            (8..16).map(|handles| format!("-n {}", handles + inherited())).filter(|limit| starts(&workshop, limit))
+            (10..18).map(|handles| format!("-n {}", handles + inherited())).filter(|limit| starts(&workshop, limit))
         {
             let output = run(&workshop, &limit, args, None);
             assert_done_or_refused(&workshop, &output, &format!("{args:?} under {limit}"));
@@ -113,7 +113,7 @@ fn what_is_left_without_handles_goes_away_with_the_next_command() {
     let workshop = with_results();
     for args in [VIEWS[0], VIEWS[1], VIEWS[2], VIEWS[3], &ATTRIBUTE] {
         for limit in
-            (4..8).map(|handles| format!("-n {}", handles + inherited())).filter(|limit| starts(&workshop, limit))
+            (4..10).map(|handles| format!("-n {}", handles + inherited())).filter(|limit| starts(&workshop, limit))
         {
             let output = run(&workshop, &limit, args, None);
             assert!(matches!(output.status.code(), Some(0 | 1)), "{args:?} under {limit}: {}", stderr(&output));

@@ -75,8 +75,9 @@ impl StateDict {
 
     /// Opens the tensors of a neutral run.
     pub(crate) fn open_neutral(file: &Path) -> Result<Self, InputError> {
-        let Contents { tensors, hint, note } = contents::read(file)?;
+        let Contents { mut tensors, hint, note } = contents::read(file)?;
         check_sizes(file, &tensors)?;
+        tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut named = BTreeMap::<String, RawTensor>::new();
         for tensor in tensors {
             let Some(name) = neutral::current_name(&tensor.name) else {

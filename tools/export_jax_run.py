@@ -14,6 +14,7 @@ commit 017a17af. What those files say is certain; nothing here was run on a run 
 import argparse
 import contextlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -38,6 +39,15 @@ class ExportError(Exception):
 def check(is_right, place, problem):
     if not is_right:
         raise ExportError(f"{place}: {problem}")
+
+
+def section(keys, file, path):
+    """The keys with values that stand under a path of keys, none where it is not there."""
+    for depth, key in enumerate(path.split("."), 1):
+        keys = {} if keys.get(key) is None else keys[key]
+        place = ".".join(path.split(".")[:depth])
+        check(isinstance(keys, dict), file, f"{place}: is {keys!r}, expected keys with values")
+    return keys
 
 
 # ------------------------------------------------------------------ The layout
@@ -115,16 +125,16 @@ def selected_layers(layers, n_layers, file):
     return indices
 
 
-def sites_of_stacks(stacks, sites, n_layers, file):
+def sites_of_stacks(stacks, document, n_layers, file):
     """core/components.py: V and U of each site, out of `{matrix: (V [site, d_in, C], U [site, C, d_out])}`. The sites of a
     matrix are stacked by ascending block; all-zero matrices may follow, which fill the stack up for sharding."""
-    kind = sites.get("kind")
+    kind = section(document, file, "decomposition.sites").get("kind")
     known = ", ".join(FAMILIES)
     check(kind in FAMILIES, file, f"decomposition.sites.kind: {kind} is not supported; supported are {known}")
     blocks, modules = FAMILIES[kind]
-    layers = selected_layers(sites.get("layers") or {}, n_layers, file)
-    counts = sites.get("cs") or {}
-    problem = f"decomposition.sites.cs: names {sorted(counts)}, but the checkpoint holds {sorted(stacks)}"
+    layers = selected_layers(section(document, file, "decomposition.sites.layers"), n_layers, file)
+    counts = section(document, file, "decomposition.sites.cs")
+    problem = f"decomposition.sites.cs: names {sorted(map(str, counts))}, but the checkpoint holds {sorted(stacks)}"
     check(set(counts) == set(stacks), file, problem)
     found = {}
     for matrix, (v, u) in stacks.items():
@@ -141,7 +151,7 @@ def sites_of_stacks(stacks, sites, n_layers, file):
     return found
 
 
-def read_components(run, step, sites, n_layers, file):
+def read_components(run, step, document, n_layers, file):
     """core/checkpoint.py and core/train.py: V and U of each site, by its name, and the step. A checkpoint is
     `ckpts/STEP/decomposition`, an orbax item of `components` and `ci_fn`; of older runs `ckpts/STEP/default`, which holds the
     state of training beside them. `components` is one dict: `stacks` or, in older runs, `vu`, pairs by site."""
@@ -156,8 +166,9 @@ def read_components(run, step, sites, n_layers, file):
     check(item is not None, folder / str(step), problem)
     try:
         checkpointer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-        tree = checkpointer.metadata(item.resolve()).item_metadata.tree
-        components = tree.get("components", {})
+        metadata = checkpointer.metadata(item.resolve()).item_metadata
+        check(metadata is not None, item, "holds no item that orbax knows; was the checkpoint written whole?")
+        components = metadata.tree.get("components", {})
         kind = next((kind for kind in ["stacks", "vu"] if kind in components), None)
         check(kind is not None, item, f"components: holds {sorted(components)}, expected stacks or vu")
         wanted = {group: (0, 0) for group in components[kind]}
@@ -172,7 +183,7 @@ def read_components(run, step, sites, n_layers, file):
     except Exception as error:  # Of whatever kind: the item may be damaged in any way.
         raise ExportError(f"{item}: orbax cannot read it: {error}") from error
     groups = {group: tuple(np.asarray(array) for array in pair) for group, pair in groups.items()}
-    return (groups if kind == "vu" else sites_of_stacks(groups, sites, n_layers, file)), step
+    return (groups if kind == "vu" else sites_of_stacks(groups, document, n_layers, file)), step
 
 
 def module_of_site(site):
@@ -219,7 +230,7 @@ def read_mapping(file):
         text = file.read_text(encoding="utf-8")
         found = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ExportError(f"{file}: cannot be read: {error}") from None
+        raise ExportError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     check(isinstance(found, dict), file, "holds no keys with values")
     return found
 
@@ -324,8 +335,7 @@ def whole_folder(out):
 def export(arguments):
     run, out = arguments.run, arguments.out
     document, file = read_document(run)
-    target, sites = document.get("target") or {}, (document.get("decomposition") or {}).get("sites") or {}
-    spec = target.get("spec") or {}
+    target, spec = section(document, file, "target"), section(document, file, "target.spec")
     name = model_class(spec, file)
     dtype = target.get("weights_dtype", "bfloat16")
     check(dtype in DTYPES, file, f"target.weights_dtype: is {dtype!r}, expected one of {', '.join(DTYPES)}")
@@ -338,10 +348,10 @@ def export(arguments):
     config, weights = target_files(folder, is_of_transformers)
     description = read_mapping(config)
     n_layers = description.get("num_hidden_layers" if is_of_transformers else "n_layer")
-    check(isinstance(n_layers, int), config, f"has {n_layers!r} blocks, expected a number")
+    check(type(n_layers) is int, config, f"has {n_layers!r} blocks, expected a number")
     tokenizer = arguments.tokenizer or folder / "tokenizer.json"
     check(tokenizer.is_file(), tokenizer, "not found; name the tokenizer.json of the target model with --tokenizer")
-    components, step = read_components(run, arguments.step, sites, n_layers, file)
+    components, step = read_components(run, arguments.step, document, n_layers, file)
     prompts = tokenised(tokenizer, arguments.prompts)
     importances = causal_importances(run, step, data_root, [tokens for _, tokens in prompts]) if prompts else []
 
@@ -389,6 +399,8 @@ def main():
     for flag, kind, metavar in [("--prompt", str, "TEXT"), ("--tokens", token_ids, "IDS")]:
         help = "a prompt whose causal importances go into ci.json; may be given several times"
         parser.add_argument(flag, dest="prompts", type=kind, metavar=metavar, action="append", default=[], help=help)
+    # Of what is missing, the errors here speak.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         export(parser.parse_args())
     except (ExportError, OSError) as error:

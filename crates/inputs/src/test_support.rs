@@ -280,7 +280,7 @@ pub fn neutral_tensors(weights: &Weights) -> Vec<StoredTensor> {
 }
 
 fn is_bias_of_components(name: &str) -> bool {
-    name.starts_with("components/") && name.ends_with(".bias")
+    name.strip_suffix(".bias").is_some_and(|module| module.starts_with("components/"))
 }
 
 /// Writes contiguous tensors in the format of safetensors.

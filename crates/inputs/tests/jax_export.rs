@@ -112,18 +112,18 @@ fn stacks_of_sites_and_causal_importances_of_prompts() {
     }
     let random = decomposed("LlamaSimpleMLP", &[("q_proj", 4), ("v_proj", 3), ("c_fc", 6)], |_| true);
     let jax = JaxRun::new(random.weights(), "float32", "stacks");
-    let run = jax.exported(&["--prompt", "w1 w4 w2", "--prompt", "w3"]);
+    let run = jax.exported(&["--prompt", "w1 w4 w2", "--tokens", "3,1"]);
     jax.check(&run);
     let sets = run.ci_sets(&jax.path("out/ci.json"), &[]).unwrap().sets;
     let tokens: Vec<_> = sets.iter().map(|set| &*set.prompt.tokens).collect();
-    assert_eq!(tokens, [&[1, 4, 2][..], &[3]]);
+    assert_eq!(tokens, [&[1, 4, 2][..], &[3, 1]]);
     for set in &sets {
         assert_eq!(set.layers.keys().collect::<Vec<_>>(), jax.weights.decomposed.keys().collect::<Vec<_>>());
         for ci in set.layers.values() {
             for (position, &token) in set.prompt.tokens.iter().enumerate() {
                 for component in 0..ci.components() {
                     let expected = ((3 * position + token as usize + component) % 5) as f32 / 4.0;
-                    assert_eq!(ci.get(position, component), expected);
+                    assert_eq!(ci.get(position, component).to_bits(), f32::to_bits(expected));
                 }
             }
         }

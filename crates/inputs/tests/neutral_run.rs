@@ -228,7 +228,7 @@ fn tensors_that_are_refused() {
         "model.safetensors: tensor components/h.0.mlp.c_fc.V: is the same as components/h-0.mlp.c_fc.V; keep one"
     );
     let nan = |tensors: &mut Vec<StoredTensor>| {
-        tensors[0] = StoredTensor::float("target/wte.weight", &[11, 8], &[f32::NAN; 88])
+        tensors[0] = StoredTensor::float("target/wte.weight", &[11, 8], &[f32::NAN; 88]);
     };
     assert_eq!(
         changed(&nan),

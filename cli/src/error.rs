@@ -58,7 +58,9 @@ pub enum CliError {
     )]
     NotPruned,
     /// The folder is neither a trained run nor a result.
-    #[error("{folder}: neither a trained run (it would hold final_config.yaml) nor a result (manifest.json)")]
+    #[error(
+        "{folder}: neither a trained run (it would hold final_config.yaml or run.yaml) nor a result (manifest.json)"
+    )]
     NothingToInspect {
         /// The folder.
         folder: String,

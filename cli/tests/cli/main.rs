@@ -12,6 +12,7 @@ mod faults;
 mod interrupted;
 mod limits;
 mod memory;
+mod neutral;
 mod outside;
 mod plot;
 mod plugins;

@@ -5,6 +5,7 @@ mod contents;
 mod elements;
 mod find;
 mod names;
+mod neutral;
 mod pickle;
 mod raw;
 mod safe;
@@ -29,6 +30,8 @@ pub(crate) struct StateDict {
     file: PathBuf,
     /// By current name.
     tensors: BTreeMap<String, RawTensor>,
+    /// The name that the file has for one, of its current name.
+    in_file: fn(&str) -> String,
     /// Why one may be missing.
     hint: Option<&'static str>,
     /// What a user should know of the checkpoint.
@@ -67,7 +70,29 @@ impl StateDict {
                 }
             }
         }
-        Ok(Self { file: file.to_owned(), tensors: named, hint, notes })
+        Ok(Self { file: file.to_owned(), tensors: named, in_file: str::to_owned, hint, notes })
+    }
+
+    /// Opens the tensors of a neutral run.
+    pub(crate) fn open_neutral(file: &Path) -> Result<Self, InputError> {
+        let Contents { mut tensors, hint, note } = contents::read(file)?;
+        check_sizes(file, &tensors)?;
+        tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut named = BTreeMap::<String, RawTensor>::new();
+        for tensor in tensors {
+            let Some(name) = neutral::current_name(&tensor.name) else {
+                let problem =
+                    "is no tensor of a neutral run; expected target/NAME, components/SITE.V or components/SITE.U";
+                return Err(InputError::tensor(file, tensor.name, problem));
+            };
+            if let Some(other) = named.get(&name) {
+                let problem = format!("is the same as {}; keep one", other.name);
+                return Err(InputError::tensor(file, tensor.name, problem));
+            }
+            named.insert(name, tensor);
+        }
+        let notes = note.map(|note| format!("{}: {note}", file.display())).into_iter().collect();
+        Ok(Self { file: file.to_owned(), tensors: named, in_file: neutral::name_in_file, hint, notes })
     }
 
     /// Adds the tensors of a file of the target model, which has another file's place where that has none of them: `base` is
@@ -108,7 +133,7 @@ impl StateDict {
             let hint = self.hint.map_or_else(String::new, |hint| format!("; the checkpoint {hint}"));
             InputError::tensor(
                 &self.file,
-                name,
+                (self.in_file)(name),
                 format!("is not in the checkpoint; expected one of shape {shape:?}{hint}"),
             )
         })
@@ -116,8 +141,8 @@ impl StateDict {
 
     fn claim_optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<StoredTensor>, InputError> {
         let Some(tensor) = self.tensors.remove(name) else { return Ok(None) };
-        let file = Arc::clone(&tensor.file);
-        let fail = |problem: String| InputError::tensor(&file, name, problem);
+        let (file, name) = (Arc::clone(&tensor.file), (self.in_file)(name));
+        let fail = |problem: String| InputError::tensor(&file, &*name, problem);
         // Before the elements are read, so that a file cannot ask for more memory than the model needs.
         if tensor.shape != shape {
             return Err(fail(format!("has shape {:?}, expected {shape:?}", tensor.shape)));
@@ -126,7 +151,7 @@ impl StateDict {
             let advice = if tensor.dtype == "F64" { "; save tensor.float() in its place" } else { "" };
             return Err(fail(format!("holds {} values, expected F32, F16 or BF16{advice}", tensor.dtype)));
         };
-        Ok(Some(StoredTensor { name: name.to_owned(), tensor, decode }))
+        Ok(Some(StoredTensor { name, tensor, decode }))
     }
 
     /// Leaves a tensor out of the account: one that is known to carry nothing.
@@ -197,7 +222,7 @@ fn check_sizes(file: &Path, tensors: &[RawTensor]) -> Result<(), InputError> {
 /// A tensor in a checkpoint, of the shape and type that is expected.
 #[derive(Debug)]
 pub(crate) struct StoredTensor {
-    /// Its current name.
+    /// Its name, as messages give it.
     name: String,
     tensor: RawTensor,
     decode: Decoder,

@@ -128,13 +128,16 @@ const HARMLESS: [&str; 24] = [
 impl Class {
     /// The target model that `model_config.yaml` describes; the run's config says that it is of this class.
     pub(crate) fn read(&self, file: &Path, bytes: &[u8]) -> Result<Architecture, InputError> {
-        let keys = Keys::parse(file, bytes)?;
-        let Some(known) = self.keys else { return self.read_noted(file, &keys) };
+        self.read_keys(file, &Keys::parse(file, bytes)?)
+    }
+
+    /// The same of a description that is part of a file.
+    pub(crate) fn read_keys(&self, file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
+        let Some(known) = self.keys else { return self.read_noted(file, keys) };
         let model_type = keys.get("model_type", Yaml::text)?;
         let is_other = |model_type: &String| by_path(model_type).is_none_or(|class| class.name != self.name);
         if let Some(model_type) = model_type.filter(is_other) {
-            let problem =
-                format!("is {}, but the run's pretrained_model_class says {}", shortened(&model_type), self.name);
+            let problem = format!("is {}, but the run's model class is {}", shortened(&model_type), self.name);
             return Err(InputError::config(file, "model_type", problem));
         }
         if let Some(key) = keys.other_than(&[&["model_type"], known, &HARMLESS]) {
@@ -145,7 +148,7 @@ impl Class {
             );
             return Err(InputError::config(file, key, problem));
         }
-        (self.read)(file, &keys)
+        (self.read)(file, keys)
     }
 
     /// What stands before the names of all its modules but the unembedding.

@@ -15,6 +15,15 @@ use crate::yaml::{Keys, Yaml};
 /// Patterns of decomposed modules: a model has some hundred, and each takes time to compile.
 const MOST_PATTERNS: usize = 10_000;
 
+const SIGMOIDS: [(&str, Sigmoid); 6] = [
+    ("leaky_hard", Sigmoid::Hard),
+    ("hard", Sigmoid::Hard),
+    ("lower_leaky_hard", Sigmoid::Hard),
+    ("normal", Sigmoid::Normal),
+    ("upper_leaky_hard", Sigmoid::UpperLeakyHard),
+    ("swish_hard", Sigmoid::SwishHard),
+];
+
 /// What attributions need to know from `final_config.yaml`. A real file has dozens of keys more, about training.
 ///
 /// Of those left out, two may look as if they mattered. `use_delta_component` adds, in training, a component holding
@@ -38,6 +47,20 @@ struct Modules {
     patterns: Vec<(String, usize)>,
 }
 
+impl Modules {
+    fn checked(self, keys: &Keys<'_>) -> Result<Self, InputError> {
+        let count = self.patterns.len();
+        if count == 0 {
+            return Err(keys.fail(self.key, "is empty; at least one layer must have been decomposed"));
+        }
+        if count > MOST_PATTERNS {
+            let problem = format!("has {count} entries, more than the {MOST_PATTERNS} that it may have");
+            return Err(keys.fail(self.key, problem));
+        }
+        Ok(self)
+    }
+}
+
 impl Config {
     pub(crate) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, InputError> {
         let root = Keys::parse(file, bytes)?;
@@ -49,14 +72,6 @@ impl Config {
             choose(keys, "sampling", &sampling, &[("continuous", ()), ("binomial", ())])?;
         }
         let sigmoid = keys.require("sigmoid_type", Yaml::text)?;
-        let sigmoids = [
-            ("leaky_hard", Sigmoid::Hard),
-            ("hard", Sigmoid::Hard),
-            ("lower_leaky_hard", Sigmoid::Hard),
-            ("normal", Sigmoid::Normal),
-            ("upper_leaky_hard", Sigmoid::UpperLeakyHard),
-            ("swish_hard", Sigmoid::SwishHard),
-        ];
         let target = root.section("target")?;
         let (target, [class_key, name, path]) = match &target {
             Some(section) => (section, ["model_class", "model_name", "model_path"]),
@@ -74,7 +89,29 @@ impl Config {
             class,
             target_references: references.into_iter().flatten().collect(),
             ci: CiConfig::of(keys)?,
-            sigmoid: choose(keys, "sigmoid_type", &sigmoid, &sigmoids)?,
+            sigmoid: choose(keys, "sigmoid_type", &sigmoid, &SIGMOIDS)?,
+        })
+    }
+
+    /// That of a neutral run, which says how many components a site has and what the range of its causal importances is. It has
+    /// no CI function, for the `reason`.
+    pub(crate) fn neutral(keys: &Keys<'_>, class: &'static Class, reason: String) -> Result<Self, InputError> {
+        let count = |count: &Yaml| match count.count()? {
+            0 => Err("is 0; a decomposed layer has at least one component".to_owned()),
+            count => Ok(count),
+        };
+        let modules =
+            Modules { key: "components", patterns: keys.require("components", |sites| sites.entries(count))? };
+        let sigmoid = match keys.get("sigmoid", Yaml::text)? {
+            Some(sigmoid) => choose(keys, "sigmoid", &sigmoid, &SIGMOIDS)?,
+            None => Sigmoid::Hard,
+        };
+        Ok(Self {
+            modules: modules.checked(keys)?,
+            class,
+            target_references: Vec::new(),
+            ci: CiConfig::Unknown { reason },
+            sigmoid,
         })
     }
 
@@ -181,14 +218,7 @@ fn modules(keys: &Keys<'_>) -> Result<Modules, InputError> {
             return Err(keys.fail("module_info", problem));
         }
     };
-    if modules.patterns.is_empty() {
-        return Err(keys.fail(modules.key, "is empty; at least one layer must have been decomposed"));
-    }
-    if modules.patterns.len() > MOST_PATTERNS {
-        let count = modules.patterns.len();
-        let problem = format!("has {count} entries, more than the {MOST_PATTERNS} that it may have");
-        return Err(keys.fail(modules.key, problem));
-    }
+    let modules = modules.checked(keys)?;
     if modules.patterns.iter().any(|(_, count)| *count == 0) {
         return Err(keys.fail("C", "is 0; a decomposed layer has at least one component"));
     }

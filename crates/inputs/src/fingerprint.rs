@@ -17,7 +17,7 @@ use crate::InputError;
 /// model where its weights have files of their own, in that order.
 ///
 /// Of each it hashes the role (`final_config.yaml`, `model_config.yaml`, `tokenizer.json`, `checkpoint` or `target`, whatever
-/// the file itself is called), a zero byte, the length as a little-endian `u64`, and the content. Two runs with equal
+/// the file itself is called; of a neutral run `run.yaml`, `tokenizer.json`, `checkpoint`), a zero byte, the length as a little-endian `u64`, and the content. Two runs with equal
 /// fingerprints give equal attributions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);

@@ -10,6 +10,8 @@
 //! CI-set file ─ ci_json ────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! A neutral run has `run.yaml` in place of both configs, which `neutral` reads, and its tensors under names of their own.
+//!
 //! [`TrainedRun::load`] turns a run's folder into the engine's [`Weights`](tributary_model::Weights) and a
 //! [`Tokenizer`]; [`TrainedRun::ci_sets`] turns a CI-set file into the engine's [`CiSet`](tributary_model::CiSet)s,
 //! checked against the run. Files are not trusted: what does not fit is an [`InputError`] that says where and why, and
@@ -45,6 +47,7 @@ mod fingerprint;
 mod guard;
 mod lenient;
 mod metadata;
+mod neutral;
 mod plain_row;
 mod reference;
 mod run;

@@ -10,11 +10,11 @@ use crate::error::{abridged, listed, shortened};
 use crate::fingerprint::Hasher;
 use crate::reference::{Kind, Reference, run_folder};
 use crate::target;
-use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, classes, target_weights, text};
+use crate::{Fingerprint, InputError, Tokenizer, assemble, checkpoint, classes, neutral, target_weights, text};
 
 /// The config of a run: as it was called up to the middle of 2026, and since.
 const CONFIGS: [&str; 2] = ["final_config.yaml", "experiment_config.yaml"];
-const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
 /// More bytes of text than a position has, in any prompt that is longer than a megabyte.
 const BYTES_PER_POSITION: usize = 64;
@@ -33,11 +33,11 @@ pub struct RunOptions<'a> {
 /// The files a run was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFiles {
-    /// `final_config.yaml` or `experiment_config.yaml`.
+    /// `final_config.yaml` or `experiment_config.yaml`, of a neutral run `run.yaml`.
     pub config: PathBuf,
     /// `model_STEP.pth`, or `.pt`, or `.safetensors`.
     pub checkpoint: PathBuf,
-    /// `model_config.yaml` of the target model, or `config.json`.
+    /// `model_config.yaml` of the target model, or `config.json`, or what describes it in a neutral run, `run.yaml`.
     pub model_config: PathBuf,
     /// `tokenizer.json`
     pub tokenizer: PathBuf,
@@ -61,7 +61,7 @@ pub struct TrainedRun {
 impl TrainedRun {
     /// Whether a folder looks like that of a run: it holds a config.
     pub fn is_in(folder: &Path) -> bool {
-        CONFIGS.iter().any(|config| folder.join(config).exists())
+        CONFIGS.iter().chain([&neutral::CONFIG]).any(|config| folder.join(config).exists())
     }
 
     /// Reads a run's folder, which may be named by a reference to Weights & Biases where the published code has put it.
@@ -71,6 +71,8 @@ impl TrainedRun {
     /// model's `model_config.yaml`, of a class of `transformers` its `config.json`, is sought in `options.target`, else in
     /// `target/` of the run, else where `pretrained_model_name` or `pretrained_model_path` of the config point to; its
     /// `tokenizer.json` is `options.tokenizer`, else lies beside that file.
+    ///
+    /// Where there is no such config, a `run.yaml` makes it a neutral run, which `docs/runs.md` describes.
     pub fn load(folder: &Path, options: &RunOptions<'_>) -> Result<Self, InputError> {
         let named = folder;
         let folder = &*run_folder(named);
@@ -86,6 +88,7 @@ impl TrainedRun {
         let config_file = match (config_file.exists(), later.exists()) {
             (true, false) => config_file,
             (false, true) => later,
+            (false, false) if folder.join(neutral::CONFIG).exists() => return neutral::load(folder, options),
             (false, false) => {
                 let problem =
                     "not found, and no experiment_config.yaml either; the folder of a trained run holds one of them";
@@ -106,12 +109,7 @@ impl TrainedRun {
         let counts = config.components(&config_file, &mut architecture)?;
 
         let tokenizer_file = options.tokenizer.map_or_else(|| target_folder.join(TOKENIZER), Path::to_owned);
-        if !tokenizer_file.exists() {
-            let problem = "not found; fetch the target model's tokenizer.json and say where it is";
-            return Err(InputError::elsewhere(tokenizer_file, problem, Remedy::Tokenizer));
-        }
-        let tokenizer_bytes = text::read(&tokenizer_file, "a tokenizer", text::TOKENIZER)?;
-        let tokenizer = Tokenizer::parse(&tokenizer_file, &tokenizer_bytes)?;
+        let (tokenizer, tokenizer_bytes) = read_tokenizer(&tokenizer_file)?;
 
         let checkpoint = match options.checkpoint {
             Some(given) => checkpoint::given(folder, given)?,
@@ -140,9 +138,7 @@ impl TrainedRun {
             hasher.add_file("target", file)?;
         }
         let fingerprint = hasher.finish();
-        if let CiNetwork::Unknown { reason } = &weights.ci_function.network {
-            notes.push(format!("{reason}; so the model's own causal importances, and ghosts, are not known"));
-        }
+        notes.extend(note_on_ci(&weights));
         let files = RunFiles { config: config_file, checkpoint, model_config, tokenizer: tokenizer_file };
         Ok(Self { weights, tokenizer, fingerprint, files, notes })
     }
@@ -234,4 +230,20 @@ impl TrainedRun {
             _ => self.tokenizer.losses(&prompt.text).into_iter().map(of_text).collect(),
         }
     }
+}
+
+/// A tokenizer, and the bytes of its file.
+pub(crate) fn read_tokenizer(file: &Path) -> Result<(Tokenizer, Vec<u8>), InputError> {
+    if !file.exists() {
+        let problem = "not found; fetch the target model's tokenizer.json and say where it is";
+        return Err(InputError::elsewhere(file, problem, Remedy::Tokenizer));
+    }
+    let bytes = text::read(file, "a tokenizer", text::TOKENIZER)?;
+    Ok((Tokenizer::parse(file, &bytes)?, bytes))
+}
+
+/// What a run lacks without its CI function.
+pub(crate) fn note_on_ci(weights: &Weights) -> Option<String> {
+    let CiNetwork::Unknown { reason } = &weights.ci_function.network else { return None };
+    Some(format!("{reason}; so the model's own causal importances, and ghosts, are not known"))
 }

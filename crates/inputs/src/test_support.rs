@@ -241,6 +241,68 @@ pub fn write_run(folder: &Path, weights: &Weights, style: Style) {
     write_pth(&folder.join("model_1.pth"), &state_dict(weights, style));
 }
 
+/// Writes a neutral run's folder (which must exist) that reads back as these weights but for their CI function.
+///
+/// # Panics
+///
+/// As [`write_run`].
+pub fn write_neutral_run(folder: &Path, weights: &Weights) {
+    let class = class_of(weights);
+    let model = if class.is_of_transformers { config_json(weights) } else { model_config(weights) };
+    let mut config = format!(
+        "format: tributary-run\nformat_version: 1\nmodel_class: {}\nsigmoid: {}\n",
+        weights.architecture.model_class,
+        sigmoid(weights)
+    );
+    // JSON may stand in YAML as it is.
+    let indented = model.lines().fold(String::new(), |text, line| text + "  " + line + "\n");
+    write!(config, "model_config:\n{indented}components:\n").unwrap();
+    for (layer, count) in weights.component_counts() {
+        writeln!(config, "  {layer}: {count}").unwrap();
+    }
+    fs::write(folder.join("run.yaml"), config).unwrap();
+    fs::write(folder.join("tokenizer.json"), tokenizer(weights.architecture.vocab)).unwrap();
+    write_safetensors(&folder.join("model.safetensors"), &neutral_tensors(weights));
+}
+
+/// The tensors of a neutral run. A tensor that shares the storage of another is left out: the model is tied.
+pub fn neutral_tensors(weights: &Weights) -> Vec<StoredTensor> {
+    let mut tensors = state_dict(weights, Style::Current);
+    tensors.retain_mut(|tensor| {
+        let name = match tensor.name.strip_prefix("_components.") {
+            Some(component) => format!("components/{}", component.replace('-', ".")),
+            None => tensor.name.replacen("target_model.", "target/", 1),
+        };
+        tensor.name = name;
+        tensor.shares.is_none() && !tensor.name.starts_with("_ci_fns.") && !is_bias_of_components(&tensor.name)
+    });
+    tensors
+}
+
+fn is_bias_of_components(name: &str) -> bool {
+    name.strip_suffix(".bias").is_some_and(|module| module.starts_with("components/"))
+}
+
+/// Writes contiguous tensors in the format of safetensors.
+///
+/// # Panics
+///
+/// When the file cannot be written.
+pub fn write_safetensors(path: &Path, tensors: &[StoredTensor]) {
+    let dtype = |class| match class {
+        StorageClass::Float => safetensors::Dtype::F32,
+        StorageClass::Half => safetensors::Dtype::F16,
+        StorageClass::BFloat16 => safetensors::Dtype::BF16,
+        StorageClass::Double => safetensors::Dtype::F64,
+        StorageClass::Long => safetensors::Dtype::I64,
+    };
+    let views = tensors.iter().map(|tensor| {
+        let view = safetensors::tensor::TensorView::new(dtype(tensor.class), tensor.shape.clone(), &tensor.bytes);
+        (&*tensor.name, view.unwrap())
+    });
+    fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
 /// The tensors of a run's checkpoint, in the order in which the published code saves them.
 pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
     let older = style == Style::Older;
@@ -375,6 +437,15 @@ fn ci_keys(weights: &Weights, style: Style) -> String {
     }
 }
 
+fn sigmoid(weights: &Weights) -> &'static str {
+    match weights.ci_function.sigmoid {
+        Sigmoid::Hard => "leaky_hard",
+        Sigmoid::Normal => "normal",
+        Sigmoid::UpperLeakyHard => "upper_leaky_hard",
+        Sigmoid::SwishHard => "swish_hard",
+    }
+}
+
 fn final_config(weights: &Weights, style: Style) -> String {
     let mut config = String::new();
     let counts = weights.component_counts();
@@ -395,13 +466,7 @@ fn final_config(weights: &Weights, style: Style) -> String {
         }
     }
     config += &ci_keys(weights, style);
-    let sigmoid = match weights.ci_function.sigmoid {
-        Sigmoid::Hard => "leaky_hard",
-        Sigmoid::Normal => "normal",
-        Sigmoid::UpperLeakyHard => "upper_leaky_hard",
-        Sigmoid::SwishHard => "swish_hard",
-    };
-    let class = class_of(weights).path;
+    let (sigmoid, class) = (sigmoid(weights), class_of(weights).path);
     write!(
         config,
         "sigmoid_type: {sigmoid}\nsampling: continuous\n\

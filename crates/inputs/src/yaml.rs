@@ -83,6 +83,17 @@ impl Yaml {
             .collect()
     }
 
+    /// The keys of a mapping, which must be texts, with their values as `value` reads them.
+    pub(crate) fn entries<T>(&self, value: impl Fn(&Yaml) -> Result<T, String>) -> Result<Vec<(String, T)>, String> {
+        let Self::Mapping(entries) = self else { return Err(format!("is {self}, expected keys with values")) };
+        let entry = |(name, content): &(Yaml, Yaml)| {
+            let Self::Text(name) = name else { return Err(format!("has the key {name}, expected a text")) };
+            let read = value(content).map_err(|problem| format!("has {}, which {problem}", shortened(name)))?;
+            Ok((name.clone(), read))
+        };
+        entries.iter().map(entry).collect()
+    }
+
     /// The value of a key of a mapping; `None` where there is none.
     pub(crate) fn get(&self, key: &str) -> Result<Option<&Yaml>, String> {
         let Self::Mapping(entries) = self else { return Err(format!("is {self}, expected keys with values")) };

@@ -303,7 +303,7 @@ fn values_of_the_model_config() {
     run(
         "model_type",
         "model_type: GPT2Simple",
-        "model_type: is \"GPT2Simple\", but the run's pretrained_model_class says LlamaSimpleMLP",
+        "model_type: is \"GPT2Simple\", but the run's model class is LlamaSimpleMLP",
     );
     run(
         "model_type",

@@ -7,14 +7,18 @@ Classes here have the names of fields that those of the code have, which is what
 
 import dataclasses
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
 
+# Four devices, where the exporter has one.
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 import yaml
+from jax.sharding import NamedSharding, PartitionSpec
 from safetensors.numpy import load_file, save_file
 
 
@@ -88,7 +92,9 @@ manager = ocp.CheckpointManager(
 )
 for step, scale in [(5, 0.0), (20, 1.0)]:
     if layout == "stacks":
-        scaled = jax.tree.map(lambda array: array * scale, stacks)
+        # The code shards stacks over devices.
+        over_devices = NamedSharding(jax.make_mesh((4,), ("fsdp",)), PartitionSpec("fsdp"))
+        scaled = jax.tree.map(lambda array: jax.device_put(array * scale, over_devices), stacks)
         saved = ocp.args.Composite(
             decomposition=ocp.args.StandardSave(Decomposition(Stacks(scaled), ci_fn)),
             training=ocp.args.StandardSave({"step": jnp.asarray(step)}),

@@ -93,6 +93,8 @@ impl Workshop {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
         command.args(args).current_dir(self.folder.path());
+        // Where the published code keeps runs, which messages name.
+        command.env("PARAM_DECOMP_OUT_DIR", "cache/param_decomp_out").env("SPD_OUT_DIR", "cache/spd_out");
         command
     }
 

@@ -375,7 +375,10 @@ fn files_that_are_not_there() {
     );
     assert_missing(
         load(|folder| fs::remove_dir_all(folder.join("target")).unwrap()),
-        &["\"wandb:team/project/runs/abc\", which is not fetched", "model_config.yaml and tokenizer.json"],
+        &[
+            "\"wandb:team/project/runs/abc\", a run at Weights & Biases, looked for in",
+            "model_config.yaml and tokenizer.json",
+        ],
         Remedy::Target,
     );
     assert_refused(

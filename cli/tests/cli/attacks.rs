@@ -182,6 +182,8 @@ impl Run {
         let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
         let mut command = workshop::limited(&format!("-v {ADDRESS_SPACE_IN_KIB}"));
         command.args(args).current_dir(folder).env("PATH", path).env_remove("RUST_BACKTRACE");
+        // Where the published code keeps runs, which messages name.
+        command.env("PARAM_DECOMP_OUT_DIR", "cache/param_decomp_out").env("SPD_OUT_DIR", "cache/spd_out");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let started = Instant::now();
         let mut child = command.spawn().unwrap();

@@ -42,7 +42,11 @@ impl<R: BufRead> Frames<R> {
                 Err(
                     FrameDecoderError::WindowSizeTooBig { .. }
                     | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }),
-                ) => return Err(unreadable("its window is larger than 128 MiB; compress it with a window of at most 128 MiB, as zstd does by itself")),
+                ) => {
+                    return Err(unreadable(
+                        "its window is larger than 128 MiB; compress it with a window of at most 128 MiB, as zstd does by itself",
+                    ));
+                }
                 Err(FrameDecoderError::DictNotProvided { .. }) => {
                     return Err(unreadable("it needs a dictionary; compress it without one"));
                 }

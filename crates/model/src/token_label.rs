@@ -1,17 +1,24 @@
 //! Tokens as figures, pages and tables show them.
 
+use std::fmt::Write as _;
+
 /// A token's text with everything in it that cannot be seen made visible: spaces as `·`, ends of lines as `↵`, tabs as `⇥`, other
-/// control characters by their symbols, as `␀`.
+/// control characters by their numbers, `⟨0D⟩`, as bytes are that are no character by themselves.
 pub fn token_label(text: &str) -> String {
-    let visible = |character: char| match character {
-        '\n' => '↵',
-        '\t' => '⇥',
-        '\u{7f}' => '␡',
-        '\0'..='\u{1f}' => char::from_u32(0x2400 + character as u32).unwrap_or('\u{fffd}'),
-        _ if character.is_whitespace() => '·',
-        _ => character,
-    };
-    text.chars().map(visible).collect()
+    let mut label = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => label.push('↵'),
+            '\t' => label.push('⇥'),
+            '\0'..='\u{1f}' | '\u{7f}' => {
+                // Writing to a string cannot fail.
+                let _ = write!(label, "⟨{:02X}⟩", u32::from(character));
+            }
+            _ if character.is_whitespace() => label.push('·'),
+            _ => label.push(character),
+        }
+    }
+    label
 }
 
 /// A label that stands alone, in quotes where it is so small that it could be taken for a speck of dust: `“.”`, `“·,”`.
@@ -30,7 +37,7 @@ mod tests {
         for (text, label) in [
             ("girl", "girl"),
             (" girl", "·girl"),
-            ("\n\n\t\r\0\u{7f}", "↵↵⇥␍␀␡"),
+            ("\n\n\t\r\0\u{7f}", "↵↵⇥⟨0D⟩⟨00⟩⟨7F⟩"),
             ("a\u{a0}b\u{3000}", "a·b·"),
             ("⟨C3⟩", "⟨C3⟩"),
             ("", ""),

@@ -48,6 +48,7 @@ mod guard;
 mod lenient;
 mod metadata;
 mod neutral;
+mod open;
 mod plain_row;
 mod reference;
 mod run;

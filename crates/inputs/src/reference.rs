@@ -91,7 +91,7 @@ impl Reference {
     }
 }
 
-/// The folder of a run that is named by a folder or by a [`Reference`]: the place of its files, if they are there.
+/// The folder of a run that is named by a folder or by a reference to Weights & Biases: the place of its files, if they are there.
 pub fn run_folder(named: &Path) -> PathBuf {
     let reference = if named.exists() { None } else { named.to_str().and_then(Reference::parse) };
     reference.and_then(|reference| reference.cached(Kind::Decomposition)).unwrap_or_else(|| named.to_owned())

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tributary_backend::AttributionBackend;
-use tributary_model::{AliveEntries, Layer, Pair, Role};
+use tributary_model::{AliveEntries, Layer, Pair};
 
 use crate::closed_form::{Context, ResidualReads, attention, elementwise, unembedding};
 use crate::edges::{Edges, LayerEntries};
@@ -41,7 +41,7 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let context = context(model, forward, entries);
     let mut edges = Edges::new(model, emit);
     let mut reads = ResidualReads::new(&context)?;
-    for together in targets.chunk_by(|a, b| read_together(a[0].target, b[0].target)) {
+    for together in targets.chunk_by(|a, b| a[0].target.reading() == b[0].target.reading()) {
         let layers: Vec<Layer> = together.iter().map(|pairs| pairs[0].target).collect();
         let first = layers[0];
         match route(first) {
@@ -80,12 +80,6 @@ pub(crate) fn attribute<B: AttributionBackend>(
         }
     }
     Ok(())
-}
-
-/// Whether two targets read the same input: queries, keys and values of a block, or the two of a gated MLP.
-fn read_together(a: Layer, b: Layer) -> bool {
-    let both = |roles: &[Role]| roles.contains(&a.role()) && roles.contains(&b.role());
-    a.shares_block(b) && (both(&[Role::Query, Role::Key, Role::Value]) || both(&[Role::MlpGate, Role::MlpUp]))
 }
 
 fn context<'a, B: AttributionBackend>(

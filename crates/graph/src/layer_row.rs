@@ -1,6 +1,6 @@
 //! Where layers stand in a figure.
 
-use tributary_model::{Layer, Role};
+use tributary_model::Layer;
 
 /// The rows of a figure from bottom to top, as data flows: each layer has its own, but queries, keys and values of a block
 /// are side by side on one, and so are the two that the hidden layer of a gated MLP is made of. `layers` ascend.
@@ -8,21 +8,16 @@ pub fn layer_rows(layers: impl IntoIterator<Item = Layer>) -> Vec<Vec<Layer>> {
     let mut rows: Vec<Vec<Layer>> = Vec::new();
     for layer in layers {
         match rows.last_mut() {
-            Some(row) if row.last().is_some_and(|&last| side_by_side(last, layer)) => row.push(layer),
+            Some(row) if row.last().is_some_and(|&last| last.reading() == layer.reading()) => row.push(layer),
             _ => rows.push(vec![layer]),
         }
     }
     rows
 }
 
-fn side_by_side(a: Layer, b: Layer) -> bool {
-    let both = |roles: &[Role]| roles.contains(&a.role()) && roles.contains(&b.role());
-    a.shares_block(b) && (both(&[Role::Query, Role::Key, Role::Value]) || both(&[Role::MlpGate, Role::MlpUp]))
-}
-
 #[cfg(test)]
 mod tests {
-    use tributary_model::{gated_blocks, published_blocks};
+    use tributary_model::{Role, gated_blocks, published_blocks};
 
     use super::*;
 

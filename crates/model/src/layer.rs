@@ -177,6 +177,17 @@ impl Layer {
         self.role().is_linear()
     }
 
+    /// What it reads: layers of equal readings read the same input. Queries stand for keys and values, and of a gated MLP what
+    /// is multiplied for the gate.
+    pub fn reading(self) -> (Option<usize>, Role) {
+        let role = match self.role() {
+            Role::Key | Role::Value => Role::Query,
+            Role::MlpGate => Role::MlpUp,
+            role => role,
+        };
+        (self.block(), role)
+    }
+
     /// Whether it stands in the same block as `other`.
     pub fn shares_block(self, other: Self) -> bool {
         self.block().is_some() && self.block() == other.block()

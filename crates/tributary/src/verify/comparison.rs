@@ -109,13 +109,13 @@ impl TargetScales {
     fn new<E: Element>(recomputed: &SetAttributions<E>) -> Self {
         let mut largest: BTreeMap<(Option<usize>, Role), f64> = BTreeMap::new();
         for (&layer, nodes) in &recomputed.nodes {
-            let largest = largest.entry(reading(layer)).or_insert(0.0);
+            let largest = largest.entry(layer.reading()).or_insert(0.0);
             *largest = nodes.activation.iter().map(|value| value.to_f64().abs()).fold(*largest, f64::max);
         }
         let mut scales = BTreeMap::new();
         for (&layer, nodes) in &recomputed.nodes {
             let entries = nodes.alive.iter().map(|(position, component)| (layer, position, component));
-            scales.extend(entries.map(|entry| (entry, largest[&reading(layer)])));
+            scales.extend(entries.map(|entry| (entry, largest[&layer.reading()])));
         }
         for pair in &recomputed.pairs {
             let targets: Vec<(usize, usize)> = pair.target.iter().collect();
@@ -131,17 +131,6 @@ impl TargetScales {
     fn of(&self, layer: Layer, (position, component): (usize, usize)) -> f64 {
         self.0.get(&(layer, position, component)).copied().unwrap_or(0.0)
     }
-}
-
-/// What a layer reads: layers of equal readings read the same input. Queries stand for keys and values, and of a gated MLP
-/// what is multiplied for the gate.
-fn reading(layer: Layer) -> (Option<usize>, Role) {
-    let role = match layer.role() {
-        Role::Key | Role::Value => Role::Query,
-        Role::MlpGate => Role::MlpUp,
-        role => role,
-    };
-    (layer.block(), role)
 }
 
 /// `error` by `scale`; equal numbers are equal by any scale, also by 0.

@@ -25,7 +25,8 @@ const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 
 
 fn run(weights: &Weights, sets: &[CiSet], thresholds: Thresholds) -> Attributions<f64> {
     let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
-    attribute(&model, Sets::Given(sets), thresholds, Method::Autograd, &mut |_| {}).unwrap()
+    attribute(&model, &Request { thresholds, method: Method::Autograd, ..Request::new(Sets::Given(sets)) }, &mut |_| {})
+        .unwrap()
 }
 
 /// Nodes and edges of a set as maps from entries, so that graphs with other rows can be compared.
@@ -107,7 +108,7 @@ fn stages_are_parts_of_the_attribution() {
     let sets = shape.ci_sets(&weights);
     let model = Model::upload(NaiveBackend, weights).unwrap();
     for method in [Method::ClosedForm, Method::Autograd] {
-        let request = Request { sets: Sets::Given(&sets), thresholds: THRESHOLDS, method, max_memory: None };
+        let request = Request { thresholds: THRESHOLDS, method, ..Request::new(Sets::Given(&sets)) };
         let timings =
             stream(&model, &request, &mut Discard { pause: Duration::from_millis(1) }, &mut |_| {}).unwrap().timings;
         let Stages { residual, attention, elementwise, autograd } = timings.stages;
@@ -146,7 +147,7 @@ proptest! {
         let sets = shape.sparse_ci_sets(&weights);
         let thresholds = Thresholds { ci: 0.0, ..THRESHOLDS };
         let on_cpu = Model::upload(tributary_flex::f64(), weights.clone()).unwrap();
-        let on_cpu = attribute(&on_cpu, Sets::Given(&sets), thresholds, Method::Mixed, &mut |_| {}).unwrap().sets;
+        let on_cpu = attribute(&on_cpu, &Request { thresholds, ..Request::new(Sets::Given(&sets)) }, &mut |_| {}).unwrap().sets;
         let graphs = run(&weights, &sets, thresholds).sets;
         for (set, graph) in sets.iter().chain(&sets).zip(graphs.iter().chain(&on_cpu)) {
             let post = Direct { weights: &weights, set }.run(&BTreeMap::new()).post;
@@ -310,7 +311,7 @@ proptest! {
         let own = model_ci(&model, "own", &sets[0].prompt).unwrap();
         let own = run(&weights, &[own], THRESHOLDS).sets.remove(0);
         let prompts = [sets[0].prompt.clone()];
-        let by_prompt = attribute(&model, Sets::ModelCi(&prompts), THRESHOLDS, Method::Autograd, &mut |_| {});
+        let by_prompt = attribute(&model, &Request { thresholds: THRESHOLDS, method: Method::Autograd, ..Request::new(Sets::ModelCi(&prompts)) }, &mut |_| {});
         let by_prompt = by_prompt.unwrap().sets.remove(0);
         prop_assert_eq!(&by_prompt.name, "prompt_0");
         prop_assert_eq!(&SetAttributions { name: own.name.clone(), ..by_prompt }, &own);
@@ -428,7 +429,7 @@ proptest! {
         let sets = shape.ci_sets(&weights);
         let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
         for method in [Method::Mixed, Method::Autograd] {
-            let request = |max_memory| Request { sets: Sets::Given(&sets), thresholds: THRESHOLDS, method, max_memory };
+            let request = |max_memory| Request { thresholds: THRESHOLDS, method, max_memory, ..Request::new(Sets::Given(&sets)) };
             let (mut together, mut apart, mut outlined) = (InOrder::default(), InOrder::default(), InOrder::default());
             let cost = stream(&model, &request(None), &mut together, &mut |_| {}).unwrap();
             prop_assert_eq!(cost.batches, 1);

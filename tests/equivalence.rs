@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Dtype, Element};
-use tributary_engine::{Method, Model, Sets, attribute, model_ci};
+use tributary_engine::{Method, Model, Request, Sets, attribute, model_ci};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{CausalImportances, CiSet, Layer, PairAttribution, SetAttributions, Thresholds, Weights};
 use tributary_testing::config;
@@ -42,7 +42,12 @@ impl Visitor for RunAll<'_> {
         let model = Model::upload(backend, self.weights.clone()).unwrap();
         let info = model.backend().device();
         for method in METHODS {
-            let result = attribute(&model, self.sets, self.thresholds, method, &mut |_| {}).unwrap();
+            let result = attribute(
+                &model,
+                &Request { thresholds: self.thresholds, method, ..Request::new(self.sets) },
+                &mut |_| {},
+            )
+            .unwrap();
             let by = format!("{} {} {} {}", info.backend, info.device, info.dtype, method.name());
             self.outcomes.push(Outcome {
                 by,
@@ -164,7 +169,8 @@ fn the_output_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Inde
     let weights = shape.model();
     let sets = shape.ci_sets(&weights);
     let model = Model::upload(tributary_flex::f32(), weights.clone()).unwrap();
-    let found = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::Mixed, &mut |_| {}).unwrap();
+    let found = attribute(&model, &Request { thresholds: THRESHOLDS, ..Request::new(Sets::Given(&sets)) }, &mut |_| {})
+        .unwrap();
     let probs = &found.sets[0].output_probs;
     let output_prob = f64::from(probs[pick.index(probs.len())]);
     let thresholds = Thresholds { output_prob, ..THRESHOLDS };
@@ -297,7 +303,9 @@ fn a_set_alone_is_what_it_is_in_a_batch<B: AttributionBackend>(open: impl Fn() -
     let (weights, sets) = bundled();
     let model = Model::upload(backend, weights.clone()).unwrap();
     let run = |sets: &[CiSet]| {
-        attribute(&model, Sets::Given(sets), Thresholds::default(), Method::ClosedForm, &mut |_| {}).unwrap().sets
+        attribute(&model, &Request { method: Method::ClosedForm, ..Request::new(Sets::Given(sets)) }, &mut |_| {})
+            .unwrap()
+            .sets
     };
     let together = run(&sets);
     assert!(sets.len() > 1);
@@ -317,8 +325,12 @@ fn runs_are_the_same<B: AttributionBackend>(open: impl Fn() -> Result<B, Backend
     let model = Model::upload(backend, weights.clone()).unwrap();
     let one = &sets[..1];
     for method in METHODS {
-        let run =
-            || attribute(&model, Sets::Given(one), Thresholds::default(), method, &mut |_| {}).unwrap().sets.remove(0);
+        let run = || {
+            attribute(&model, &Request { method, ..Request::new(Sets::Given(one)) }, &mut |_| {})
+                .unwrap()
+                .sets
+                .remove(0)
+        };
         let (first, again) = (run(), run());
         if model.backend().device().capabilities.deterministic {
             assert!(first == again, "{}: two runs differ", method.name());

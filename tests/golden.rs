@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use tributary_backend::{AttributionBackend, BackendError, DeviceInfo, Dtype, Element};
-use tributary_engine::{Model, Sets, attribute, model_ci};
+use tributary_engine::{Model, Request, Sets, attribute, model_ci};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{SetAttributions, Thresholds};
 use tributary_tests::backends::open_or_skip;
@@ -82,7 +82,9 @@ fn check<B: AttributionBackend + Clone>(
         let thresholds = Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold };
         let mut closed_form: Option<Vec<SetAttributions<B::Element>>> = None;
         for method in METHODS {
-            let result = attribute(&model, Sets::Given(&sets), thresholds, method, &mut |_| {}).unwrap();
+            let result =
+                attribute(&model, &Request { thresholds, method, ..Request::new(Sets::Given(&sets)) }, &mut |_| {})
+                    .unwrap();
             let compared: Vec<Compared> = result.sets.iter().map(|set| case.compare(set)).collect();
             let whole: Distance = compared.iter().flat_map(|set| &set.pairs).map(|&(_, distance)| distance).sum();
             let output_probs = compared.iter().map(|set| set.output_probs).max_by(f64::total_cmp).unwrap();

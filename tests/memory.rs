@@ -123,7 +123,7 @@ fn what_is_held_is_what_was_said() {
         let thresholds = Thresholds { output_prob: 0.1, ..Thresholds::default() };
         let prompts: Vec<Prompt> = sets.iter().map(|set| set.prompt.clone()).collect();
         let sets = if size.own { Sets::ModelCi(&prompts) } else { Sets::Given(&sets) };
-        let request = Request { sets, thresholds, method: size.method, max_memory: None };
+        let request = Request { thresholds, method: size.method, ..Request::new(sets) };
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
         let cost = stream(&model, &request, &mut Discard::default(), &mut |_| {}).unwrap();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tributary_backend::AttributionBackend;
-use tributary_engine::{Model, Sets, attribute};
+use tributary_engine::{Model, Request, Sets, attribute};
 use tributary_model::{
     Array, CausalImportances, CiNetwork, CiSet, Components, Layer, Role, SetAttributions, Thresholds, Weights,
 };
@@ -19,7 +19,13 @@ const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 
 
 fn run(weights: &Weights, sets: &[CiSet]) -> Vec<SetAttributions<f64>> {
     let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
-    attribute(&model, Sets::Given(sets), THRESHOLDS, model.fastest_method(), &mut |_| {}).unwrap().sets
+    attribute(
+        &model,
+        &Request { thresholds: THRESHOLDS, method: model.fastest_method(), ..Request::new(Sets::Given(sets)) },
+        &mut |_| {},
+    )
+    .unwrap()
+    .sets
 }
 
 /// Probabilities of every token at every position.
@@ -111,9 +117,7 @@ proptest! {
 
 /// The decomposition whose components are the outputs of a layer: `V` is the weight, `U` the identity.
 fn exact(weight: &Array) -> Components {
-    let [d_out, d_in] = weight.shape[..] else { panic!("a weight has two axes") };
-    let v = (0..d_in * d_out).map(|at| weight.values[at % d_out * d_in + at / d_out]).collect();
-    Components { v: Array::new([d_in, d_out], v), u: identity(d_out) }
+    Components { v: weight.transposed(), u: identity(weight.shape[0]) }
 }
 
 fn identity(width: usize) -> Array {

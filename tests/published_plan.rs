@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tributary_backend::AttributionBackend;
-use tributary_engine::{Method, Model, Progress, Sets, attribute};
+use tributary_engine::{Method, Model, Progress, Request, Sets, attribute};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{CausalImportances, CiSet, Layer, Role, SetAttributions, Thresholds};
 use tributary_tests::direct::Direct;
@@ -42,7 +42,12 @@ fn one_set_is_the_unbatched_algorithm() {
     let set = &shape.ci_sets(&weights)[0];
     let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
     let sets = Sets::Given(std::slice::from_ref(set));
-    let result = attribute(&model, sets, THRESHOLDS, Method::Autograd, &mut |_| {}).unwrap();
+    let result = attribute(
+        &model,
+        &Request { thresholds: THRESHOLDS, method: Method::Autograd, ..Request::new(sets) },
+        &mut |_| {},
+    )
+    .unwrap();
     assert_eq!(result.sets.len(), 1);
     let graph = &result.sets[0];
     let direct = Direct { weights: &weights, set };
@@ -88,7 +93,12 @@ fn sets_with_other_components_are_trimmed_separately() {
     };
     let sets = [keep(0), keep(1)];
     let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
-    let result = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::Autograd, &mut |_| {}).unwrap();
+    let result = attribute(
+        &model,
+        &Request { thresholds: THRESHOLDS, method: Method::Autograd, ..Request::new(Sets::Given(&sets)) },
+        &mut |_| {},
+    )
+    .unwrap();
     for (parity, graph) in result.sets.iter().enumerate() {
         for pair in &graph.pairs {
             let own = |layer: Layer| -> Vec<usize> {
@@ -115,7 +125,12 @@ fn original_ci_is_computed_once_and_shared() {
     let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
     let mut computed = 0;
     let mut count = |progress| computed += usize::from(matches!(progress, Progress::ModelCi { .. }));
-    let result = attribute(&model, Sets::Given(&sets), THRESHOLDS, Method::Autograd, &mut count).unwrap();
+    let result = attribute(
+        &model,
+        &Request { thresholds: THRESHOLDS, method: Method::Autograd, ..Request::new(Sets::Given(&sets)) },
+        &mut count,
+    )
+    .unwrap();
     assert_eq!(computed, 1);
     let layer = Layer::published(1, Role::MlpUp);
     let of = |graph: &SetAttributions<f64>| Arc::clone(&graph.nodes[&layer].original);
@@ -131,8 +146,15 @@ fn batched_equals_sequential<B: AttributionBackend>(backend: B, tolerance: f64) 
     let sets = run.ci_sets(&case.ci_sets, &[]).unwrap().sets;
     let thresholds = Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold };
     let model = Model::upload(backend, run.weights.clone()).unwrap();
-    let attribute =
-        |sets: &[CiSet]| attribute(&model, Sets::Given(sets), thresholds, Method::Autograd, &mut |_| {}).unwrap().sets;
+    let attribute = |sets: &[CiSet]| {
+        attribute(
+            &model,
+            &Request { thresholds, method: Method::Autograd, ..Request::new(Sets::Given(sets)) },
+            &mut |_| {},
+        )
+        .unwrap()
+        .sets
+    };
     for (batched, set) in attribute(&sets).iter().zip(&sets) {
         let alone = &attribute(std::slice::from_ref(set))[0];
         let error = Distance::of_set(batched, alone).expect("the same entries").relative();

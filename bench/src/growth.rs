@@ -1,7 +1,7 @@
 //! How time grows, on generated runs.
 
 use tributary_engine::{Cost, Method, Model, Request, Sets, Sink, SinkError, stream};
-use tributary_model::{SetAttributions, Thresholds};
+use tributary_model::SetAttributions;
 
 use crate::Failure;
 use crate::generated::{Alive, Size};
@@ -86,12 +86,7 @@ fn measure(x: f64, size: Size, rounds: usize) -> Result<Point, Failure> {
     let weights = size.weights();
     let model = Model::upload(tributary_flex::f32(), weights.clone())?;
     let sets = size.ci_sets(&weights.architecture.linear_layers().collect::<Vec<_>>());
-    let request = Request {
-        sets: Sets::Given(&sets),
-        thresholds: Thresholds::default(),
-        method: Method::ClosedForm,
-        max_memory: None,
-    };
+    let request = Request { method: Method::ClosedForm, ..Request::new(Sets::Given(&sets)) };
     let mut counter = Counter::default();
     let mut costs: Vec<Cost> = Vec::new();
     for _ in 0..=rounds {

@@ -13,7 +13,7 @@ use tributary_backend::AttributionBackend;
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_model::{
     Activation, Architecture, Array, Biases, CiArrays, CiNetwork, CiTransformer, Layer, Norm, PositionEncoding, Role,
-    RopeScaling, Weights, published_layers,
+    RopeScaling, Values, Weights, published_layers,
 };
 
 use crate::Failure;
@@ -236,9 +236,8 @@ fn transformer(weights: &Weights) -> CiNetwork {
     let mut linear = |from: usize, to: usize| vec![matrix([from, to], from), bias(to)];
     let projector = CiArrays::Read(linear(inputs, CI_WIDTH));
     let mut head = linear(CI_WIDTH, outputs);
-    for (component, bias) in head[1].values.iter_mut().enumerate() {
-        *bias = if component % RARITY == 0 { 0.0 } else { -100.0 };
-    }
+    let bias_of = |component: usize| if component % RARITY == 0 { 0.0 } else { -100.0 };
+    head[1] = Array::new([outputs], (0..outputs).map(bias_of).collect());
     let block = |_| {
         let mut arrays: Vec<Array> = (0..4).map(|_| linear(CI_WIDTH, CI_WIDTH).swap_remove(0)).collect();
         arrays.extend(linear(CI_WIDTH, CI_HIDDEN));
@@ -284,8 +283,8 @@ fn make_sparse(network: &mut CiNetwork) {
     for arrays in layers.values_mut() {
         let CiArrays::Read(arrays) = arrays else { continue };
         let [.., weight, bias] = arrays.as_mut_slice() else { continue };
-        let components = bias.values.len();
-        for row in weight.values.chunks_exact_mut(components).chain([&mut *bias.values]) {
+        let (Values::F32(weight), Values::F32(bias)) = (&mut weight.values, &mut bias.values) else { continue };
+        for row in weight.chunks_exact_mut(bias.len()).chain([&mut **bias]) {
             for (component, value) in row.iter_mut().enumerate() {
                 if component % RARITY > 0 {
                     *value = -value.abs();

@@ -97,7 +97,7 @@ struct Work<'a> {
 impl Work<'_> {
     fn request(&self) -> Request<'_> {
         let sets = Sets::Given(&self.sets.sets);
-        Request { sets, thresholds: self.thresholds, method: Method::ClosedForm, max_memory: None }
+        Request { thresholds: self.thresholds, method: Method::ClosedForm, ..Request::new(sets) }
     }
 
     /// Costs of every round, after one that does not count.
@@ -112,7 +112,7 @@ impl Work<'_> {
     fn write(&self) -> Result<(u64, f64, f64), Failure> {
         let model = Model::upload(tributary_flex::f32(), self.weights.clone())?;
         let request = self.request();
-        let graphs = attribute(&model, request.sets, request.thresholds, request.method, &mut |_| {})?.sets;
+        let graphs = attribute(&model, &request, &mut |_| {})?.sets;
         let (mut results, mut floor, mut bytes) = (Vec::new(), Vec::new(), 0);
         for _ in 0..self.rounds {
             let out = tempfile::tempdir()?;
@@ -146,6 +146,7 @@ fn settings() -> Settings {
         threads: None,
         implied_index: false,
         allow_tf32: false,
+        ghosts: true,
     }
 }
 

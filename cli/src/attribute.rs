@@ -59,6 +59,7 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
         thresholds: args.thresholds(),
         method: args.method.into(),
         max_memory: args.max_memory.map(|size| size.as_u64()),
+        ghosts: !args.no_ghosts,
         compute,
         files: Files { output_probs: !args.no_output_probs, implied_index: args.implied_index },
     }

@@ -316,7 +316,8 @@ fn layer_values(input: CiInput, arrays: &[Array], components: &Components, is_em
             .iter()
             .map(|array| {
                 let of_one: usize = array.shape[1..].iter().product();
-                Array::new(array.shape[1..].to_vec(), array.values[component * of_one..][..of_one].to_vec())
+                let values: Vec<f64> = array.values.iter().skip(component * of_one).take(of_one).collect();
+                Array::of(array.shape[1..].to_vec(), values)
             })
             .collect();
         match input {
@@ -324,7 +325,7 @@ fn layer_values(input: CiInput, arrays: &[Array], components: &Components, is_em
             CiInput::Activation => {
                 let v = &components.v;
                 let column = v.values.iter().skip(component).step_by(v.shape[1]);
-                mlp(&own, &[x.iter().zip(column).map(|(x, &v)| x * f64::from(v)).sum()])[0]
+                mlp(&own, &[x.iter().zip(column).map(|(x, v)| x * v).sum()])[0]
             }
             _ => mlp(&own, x)[0],
         }
@@ -341,14 +342,14 @@ fn mlp(arrays: &[Array], x: &[f64]) -> Vec<f64> {
                 *x *= 0.5 * (1.0 + libm::erf(*x / std::f64::consts::SQRT_2));
             }
         }
-        let output = |out: usize| f64::from(layer[1].values[out]) + dot_with_column(&layer[0], out, &hidden);
+        let output = |out: usize| layer[1].values.at(out) + dot_with_column(&layer[0], out, &hidden);
         hidden = (0..layer[1].values.len()).map(output).collect();
     }
     hidden
 }
 
 fn dot_with_column(matrix: &Array, column: usize, x: &[f64]) -> f64 {
-    x.iter().enumerate().map(|(i, x)| x * f64::from(matrix.values[i * matrix.shape[1] + column])).sum()
+    x.iter().enumerate().map(|(i, x)| x * matrix.values.at(i * matrix.shape[1] + column)).sum()
 }
 
 fn by_root_mean_square(x: &[f64]) -> Vec<f64> {
@@ -365,7 +366,7 @@ fn ci_transformer(transformer: &CiTransformer, inputs: &[Vec<f64>]) -> Vec<Vec<f
     // `x weight^T`, with rotation by the position's angles where asked for.
     let heads = |weight: &Array, x: &[f64], position: Option<usize>| -> Vec<Vec<f64>> {
         let row =
-            |out: usize| -> f64 { x.iter().zip(&weight.values[out * x.len()..]).map(|(x, &w)| x * f64::from(w)).sum() };
+            |out: usize| -> f64 { x.iter().zip(weight.values.iter().skip(out * x.len())).map(|(x, w)| x * w).sum() };
         let all: Vec<f64> = (0..x.len()).map(row).collect();
         let rotate = |head: &[f64]| -> Vec<f64> {
             let Some(position) = position else { return head.to_vec() };
@@ -433,5 +434,5 @@ fn matmul_transposed(x: &Tensor, weight: &Array) -> Tensor {
 }
 
 fn up(array: &Array) -> Tensor {
-    B.upload(&array.values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>(), &array.shape).unwrap()
+    B.upload(&array.values.iter().collect::<Vec<_>>(), &array.shape).unwrap()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Dtype};
-use tributary_engine::{Method, Model, Sets, attribute};
+use tributary_engine::{Method, Model, Request, Sets, attribute};
 use tributary_model::{Layer, SetAttributions, Thresholds, Weights};
 
 use crate::distance::Distance;
@@ -96,5 +96,5 @@ fn run<B: AttributionBackend<Element = f64>>(
     method: Method,
 ) -> Vec<SetAttributions<f64>> {
     let model = Model::upload(backend, weights.clone()).expect("a model");
-    attribute(&model, sets, thresholds, method, &mut |_| {}).expect("attributions").sets
+    attribute(&model, &Request { thresholds, method, ..Request::new(sets) }, &mut |_| {}).expect("attributions").sets
 }

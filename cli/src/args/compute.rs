@@ -133,6 +133,9 @@ pub(crate) struct AttributeArgs {
     /// Leave the index of edges out of the result files, nearly two thirds of them: it follows from the nodes
     #[arg(long)]
     pub(crate) implied_index: bool,
+    /// Do without what the model's own causal importances keep alive beside the sets of a file, and without computing them
+    #[arg(long, requires = "ci_sets")]
+    pub(crate) no_ghosts: bool,
     /// Memory to take beside the model, such as `500MB` or `2GB`; sets that do not fit together are computed one after the
     /// other [default: half of what is free]
     #[arg(long, value_name = "SIZE")]

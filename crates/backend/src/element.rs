@@ -64,6 +64,9 @@ pub trait Element:
     /// The same values of this type; exact for both types, and no copy where they are of this type already.
     fn vec_from_f32(values: Vec<f32>) -> Vec<Self>;
 
+    /// The nearest values of this type; no copy where they are of this type already.
+    fn vec_from_f64(values: Vec<f64>) -> Vec<Self>;
+
     /// Dot products of every row of `targets` with every row of `sources`, `[targets, sources]` in row-major order: what the
     /// engine computes itself where a backend's memory is the host's. Rows must have one width, and `products` room for
     /// each.
@@ -97,6 +100,10 @@ impl Element for f32 {
         values
     }
 
+    fn vec_from_f64(values: Vec<f64>) -> Vec<Self> {
+        values.into_iter().map(|value| value as Self).collect()
+    }
+
     fn row_products(products: &mut [Self], targets: &[&[Self]], sources: &[&[Self]]) {
         row_products::f32(products, targets, sources);
     }
@@ -123,6 +130,10 @@ impl Element for f64 {
 
     fn vec_from_f32(values: Vec<f32>) -> Vec<Self> {
         values.into_iter().map(Self::from).collect()
+    }
+
+    fn vec_from_f64(values: Vec<f64>) -> Vec<Self> {
+        values
     }
 
     fn row_products(products: &mut [Self], targets: &[&[Self]], sources: &[&[Self]]) {

@@ -154,6 +154,7 @@ fn settings(sets: &[ComparedSet]) -> Settings {
         threads: None,
         implied_index: all().all(|settings| settings.implied_index),
         allow_tf32: all().any(|settings| settings.allow_tf32),
+        ghosts: all().any(|settings| settings.ghosts),
     }
 }
 

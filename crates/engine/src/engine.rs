@@ -7,9 +7,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{
-    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions, Thresholds,
-};
+use tributary_model::{AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
 
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
@@ -57,12 +55,10 @@ pub struct Attributions<E> {
 /// [`EngineError::Set`] when a set's layers, positions, components or tokens are not those of the model and its prompt.
 pub fn attribute<B: AttributionBackend>(
     model: &Model<B>,
-    sets: Sets<'_>,
-    thresholds: Thresholds,
-    method: Method,
+    request: &Request<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Attributions<B::Element>, EngineError> {
-    collect(model, &Request { sets, thresholds, method, max_memory: None }, None, progress)
+    collect(model, request, None, progress)
 }
 
 /// The same with edges to some target entries alone, at a cost that shrinks with their number.
@@ -141,7 +137,7 @@ struct Run<'a, B: AttributionBackend> {
 impl<B: AttributionBackend> Run<'_, B> {
     fn run(&self, sink: &mut dyn Sink<B::Element>, progress: &mut dyn FnMut(Progress)) -> Result<Cost, EngineError> {
         let Self { model, request, .. } = self;
-        let Request { sets, thresholds, method, max_memory } = **request;
+        let Request { sets, thresholds, method, max_memory, .. } = **request;
         let prompts = self.check()?;
         let mut cost = Cost::default();
         let of_sink = sink.memory(sets.len(), model.component_counts.len() + 2, model.pairs.len());
@@ -178,7 +174,11 @@ impl<B: AttributionBackend> Run<'_, B> {
         of_sink: u64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PromptPass<'p, B::Tensor>, EngineError> {
-        let (model, Request { sets, thresholds, .. }) = (self.model, self.request);
+        let (model, Request { sets, thresholds, ghosts, .. }) = (self.model, self.request);
+        let wants_ci = match sets {
+            Sets::Given(_) => *ghosts && model.own_ci.unknown().is_none(),
+            Sets::ModelCi(_) => true,
+        };
         let held = of_sink
             + match sets {
                 Sets::Given(sets) => memory::inputs(sets),
@@ -191,12 +191,12 @@ impl<B: AttributionBackend> Run<'_, B> {
             progress(Progress::ModelCi { done: facts.len(), prompts: count });
             memory = memory.max(of_group);
             let tokens: Vec<&[u32]> = group.iter().map(|prompt| prompt.tokens.as_slice()).collect();
-            for (prompt, TargetPass { layers, last }) in group.iter().zip(target_passes(model, &tokens)?) {
+            for (prompt, TargetPass { layers, last }) in group.iter().zip(target_passes(model, &tokens, wants_ci)?) {
                 let set = CiSet { name: "model".to_owned(), prompt: (*prompt).clone(), layers };
                 check_ci(&set)?;
                 let original = match sets {
-                    // Nothing is known of it then, so what the set keeps alive stands for it.
-                    Sets::Given(_) if model.own_ci.unknown().is_some() => None,
+                    // What the set keeps alive stands for it then.
+                    Sets::Given(_) if !wants_ci => None,
                     Sets::Given(_) => {
                         let supports = SetSupports::new(&set, *thresholds);
                         let needed = held + memory::original_pass(model, &supports, prompt.tokens.len());

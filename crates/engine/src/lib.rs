@@ -10,16 +10,14 @@
 //! The forward pass is written once, in `forward`, and serves every purpose through a visitor.
 //!
 //! ```
-//! use tributary_engine::{Model, Sets, attribute};
+//! use tributary_engine::{Model, Request, Sets, attribute};
 //! use tributary_inputs::{RunOptions, TrainedRun};
-//! use tributary_model::Thresholds;
 //!
 //! let run = TrainedRun::load("../../data/gpt2s-2L".as_ref(), &RunOptions::default())?;
 //! let file = run.ci_sets("../../data/walked.ci_sets.json".as_ref(), &[])?;
 //!
 //! let model = Model::upload(tributary_flex::f32(), run.weights)?;
-//! let (sets, thresholds, method) = (Sets::Given(&file.sets), Thresholds::default(), model.fastest_method());
-//! let graphs = attribute(&model, sets, thresholds, method, &mut |_| {})?;
+//! let graphs = attribute(&model, &Request::new(Sets::Given(&file.sets)), &mut |_| {})?;
 //! for set in &graphs.sets {
 //!     println!("{}: {} nodes, {} edges", set.name, set.node_count(), set.edge_count());
 //! }

@@ -25,7 +25,7 @@ pub fn model_ci<B: AttributionBackend>(model: &Model<B>, name: &str, prompt: &Pr
     if let Some(reason) = model.own_ci.unknown() {
         return Err(EngineError::UnknownCi { reason: reason.to_owned() });
     }
-    let layers = target_passes(model, &[&prompt.tokens])?.remove(0).layers;
+    let layers = target_passes(model, &[&prompt.tokens], true)?.remove(0).layers;
     Ok(CiSet { name: name.to_owned(), prompt: prompt.clone(), layers })
 }
 
@@ -37,23 +37,26 @@ pub(crate) struct TargetPass<T> {
     pub(crate) last: Last<T>,
 }
 
-/// Runs the undecomposed model on prompts of equal length.
+/// Runs the undecomposed model on prompts of equal length; without its causal importances where they are not wanted.
 pub(crate) fn target_passes<B: AttributionBackend>(
     model: &Model<B>,
     prompts: &[&[u32]],
+    wants_ci: bool,
 ) -> Result<Vec<TargetPass<B::Tensor>>, EngineError> {
     let b = &model.backend;
     let sequence = Sequence::new(model, prompts[0].len())?;
     let layers = vec![BTreeMap::new(); prompts.len()];
-    let mut visitor = Undecomposed { model, prompts, layers, inputs: Inputs::new(), failed: None };
+    let mut visitor = Undecomposed { model, prompts, wants_ci, layers, inputs: Inputs::new(), failed: None };
     let last = match forward(model, &sequence, &mut visitor) {
         Err(Halt::Reached(last)) => visitor.failed.take().map_or(Ok(last), Err)?,
         Err(Halt::Failed(error)) => return Err(error.into()),
         Ok(_) => unreachable!("halts before the logits"),
     };
     let inputs = std::mem::take(&mut visitor.inputs);
-    for (layer, values) in model.own_ci.of_all(b, &inputs)? {
-        visitor.keep(layer, &values);
+    if wants_ci {
+        for (layer, values) in model.own_ci.of_all(b, &inputs)? {
+            visitor.keep(layer, &values);
+        }
     }
     let last = Last::of_target(model, last);
     let pass = |(prompt, layers)| Ok(TargetPass { layers, last: last.item(b, prompt)? });
@@ -86,6 +89,7 @@ pub(crate) fn original_alive<B: AttributionBackend>(
 struct Undecomposed<'a, B: AttributionBackend> {
     model: &'a Model<B>,
     prompts: &'a [&'a [u32]],
+    wants_ci: bool,
     /// `[prompt]`
     layers: Vec<BTreeMap<Layer, CausalImportances>>,
     /// What a function of all layers reads.
@@ -98,6 +102,9 @@ impl<B: AttributionBackend> Undecomposed<'_, B> {
     /// Keeps what a decomposed layer's causal importances are made of, or themselves: `x` is what its function reads,
     /// `[prompts, positions, _]`.
     fn importances(&mut self, layer: Layer, x: &B::Tensor) -> Result<(), Halt<B::Tensor>> {
+        if !self.wants_ci {
+            return Ok(());
+        }
         let (model, b) = (self.model, &self.model.backend);
         if model.own_ci.is_global() {
             self.inputs.insert(layer, x.clone());

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use tributary_backend::Element;
 use tributary_model::{CausalImportances, CiSet, Layer};
 
+use crate::support::Slots;
+
 /// One forward pass of some prompts, the items, of equal length.
 #[derive(Clone, Debug)]
 pub struct Pass<'a> {
@@ -72,19 +74,15 @@ impl Masks<'_> {
     /// are 1.
     pub(crate) fn values<E: Element>(&self, layer: Layer, components: &[usize]) -> Option<Vec<E>> {
         let Self::Given(items) = self else { return None };
-        let mut values = Vec::with_capacity(items.len() * items[0][&layer].positions() * components.len());
-        for mask in items.iter().map(|layers| &layers[&layer]) {
-            for position in 0..mask.positions() {
-                let start = values.len();
-                values.resize(start + components.len(), E::default());
-                let mut slots = values[start..].iter_mut().zip(components);
-                // Both ascend.
-                for (component, factor) in mask.row(position) {
-                    if let Some((slot, _)) =
-                        slots.find(|&(_, &of_slot)| of_slot >= component).filter(|&(_, &of_slot)| of_slot == component)
-                    {
-                        *slot = E::from_f32(factor);
-                    }
+        let slots = Slots::new(components);
+        let mut values = vec![E::default(); items.len() * items[0][&layer].positions() * components.len()];
+        let rows =
+            items.iter().map(|layers| &layers[&layer]).flat_map(|mask| (0..mask.positions()).map(|s| mask.row(s)));
+        for (row, factors) in rows.enumerate() {
+            let first = row * components.len();
+            for (component, factor) in factors {
+                if let Some(slot) = slots.find(component) {
+                    values[first + slot] = E::from_f32(factor);
                 }
             }
         }

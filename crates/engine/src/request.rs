@@ -18,6 +18,16 @@ pub struct Request<'a> {
     /// Bytes of memory that may be taken beside the model, the CI sets themselves included; `None` for any number. Sets
     /// that do not fit together are computed one after the other.
     pub max_memory: Option<u64>,
+    /// Whether what is alive under the model's own causal importances is asked for beside given sets; those are not computed
+    /// otherwise.
+    pub ghosts: bool,
+}
+
+impl<'a> Request<'a> {
+    /// All there is of these sets: with the thresholds and the method that hold where nothing else is said.
+    pub fn new(sets: Sets<'a>) -> Self {
+        Self { sets, thresholds: Thresholds::default(), method: Method::Mixed, max_memory: None, ghosts: true }
+    }
 }
 
 /// Where the CI sets come from.

@@ -71,6 +71,11 @@ impl Slots {
         Self(slots)
     }
 
+    /// The slot of a component, if it is in the list.
+    pub(crate) fn find(&self, component: usize) -> Option<usize> {
+        self.0.get(component).filter(|&&slot| slot != u32::MAX).map(|&slot| slot as usize)
+    }
+
     /// # Panics
     ///
     /// Or a useless slot, when the component is not in the list.

@@ -84,19 +84,12 @@ fn linear_layer(
 ) -> Result<LinearWeights, InputError> {
     let name = format!("target_model.{layer}.weight");
     let weight = if is_transposed {
-        transposed(&tensors.take(&name, &[d_in, d_out])?)
+        tensors.take(&name, &[d_in, d_out])?.transposed()
     } else {
         tensors.take(&name, &[d_out, d_in])?
     };
     let bias = if has_bias { Some(bias(tensors, layer, d_out, is_decomposed)?) } else { None };
     Ok(LinearWeights { weight, bias })
-}
-
-/// The transpose of a matrix.
-fn transposed(matrix: &Array) -> Array {
-    let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes") };
-    let column = |column: usize| matrix.values.iter().skip(column).step_by(columns).copied();
-    Array::new([columns, rows], (0..columns).flat_map(column).collect())
 }
 
 /// The bias of a linear layer. A decomposed layer's components hold a copy of it, which is the only one in some older

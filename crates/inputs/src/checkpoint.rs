@@ -15,13 +15,13 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tributary_model::Array;
+use tributary_model::{Array, Values};
 
 use crate::InputError;
 use crate::error::{abridged, clipped};
 use crate::guard::no_panic;
 use contents::Contents;
-use elements::{Decoder, decoder};
+use elements::{Decoder, WIDE, decoder};
 pub(crate) use find::{find, given};
 use raw::RawTensor;
 
@@ -57,6 +57,7 @@ impl StateDict {
             ));
         }
         check_sizes(file, &tensors)?;
+        notes.extend(note_of_wide(file, &tensors));
         let mut named = BTreeMap::<String, RawTensor>::new();
         for tensor in tensors {
             match named.entry(names::current_name(&tensor.name)) {
@@ -78,6 +79,8 @@ impl StateDict {
         let Contents { mut tensors, hint, note } = contents::read(file)?;
         check_sizes(file, &tensors)?;
         tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let notes = note.map(|note| format!("{}: {note}", file.display()));
+        let notes = notes.into_iter().chain(note_of_wide(file, &tensors)).collect();
         let mut named = BTreeMap::<String, RawTensor>::new();
         for tensor in tensors {
             let Some(name) = neutral::current_name(&tensor.name) else {
@@ -91,7 +94,6 @@ impl StateDict {
             }
             named.insert(name, tensor);
         }
-        let notes = note.map(|note| format!("{}: {note}", file.display())).into_iter().collect();
         Ok(Self { file: file.to_owned(), tensors: named, in_file: neutral::name_in_file, hint, notes })
     }
 
@@ -100,6 +102,7 @@ impl StateDict {
     pub(crate) fn add_target(&mut self, file: &Path, base: &str) -> Result<(), InputError> {
         let Contents { tensors, note, .. } = contents::read(file)?;
         check_sizes(file, &tensors)?;
+        self.notes.extend(note_of_wide(file, &tensors));
         let is_whole = tensors.iter().any(|tensor| tensor.name.starts_with(base));
         for tensor in tensors {
             let has_base = is_whole || tensor.name.starts_with("lm_head.");
@@ -148,8 +151,7 @@ impl StateDict {
             return Err(fail(format!("has shape {:?}, expected {shape:?}", tensor.shape)));
         }
         let Some(decode) = decoder(&tensor.dtype) else {
-            let advice = if tensor.dtype == "F64" { "; save tensor.float() in its place" } else { "" };
-            return Err(fail(format!("holds {} values, expected F32, F16 or BF16{advice}", tensor.dtype)));
+            return Err(fail(format!("holds {} values, expected F64, F32, F16 or BF16", tensor.dtype)));
         };
         Ok(Some(StoredTensor { name, tensor, decode }))
     }
@@ -203,6 +205,13 @@ fn unwrap(file: &Path, tensors: &mut Vec<RawTensor>) -> Result<(String, usize), 
     Ok((prefix, count - tensors.len()))
 }
 
+/// What is said of elements that are rounded where the backend's are float32.
+fn note_of_wide(file: &Path, tensors: &[RawTensor]) -> Option<String> {
+    let wide = tensors.iter().filter(|tensor| tensor.dtype == WIDE).count();
+    (wide > 0)
+        .then(|| format!("{}: {wide} tensors are float64, which is rounded where the dtype is f32", file.display()))
+}
+
 /// Checks that tensors do not ask for memory that the file gives no reason for: an element may be seen many times over, as in
 /// a tensor that `expand` made. Those of a run are seen twice at most, where two tensors are tied.
 fn check_sizes(file: &Path, tensors: &[RawTensor]) -> Result<(), InputError> {
@@ -242,12 +251,21 @@ impl StoredTensor {
         if values.len() != shape.iter().product::<usize>() {
             return Err(fail(format!("has {} values, but its shape is {shape:?}", values.len())));
         }
-        let suspects = if are_finite { &[] } else { values.as_slice() };
-        if let Some(index) = suspects.iter().position(|value| !value.is_finite()) {
-            let problem = format!("is {} at {:?}; every value must be finite", values[index], place(index, shape));
+        if let Some(index) = values.iter().position(|value| !are_finite && !(value as f32).is_finite()) {
+            let problem =
+                format!("is {} at {:?}; every value must be finite", shown(&values, index), place(index, shape));
             return Err(fail(problem));
         }
-        Ok(Array::new(shape, values))
+        Ok(Array::of(shape, values))
+    }
+}
+
+/// One of some values, as its type writes it.
+fn shown(values: &Values, index: usize) -> String {
+    match values {
+        Values::F32(values) => values[index].to_string(),
+        Values::F64(values) if values[index].is_finite() => format!("{:e}, more than float32 holds,", values[index]),
+        Values::F64(values) => values[index].to_string(),
     }
 }
 

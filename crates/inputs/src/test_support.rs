@@ -13,7 +13,7 @@ use std::path::Path;
 use tributary_model::{
     Activation, Architecture, Array, Biases, BlockNorms, CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer,
     Components, Layer, LinearLayer, LinearWeights, Norm, NormWeights, PositionEncoding, Role, RopeScaling, Sigmoid,
-    Weights, gated_blocks, published_layers, with_widths,
+    Values, Weights, gated_blocks, published_layers, with_widths,
 };
 
 /// The PyTorch storage class that holds a tensor's elements.
@@ -88,7 +88,13 @@ impl StoredTensor {
     }
 
     fn array(name: impl Into<String>, array: &Array) -> Self {
-        Self::float(name, &array.shape, &array.values)
+        match &array.values {
+            Values::F32(values) => Self::float(name, &array.shape, values),
+            Values::F64(values) => {
+                let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                Self::new(name, StorageClass::Double, &array.shape, bytes)
+            }
+        }
     }
 }
 
@@ -320,7 +326,7 @@ pub fn state_dict(weights: &Weights, style: Style) -> Vec<StoredTensor> {
     }
     for (&layer, linear) in &weights.linear {
         let original = original(layer);
-        let weight = if class.is_transposed { &transposed(&linear.weight) } else { &linear.weight };
+        let weight = if class.is_transposed { &linear.weight.transposed() } else { &linear.weight };
         push(format!("{model}.{layer}.{original}weight"), weight);
         if let Some(bias) = &linear.bias {
             push(format!("{model}.{layer}.{original}bias"), bias);
@@ -539,12 +545,6 @@ fn class_of(weights: &Weights) -> WrittenClass {
         },
         other => panic!("{other} is no class that is written"),
     }
-}
-
-fn transposed(matrix: &Array) -> Array {
-    let [rows, columns] = matrix.shape[..] else { panic!("a matrix has two axes") };
-    let values = (0..rows * columns).map(|at| matrix.values[at % rows * columns + at / rows]);
-    Array::new([columns, rows], values.collect())
 }
 
 /// As the `transformers` library describes a model.
@@ -840,7 +840,8 @@ impl RandomWeights {
         for layer in weights.decomposed.values_mut() {
             for matrix in [&mut layer.v, &mut layer.u] {
                 let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
-                matrix.values.iter_mut().for_each(|value| *value *= scale);
+                let Values::F32(values) = &mut matrix.values else { panic!("random weights are float32") };
+                values.iter_mut().for_each(|value| *value *= scale);
             }
         }
         weights

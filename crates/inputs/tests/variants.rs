@@ -9,9 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tributary_inputs::test_support::{
-    RandomWeights, StorageClass, StoredTensor, Style, state_dict, write_pth, write_run,
-};
+use tributary_inputs::test_support::{RandomWeights, StoredTensor, Style, state_dict, write_pth, write_run};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{Array, CiArrays, CiNetwork, CiSet, CiTransformer, Weights};
 
@@ -366,18 +364,14 @@ fn checkpoints(table: &mut Table) {
     table.run("a tensor missing", |base| {
         base.checkpoint("model_1.pth", |tensors| tensors.retain(|tensor| !tensor.name.ends_with("rms_1.weight")));
     });
-    table.run("float64 weights", |base| {
-        base.checkpoint("model_1.pth", |tensors| {
-            let tensor = tensors.iter_mut().find(|tensor| tensor.name.ends_with("ln_f.weight")).unwrap();
-            let wide = tensor
-                .bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .flat_map(|&four| f64::from(f32::from_le_bytes(four)).to_le_bytes());
-            (tensor.class, tensor.bytes) = (StorageClass::Double, wide.collect());
-        });
-    });
+    let wide = |factor: f64| {
+        let mut weights = RandomWeights::of_class("LlamaSimpleMLP", 3).weights();
+        let of_norm = &mut weights.ln_f.weight;
+        *of_norm = Array::of(&*of_norm.shape, of_norm.values.iter().map(|value| value * factor).collect::<Vec<f64>>());
+        Base::of_weights(weights)
+    };
+    table.base("float64 weights", &wide(1.0 / 3.0), |_| {});
+    table.base("float64 weights that float32 cannot hold", &wide(1e300), |_| {});
     table.run("not a number among the weights", |base| {
         base.checkpoint("model_1.pth", |tensors| {
             let tensor = tensors.iter_mut().find(|tensor| tensor.name.ends_with("ln_f.weight")).unwrap();

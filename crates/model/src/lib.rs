@@ -29,7 +29,7 @@ mod weights;
 
 pub use alive::{AliveEntries, component_union, reaching};
 pub use architecture::{Activation, Architecture, LinearLayer, Norm, PositionEncoding, RopeScaling};
-pub use array::Array;
+pub use array::{Array, Values};
 pub use attribution::{
     Borderline, DenseAttribution, LayerNodes, PairAttribution, Prediction, SetAttributions, TokenProb,
     alive_components, edge_count, source_rows,

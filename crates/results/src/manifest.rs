@@ -62,6 +62,18 @@ pub struct Settings {
     /// Whether f32 products could be taken in TF32.
     #[serde(default)]
     pub allow_tf32: bool,
+    /// Whether what the model's own causal importances keep alive was computed beside the sets of a file.
+    #[serde(default = "asked_for", skip_serializing_if = "is_asked_for")]
+    pub ghosts: bool,
+}
+
+fn asked_for() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_asked_for(asked: &bool) -> bool {
+    *asked
 }
 
 /// Where the inputs of a run were, as absolute paths; what `tributary verify` goes back to.

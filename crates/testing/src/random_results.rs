@@ -63,6 +63,7 @@ impl RandomResults {
             threads: None,
             implied_index: self.implied_index,
             allow_tf32: false,
+            ghosts: true,
         }
     }
 

@@ -50,10 +50,11 @@ impl<B: AttributionBackend> Session<B> {
     /// What is asked of the engine.
     pub fn request(&self) -> Request<'_> {
         Request {
-            sets: self.sets.sets(),
             thresholds: self.settings.thresholds,
             method: self.method(),
             max_memory: self.settings.max_memory.or_else(memory::default_limit),
+            ghosts: self.settings.ghosts,
+            ..Request::new(self.sets.sets())
         }
     }
 
@@ -64,7 +65,7 @@ impl<B: AttributionBackend> Session<B> {
     /// Computes the graphs and holds all of them, whatever memory that takes.
     pub fn collect(&self, on_progress: &mut OnProgress<'_>) -> Result<Attributions<B::Element>, Error> {
         let mut progress = |progress| on_progress(Progress::Engine(progress));
-        Ok(attribute(&self.model, self.sets.sets(), self.settings.thresholds, self.method(), &mut progress)?)
+        Ok(attribute(&self.model, &Request { max_memory: None, ..self.request() }, &mut progress)?)
     }
 
     /// Hands the graphs to `sink` while they are computed.

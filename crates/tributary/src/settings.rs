@@ -24,6 +24,8 @@ pub struct Settings {
     /// Bytes of memory to take beside the model; `None` for half of what is free. Sets that do not fit together are computed
     /// one after the other.
     pub max_memory: Option<u64>,
+    /// Whether what the model's own causal importances keep alive is recorded beside the sets of a file: its ghosts.
+    pub ghosts: bool,
     /// What computes.
     pub compute: Compute,
     /// What is in the files of a result.
@@ -39,6 +41,7 @@ impl Settings {
             thresholds: Thresholds::default(),
             method: None,
             max_memory: None,
+            ghosts: true,
             compute: Compute::default(),
             files: Files::default(),
         }
@@ -54,6 +57,7 @@ impl Settings {
             threads: self.compute.threads,
             implied_index: self.files.implied_index,
             allow_tf32: self.compute.allow_tf32,
+            ghosts: self.ghosts,
         }
     }
 

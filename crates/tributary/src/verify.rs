@@ -236,10 +236,11 @@ impl Work for Job<'_, '_> {
         });
         let targets: Vec<Targets> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
         let request = Request {
-            sets: sets.sets(),
             thresholds: thresholds(&manifest),
             method,
             max_memory: memory::default_limit(),
+            ghosts: manifest.settings.ghosts,
+            ..Request::new(sets.sets())
         };
         let mut progress = |progress| on_progress(Progress::Engine(progress));
         let recomputed = attribute_to(&model, &request, &targets, &mut progress)?;

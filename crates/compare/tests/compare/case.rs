@@ -47,6 +47,7 @@ pub(crate) fn settings() -> Settings {
         threads: None,
         implied_index: false,
         allow_tf32: false,
+        ghosts: true,
     }
 }
 

@@ -1,11 +1,23 @@
-//! Elements of tensors as `f32`.
+//! Elements of tensors as numbers.
 
-/// Turns the bytes of a tensor, in native byte order, into the same numbers as `f32`; and tells whether all are finite.
-pub(super) type Decoder = fn(&[u8]) -> (Vec<f32>, bool);
+use tributary_model::Values;
+
+/// Turns the bytes of a tensor, in native byte order, into the same numbers; and tells whether all are finite as `f32`.
+pub(super) type Decoder = fn(&[u8]) -> (Values, bool);
+
+/// The type whose elements float32 cannot hold without rounding.
+pub(super) const WIDE: &str = "F64";
 
 /// How tensors of an element type are decoded; `None` where that would not be exact.
 pub(super) fn decoder(dtype: &str) -> Option<Decoder> {
-    fn each<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> (Vec<f32>, bool) {
+    fn each<const N: usize, E>(
+        bytes: &[u8],
+        decode: impl Fn([u8; N]) -> E,
+        is_finite: impl Fn(&E) -> bool,
+    ) -> (Values, bool)
+    where
+        Values: From<Vec<E>>,
+    {
         /// Numbers that are looked at while a cache still has them.
         const BLOCK: usize = 1 << 12;
         let encoded = bytes.as_chunks::<N>().0;
@@ -14,15 +26,19 @@ pub(super) fn decoder(dtype: &str) -> Option<Decoder> {
             let start = values.len();
             values.extend(encoded.iter().map(|&bytes| decode(bytes)));
             // No early end, so that several are compared at once.
-            are_finite &= values[start..].iter().fold(true, |all, value: &f32| all & value.is_finite());
+            are_finite &= values[start..].iter().fold(true, |all, value| all & is_finite(value));
         }
-        (values, are_finite)
+        (values.into(), are_finite)
     }
-    fn pairs(bytes: &[u8], decode: impl Fn(u16) -> f32) -> (Vec<f32>, bool) {
-        each(bytes, |pair| decode(u16::from_ne_bytes(pair)))
+    fn is_finite(value: &f32) -> bool {
+        value.is_finite()
+    }
+    fn pairs(bytes: &[u8], decode: impl Fn(u16) -> f32) -> (Values, bool) {
+        each(bytes, |pair| decode(u16::from_ne_bytes(pair)), is_finite)
     }
     match dtype {
-        "F32" => Some(|bytes| each(bytes, f32::from_ne_bytes)),
+        "F32" => Some(|bytes| each(bytes, f32::from_ne_bytes, is_finite)),
+        WIDE => Some(|bytes| each(bytes, f64::from_ne_bytes, |&value| (value as f32).is_finite())),
         "BF16" => Some(|bytes| pairs(bytes, |bits| f32::from_bits(u32::from(bits) << 16))),
         "F16" => Some(|bytes| pairs(bytes, f16_value)),
         _ => None,

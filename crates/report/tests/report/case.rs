@@ -206,6 +206,7 @@ fn settings() -> Settings {
         threads: None,
         implied_index: true,
         allow_tf32: false,
+        ghosts: true,
     }
 }
 

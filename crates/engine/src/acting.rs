@@ -35,26 +35,41 @@ pub(crate) struct ActingWeights<'a, E> {
 }
 
 impl<E: Element> Acting<E> {
-    /// What acts under `mask`, `[rows, support]`, if that is little enough.
-    pub(crate) fn find(mask: &[E], support: usize) -> Option<Self> {
-        let acting = mask.iter().fold(0, |acting, &factor| acting + usize::from(factor != E::default()));
-        if support == 0 || acting * SPARSE > mask.len() {
-            return None;
-        }
-        let (mut starts, mut factors) = (vec![0], Vec::with_capacity(acting));
-        for row in mask.chunks_exact(support) {
-            let of_row = (0..).zip(row.iter().copied());
-            factors.extend(of_row.filter(|&(_, factor)| factor != E::default()));
+    /// For each row the slots that act, ascending, each with its factor.
+    pub(crate) fn new(support: usize, rows: impl Iterator<Item = impl Iterator<Item = (u32, E)>>) -> Self {
+        let (mut starts, mut factors) = (vec![0], Vec::new());
+        for row in rows {
+            factors.extend(row);
             starts.push(factors.len());
         }
-        Some(Self { support, starts, factors })
+        Self { support, starts, factors }
+    }
+
+    fn rows(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Whether that is little enough to be computed by itself.
+    pub(crate) fn is_little(&self) -> bool {
+        self.support > 0 && self.factors.len() * SPARSE <= self.rows() * self.support
+    }
+
+    /// The factors of all, `[rows, support]`.
+    pub(crate) fn mask(&self) -> Vec<E> {
+        let mut mask = vec![E::default(); self.rows() * self.support];
+        for (row, range) in self.starts.windows(2).enumerate() {
+            for &(slot, factor) in &self.factors[range[0]..range[1]] {
+                mask[row * self.support + slot as usize] = factor;
+            }
+        }
+        mask
     }
 
     /// The activations of what acts in a layer that reads `x`, `[rows, d_in]`, and zero elsewhere, `[rows, support]`; and
     /// what these write, `[rows, d_out]`.
     pub(crate) fn evaluate(&self, x: &[E], weights: &ActingWeights<'_, E>) -> (Vec<E>, Vec<E>) {
         let &ActingWeights { readers, writers, d_in, d_out } = weights;
-        let rows = self.starts.len() - 1;
+        let rows = self.rows();
         let (mut post, mut written) = (vec![E::default(); rows * self.support], vec![E::default(); rows * d_out]);
         let of_rows =
             (post.par_chunks_exact_mut(self.support), written.par_chunks_exact_mut(d_out), x.par_chunks_exact(d_in));

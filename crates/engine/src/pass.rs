@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use tributary_backend::Element;
 use tributary_model::{CausalImportances, CiSet, Layer};
 
+use crate::acting::Acting;
 use crate::support::Slots;
 
 /// One forward pass of some prompts, the items, of equal length.
@@ -70,22 +71,15 @@ impl<'a> Pass<'a> {
 }
 
 impl Masks<'_> {
-    /// The factors of some components of a layer, `[items, positions, components]` in row-major order; `None` where all
-    /// are 1.
-    pub(crate) fn values<E: Element>(&self, layer: Layer, components: &[usize]) -> Option<Vec<E>> {
+    /// What acts of some components of a layer; `None` where all of them do, with a factor of 1.
+    pub(crate) fn acting<E: Element>(&self, layer: Layer, components: &[usize]) -> Option<Acting<E>> {
         let Self::Given(items) = self else { return None };
         let slots = Slots::new(components);
-        let mut values = vec![E::default(); items.len() * items[0][&layer].positions() * components.len()];
-        let rows =
-            items.iter().map(|layers| &layers[&layer]).flat_map(|mask| (0..mask.positions()).map(|s| mask.row(s)));
-        for (row, factors) in rows.enumerate() {
-            let first = row * components.len();
-            for (component, factor) in factors {
-                if let Some(slot) = slots.find(component) {
-                    values[first + slot] = E::from_f32(factor);
-                }
-            }
-        }
-        Some(values)
+        let masks = items.iter().map(|layers| &layers[&layer]);
+        let rows = masks.flat_map(|mask| (0..mask.positions()).map(|position| mask.row(position)));
+        let rows = rows.map(|row| {
+            row.filter_map(|(component, factor)| Some((slots.find(component)? as u32, E::from_f32(factor))))
+        });
+        Some(Acting::new(components.len(), rows))
     }
 }

@@ -145,11 +145,11 @@ impl<B: AttributionBackend> Recorder<'_, B> {
             }
         };
         let [items, positions, d_in] = b.shape(x)[..] else { panic!("a layer's input has three axes") };
-        let factors = self.pass.masks.values(layer, &components);
-        let acting = factors.as_ref().filter(|_| self.only_what_acts()).and_then(|m| Acting::find(m, components.len()));
-        let mask = factors.map(|mask| b.upload_vec(mask, &[items, positions, components.len()])).transpose()?;
+        let acting = self.pass.masks.acting(layer, &components);
+        let mask = self.mask(acting.as_ref(), [items, positions, components.len()])?;
         let is_unembedding = layer.role() == Role::Unembedding;
-        if let Some(acting) = acting.filter(|_| !is_unembedding) {
+        let alone = |acting: &Acting<B::Element>| self.only_what_acts() && !is_unembedding && acting.is_little();
+        if let Some(acting) = acting.filter(alone) {
             let [support, d_out] = b.shape(&u)[..] else { panic!("a matrix has two axes") };
             let (reader_rows, writers) = (b.download(&readers)?, b.download(&u)?);
             let weights = ActingWeights { readers: &reader_rows, writers: &writers, d_in, d_out };
@@ -177,13 +177,18 @@ impl<B: AttributionBackend> Recorder<'_, B> {
             Delta::Stopped => Some(b.sub(&self.embedding, &b.matmul(&of_tokens, &weights.u)?)?),
         };
         let [items, positions, _] = b.shape(&of_tokens)[..] else { panic!("activations have three axes") };
-        let mask = self.pass.masks.values(layer, &components);
-        let mask = mask.map(|mask| b.upload_vec(mask, &[items, positions, components.len()])).transpose()?;
+        let acting = self.pass.masks.acting(layer, &components);
+        let mask = self.mask(acting.as_ref(), [items, positions, components.len()])?;
         let post = self.edited(layer, b.select(&of_tokens, 2, &components)?, &components)?;
         let readers = readers(b, b.select(&weights.v, 1, &components)?)?;
         let mut recorded = RecordedLayer { components, readers, u, mask, post, constant, output: of_tokens };
         recorded.output = recorded.write(b, &recorded.post)?;
         Ok(recorded)
+    }
+
+    /// The factors of what acts and of what does not; `None` where all are 1.
+    fn mask(&self, acting: Option<&Acting<B::Element>>, shape: [usize; 3]) -> Result<Option<B::Tensor>, BackendError> {
+        acting.map(|acting| self.model.backend.upload_vec(acting.mask(), &shape)).transpose()
     }
 
     /// Whether nothing but what acts is of interest, and a CPU may compute that alone.

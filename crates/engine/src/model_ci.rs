@@ -155,6 +155,6 @@ impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
         if layer.role() == Role::Unembedding {
             return Ok(x);
         }
-        Ok(self.model.apply_linear(layer, &x)?)
+        Ok(self.model.apply_linear_closely(layer, &x)?)
     }
 }

@@ -5,3 +5,4 @@
 
 mod equivalence;
 mod golden;
+mod golden_target;

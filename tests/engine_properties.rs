@@ -21,7 +21,7 @@ use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{CI_THRESHOLD, Shape, shapes};
 use tributary_tests::rounding::Rounding;
 
-const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
+const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15, ..Thresholds::MASKED };
 
 fn run(weights: &Weights, sets: &[CiSet], thresholds: Thresholds) -> Attributions<f64> {
     let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
@@ -266,7 +266,7 @@ proptest! {
         let weights = shape.model();
         let sets = shape.ci_sets(&weights);
         let low = run(&weights, &sets, THRESHOLDS).sets;
-        let high = run(&weights, &sets, Thresholds { ci, output_prob }).sets;
+        let high = run(&weights, &sets, Thresholds { ci, output_prob, ..Thresholds::MASKED }).sets;
         for (low, high) in low.iter().zip(&high) {
             let (low_edges, high_edges) = (edges(low), edges(high));
             for (pair, kept) in &high_edges {

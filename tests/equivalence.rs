@@ -15,7 +15,7 @@ use tributary_tests::on_every_backend;
 use tributary_tests::random_case::{CI_THRESHOLD, Shape, shapes};
 use tributary_tests::rounding::{METHODS, Rounding};
 
-const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
+const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15, ..Thresholds::MASKED };
 
 /// An entry of a layer.
 type Entry = (Layer, usize, usize);
@@ -197,7 +197,8 @@ fn the_ci_threshold_is_named(on: On, shape: &Shape, pick: prop::sample::Index) -
     let own = model_ci(&model, "own", &prompts[0]).unwrap();
     let above: Vec<f32> = own.layers.values().flat_map(CausalImportances::values).filter(|&ci| ci > 0.0).collect();
     prop_assume!(!above.is_empty());
-    let thresholds = Thresholds { ci: f64::from(above[pick.index(above.len())]), output_prob: 0.0 };
+    let thresholds =
+        Thresholds { ci: f64::from(above[pick.index(above.len())]), output_prob: 0.0, ..Thresholds::MASKED };
     let outcomes = run_all(on, &weights, Sets::ModelCi(&prompts), thresholds);
     // The threshold is an importance as float32 computes it.
     for outcome in outcomes.iter().filter(|outcome| outcome.dtype == Dtype::F32) {

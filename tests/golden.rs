@@ -78,7 +78,8 @@ fn check<B: AttributionBackend + Clone>(
             let largest = largest_of_own_ci(&model.backend().device());
             assert!(difference <= largest, "{}: own causal importances {difference:e} off", case.name);
         }
-        let thresholds = Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold };
+        let thresholds =
+            Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold, ..Thresholds::MASKED };
         let mut closed_form: Option<Vec<SetAttributions<B::Element>>> = None;
         for method in METHODS {
             let result =

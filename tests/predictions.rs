@@ -15,7 +15,7 @@ use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{CI_THRESHOLD, shapes, target_of};
 
-const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
+const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15, ..Thresholds::MASKED };
 
 fn run(weights: &Weights, sets: &[CiSet]) -> Vec<SetAttributions<f64>> {
     let model = Model::upload(NaiveBackend, weights.clone()).unwrap();

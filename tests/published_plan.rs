@@ -16,7 +16,7 @@ use tributary_tests::golden::GoldenCase;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{CI_THRESHOLD, Shape};
 
-const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15 };
+const THRESHOLDS: Thresholds = Thresholds { ci: CI_THRESHOLD, output_prob: 0.15, ..Thresholds::MASKED };
 
 fn shape(sets: usize) -> Shape {
     Shape {
@@ -144,7 +144,8 @@ fn batched_equals_sequential<B: AttributionBackend>(backend: B, tolerance: f64) 
     let case = cases.iter().find(|case| case.name == "gpt2s-2L/walked").unwrap();
     let run = TrainedRun::load(&case.run, &RunOptions::default()).unwrap();
     let sets = run.ci_sets(&case.ci_sets, &[]).unwrap().sets;
-    let thresholds = Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold };
+    let thresholds =
+        Thresholds { ci: case.ci_threshold, output_prob: case.output_prob_threshold, ..Thresholds::MASKED };
     let model = Model::upload(backend, run.weights.clone()).unwrap();
     let attribute = |sets: &[CiSet]| {
         attribute(

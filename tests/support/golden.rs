@@ -27,6 +27,12 @@ pub struct GoldenCase {
     pub ci_threshold: f64,
     /// `output_prob_threshold` of the case.
     pub output_prob_threshold: f64,
+    /// Last position of each set, of those that have one: of attributions at the target model's activations.
+    pub until: BTreeMap<String, usize>,
+    /// Name of the array of values.
+    values: &'static str,
+    /// Whether the reference says what is originally alive.
+    has_original: bool,
     tensors: Vec<u8>,
     /// The model's own causal importances, where they were kept: `[positions, components]` by layer.
     own_ci: Option<Vec<u8>>,
@@ -76,6 +82,38 @@ impl GoldenCase {
         cases
     }
 
+    /// The cases of attributions at the target model's activations that are kept in this repository, with gradients through
+    /// deltas or stopped there.
+    pub fn bundled_at_target(is_through: bool) -> Vec<Self> {
+        let root = root();
+        let cases = Self::all_in(&root.join("tests/golden_target"), |model| root.join("tests/models").join(model));
+        cases.into_iter().map(|case| case.at_target(is_through)).collect()
+    }
+
+    /// The larger of these, as [`shared`](Self::shared).
+    pub fn shared_at_target(is_through: bool) -> Vec<Self> {
+        let reference = root().join("../shared/reference");
+        if !reference.is_dir() {
+            skip("the larger golden cases", "there is no folder ../shared/reference beside the repository");
+            return Vec::new();
+        }
+        let mut cases = Vec::new();
+        for model in sorted_folders(&reference) {
+            let run = reference.join(&model);
+            for case in sorted_folders(&run) {
+                let folder = run.join(&case);
+                if folder.join("golden.safetensors").is_file() && !case.ends_with("-masked") {
+                    cases.push(Self::open(&folder, run.clone(), format!("{model}/{case}")).at_target(is_through));
+                }
+            }
+        }
+        cases
+    }
+
+    fn at_target(self, is_through: bool) -> Self {
+        Self { values: if is_through { "values" } else { "values_delta_stopped" }, has_original: false, ..self }
+    }
+
     fn all_in(golden: &Path, run: impl Fn(&str) -> PathBuf) -> Vec<Self> {
         let mut cases = Vec::new();
         for model in sorted_folders(golden) {
@@ -94,8 +132,15 @@ impl GoldenCase {
             name,
             run,
             ci_sets: folder.join("ci_sets.json"),
-            ci_threshold: case["ci_threshold"].as_f64().unwrap(),
+            // Of attributions at the target model's activations it is said in words.
+            ci_threshold: case["ci_threshold"].as_f64().unwrap_or(0.0),
             output_prob_threshold: case["output_prob_threshold"].as_f64().unwrap(),
+            until: case["sets"].as_object().map_or_else(BTreeMap::new, |sets| {
+                let last = |set: &serde_json::Value| set["loss_seq_pos"].as_u64().map(|last| last as usize);
+                sets.iter().filter_map(|(name, set)| Some((name.clone(), last(set)?))).collect()
+            }),
+            values: "values",
+            has_original: true,
             tensors: std::fs::read(folder.join("golden.safetensors")).unwrap(),
             own_ci: std::fs::read(folder.join("own_ci.safetensors")).ok(),
         }
@@ -129,7 +174,7 @@ impl GoldenCase {
                 continue;
             };
             let coords: Vec<[i16; 4]> = i16s(coords.data()).chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]).collect();
-            let values = f32s(golden.tensor(&format!("{key}/values")).unwrap().data());
+            let values = f32s(golden.tensor(&format!("{key}/{}", self.values)).unwrap().data());
             let expected: BTreeMap<[i16; 4], f32> = coords.into_iter().zip(values).collect();
             let (source, target) = (entries(&pair.source), entries(&pair.target));
             let mut got = BTreeMap::new();
@@ -148,7 +193,9 @@ impl GoldenCase {
         let probs = output_probs(&golden, &set.name).expect("every set has them");
         assert_eq!(probs.len(), set.output_probs.len());
         let differences = probs.iter().zip(&set.output_probs).map(|(a, b)| (f64::from(*a) - b.to_f64()).abs());
-        self.compare_original(&golden, set);
+        if self.has_original {
+            self.compare_original(&golden, set);
+        }
         // Not `f64::max`, which takes a number over NaN.
         let largest = differences.max_by(f64::total_cmp).expect("a prompt has positions");
         Compared { pairs, output_probs: largest, edges }

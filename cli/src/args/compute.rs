@@ -152,7 +152,7 @@ pub(crate) struct AttributeArgs {
 
 impl AttributeArgs {
     pub(crate) fn thresholds(&self) -> Thresholds {
-        Thresholds { ci: self.ci_threshold, output_prob: self.output_prob_threshold }
+        Thresholds { ci: self.ci_threshold, output_prob: self.output_prob_threshold, ..Thresholds::default() }
     }
 }
 

@@ -36,15 +36,16 @@ struct PassGroup {
 }
 
 impl<'a> Target<'a> {
-    /// The target of `pairs`, which all have the same.
-    pub(crate) fn new(pairs: &'a [Pair], alive: &'a BatchAlive) -> Self {
+    /// The target of `pairs`, which all have the same. Through deltas gradients cross positions where no pair does; there each
+    /// position takes passes of its own, so that what comes from other targets is told apart.
+    pub(crate) fn new(pairs: &'a [Pair], alive: &'a BatchAlive, through_deltas: bool) -> Self {
         let entries = alive.targets(pairs[0].target);
         let positions = entries[0].positions();
         let group = |positions: Range<usize>| {
             let at = positions.clone().flat_map(|s| entries.iter().map(move |set| set.rows_at(s).len()));
             PassGroup { passes: at.max().unwrap_or(0), positions }
         };
-        let groups = if pairs.iter().any(|pair| pair.crosses_positions) {
+        let groups = if through_deltas || pairs.iter().any(|pair| pair.crosses_positions) {
             (0..positions).map(|s| group(s..s + 1)).collect()
         } else {
             vec![group(0..positions)]

@@ -12,23 +12,31 @@ use crate::batch::Batch;
 pub(crate) struct BatchAlive {
     layers: BTreeMap<Layer, Vec<Arc<AliveEntries>>>,
     targets: BTreeMap<Layer, Vec<Arc<AliveEntries>>>,
+    /// The last position of each set that takes part, where not all do.
+    until: Vec<Option<usize>>,
 }
 
 impl BatchAlive {
     /// Everything but the output, which has no entries yet.
     ///
-    /// `wanted`, one per set, leaves of the targets only those that are asked for. The embedding has a pseudo-component where
-    /// it is not decomposed.
-    pub(crate) fn new(batch: &Batch<'_>, thresholds: Thresholds, wanted: Option<&[&Targets]>) -> Self {
+    /// `wanted`, one per set, leaves of the targets only those that are asked for. Of a set with a last position, `until`,
+    /// nothing after it takes part. The embedding has a pseudo-component where it is not decomposed.
+    pub(crate) fn new(
+        batch: &Batch<'_>,
+        thresholds: Thresholds,
+        until: Vec<Option<usize>>,
+        wanted: Option<&[&Targets]>,
+    ) -> Self {
         let mut layers: BTreeMap<Layer, Vec<Arc<AliveEntries>>> = BTreeMap::new();
-        for set in batch.sets() {
+        for (set, &last) in batch.sets().iter().zip(&until) {
             for (&layer, ci) in &set.layers {
-                layers.entry(layer).or_default().push(Arc::new(alive_components(ci, thresholds.ci)));
+                layers.entry(layer).or_default().push(cut(Arc::new(alive_components(ci, thresholds)), last));
             }
         }
         if layers.keys().all(|layer| layer.role() != Role::TokenEmbedding) {
             let every_position = Arc::new(AliveEntries::every_position(batch.positions()));
-            layers.insert(Layer::wte(), vec![every_position; batch.sets().len()]);
+            let of_sets = until.iter().map(|&last| cut(Arc::clone(&every_position), last)).collect();
+            layers.insert(Layer::wte(), of_sets);
         }
         layers.insert(Layer::output(), Vec::new());
         let mut targets = layers.clone();
@@ -39,7 +47,23 @@ impl BatchAlive {
                 }
             }
         }
-        Self { layers, targets }
+        Self { layers, targets, until }
+    }
+
+    /// The entries of a layer that take part in a set.
+    pub(crate) fn taking_part(&self, set: usize, entries: &Arc<AliveEntries>) -> Arc<AliveEntries> {
+        cut(Arc::clone(entries), self.until[set])
+    }
+
+    /// Everything that is alive in any of the sets, as one set.
+    pub(crate) fn union(&self) -> Self {
+        let union = |layers: &BTreeMap<Layer, Vec<Arc<AliveEntries>>>| {
+            let of_layer = |(&layer, sets): (&Layer, &Vec<Arc<AliveEntries>>)| {
+                (layer, vec![Arc::new(AliveEntries::union(sets.iter().map(AsRef::as_ref)))])
+            };
+            layers.iter().map(of_layer).collect()
+        };
+        Self { layers: union(&self.layers), targets: union(&self.targets), until: vec![None] }
     }
 
     /// Adds the output's entries in the next set, of which `wanted` leaves only those that are asked for as targets.
@@ -63,6 +87,13 @@ impl BatchAlive {
     /// Entries of a layer to which attributions are wanted: one per set.
     pub(crate) fn targets(&self, layer: Layer) -> &[Arc<AliveEntries>] {
         &self.targets[&layer]
+    }
+}
+
+fn cut(entries: Arc<AliveEntries>, last: Option<usize>) -> Arc<AliveEntries> {
+    match last {
+        Some(last) if last + 1 < entries.positions() => Arc::new(entries.until(last)),
+        _ => entries,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, Layer, Pair};
 
-use crate::closed_form::{Context, ResidualReads, attention, elementwise, unembedding};
+use crate::closed_form::{Context, ResidualReads, Transport, attention, elementwise, unembedding};
 use crate::edges::{Edges, LayerEntries};
 use crate::entry_values::{EntryValues, RecordedEntries};
 use crate::recorded_pass::RecordedPass;
@@ -26,14 +26,15 @@ pub(crate) fn attribute<B: AttributionBackend>(
     progress: &mut dyn FnMut(Progress),
     emit: &mut Emit<'_, B::Element>,
 ) -> Result<(), EngineError> {
-    let route = |target: Layer| model.route(target, method);
+    let through_deltas = forward.deltas.is_some();
+    let route = |target: Layer| model.route(target, method, through_deltas);
     // The pair table is ordered by target.
     let targets: Vec<&[Pair]> = model.pairs.chunk_by(|a, b| a.target == b.target).collect();
     let differentiated = |pairs: &&&[Pair]| route(pairs[0].target) == Route::Autograd;
     let mut by_autograd: BTreeMap<Layer, autograd::Target<'_>> = targets
         .iter()
         .filter(differentiated)
-        .map(|pairs| (pairs[0].target, autograd::Target::new(pairs, entries.alive)))
+        .map(|pairs| (pairs[0].target, autograd::Target::new(pairs, entries.alive, through_deltas)))
         .collect();
     let passes = by_autograd.values().map(autograd::Target::passes).sum();
     let mut done = 0;
@@ -41,6 +42,7 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let context = context(model, forward, entries);
     let mut edges = Edges::new(model, emit);
     let mut reads = ResidualReads::new(&context)?;
+    let mut transport = Transport::new(&context);
     for together in targets.chunk_by(|a, b| a[0].target.reading() == b[0].target.reading()) {
         let layers: Vec<Layer> = together.iter().map(|pairs| pairs[0].target).collect();
         let first = layers[0];
@@ -49,6 +51,12 @@ pub(crate) fn attribute<B: AttributionBackend>(
                 clock.time(
                     |stages| &mut stages.residual,
                     || reads.read(model.norm_before(first), &layers, &mut edges),
+                )?;
+            }
+            Route::Transport => {
+                clock.time(
+                    |stages| &mut stages.residual,
+                    || layers.iter().try_for_each(|&layer| transport.read(layer, &mut edges)),
                 )?;
             }
             Route::Attention => {
@@ -106,7 +114,7 @@ fn context<'a, B: AttributionBackend>(
 }
 
 /// Of values of all entries, those of some.
-fn of_some<E: Copy>(all: &Arc<AliveEntries>, some: &Arc<AliveEntries>, values: &[E]) -> Vec<E> {
+pub(crate) fn of_some<E: Copy>(all: &Arc<AliveEntries>, some: &Arc<AliveEntries>, values: &[E]) -> Vec<E> {
     if values.is_empty() {
         return Vec::new();
     }

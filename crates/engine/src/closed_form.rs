@@ -13,8 +13,10 @@ pub(crate) mod elementwise;
 mod products;
 mod residual;
 mod row_matrix;
+mod transport;
 pub(crate) mod unembedding;
 
 pub(crate) use self::context::Context;
 pub(crate) use self::products::gathered_at_once;
 pub(crate) use self::residual::ResidualReads;
+pub(crate) use self::transport::Transport;

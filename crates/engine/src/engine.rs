@@ -2,28 +2,36 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
+use tributary_model::{
+    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions,
+};
 
+use crate::at_target::OfPrompt;
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
 use crate::check::{check_activations, check_ci, check_finite, check_prediction, check_probs, check_set, check_tokens};
+use crate::deltas::Deltas;
 use crate::entry_values::{EntryValues, RecordedEntries};
 use crate::last::Last;
 use crate::model_ci::{OriginalAlive, TargetPass, original_alive, target_passes};
-use crate::output::Logits;
+use crate::output::{Logits, SetOutput};
 use crate::pass::Pass;
 use crate::recorded_pass::RecordedPass;
 use crate::sink::Collect;
 use crate::support::SetSupports;
 use crate::target_output::TargetOutput;
 use crate::timings::{StageClock, time};
-use crate::{EngineError, Method, Model, Progress, Request, Sets, Sink, Targets, Timings, by_route, memory};
+use crate::{
+    DeltaGradient, EngineError, Forward, Method, Model, Progress, Request, Sets, Sink, Targets, Timings, by_route,
+    memory,
+};
 
 /// What a run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -125,13 +133,13 @@ fn collect<B: AttributionBackend>(
 }
 
 /// What is to be computed.
-struct Run<'a, B: AttributionBackend> {
-    model: &'a Model<B>,
-    request: &'a Request<'a>,
+pub(crate) struct Run<'a, B: AttributionBackend> {
+    pub(crate) model: &'a Model<B>,
+    pub(crate) request: &'a Request<'a>,
     /// `[set]`; `None` for all.
-    targets: Option<&'a [Targets]>,
+    pub(crate) targets: Option<&'a [Targets]>,
     /// Whether attributions are wanted at all.
-    values: bool,
+    pub(crate) values: bool,
 }
 
 impl<B: AttributionBackend> Run<'_, B> {
@@ -157,11 +165,19 @@ impl<B: AttributionBackend> Run<'_, B> {
         cost.timings.attribution += started.elapsed().as_secs_f64();
         cost.batches = planned.len();
         cost.memory = planned.iter().map(|planned| planned.memory).fold(memory, u64::max);
+        let through = self.values && request.forward == Forward::Target(DeltaGradient::Through);
+        let deltas = if through { Some(Rc::new(Deltas::new(model)?)) } else { None };
         for (done, planned) in planned.into_iter().enumerate() {
             progress(Progress::Forward { done, batches: cost.batches });
             let started = Instant::now();
             let spent = cost.timings.sink;
-            self.batch(sets, planned, &facts, &mut cost.timings, sink, progress)?;
+            match request.forward {
+                Forward::Masked => self.batch(sets, planned, &facts, &mut cost.timings, sink, progress)?,
+                Forward::Target(_) => {
+                    let deltas = deltas.as_ref();
+                    self.batch_at_target(sets, planned, &facts, deltas, &mut cost.timings, sink, progress)?;
+                }
+            }
             cost.timings.attribution += started.elapsed().as_secs_f64() - (cost.timings.sink - spent);
         }
         Ok(cost)
@@ -286,25 +302,14 @@ impl<B: AttributionBackend> Run<'_, B> {
         let pass = Pass::masked(batch.sets());
         let forward = time(&mut timings.forward, || RecordedPass::run(model, &batch.tokens(), &pass, supports))?;
 
-        let wanted = self.targets.map(|targets| members.iter().map(|&index| &targets[index]).collect::<Vec<_>>());
-        let mut alive = BatchAlive::new(&batch, thresholds, wanted.as_deref());
+        let wanted = self.wanted(&members);
+        let mut alive = BatchAlive::new(&batch, thresholds, self.until(&members), wanted.as_deref());
         let mut values = EntryValues::of_layers(&model.backend, &forward, &alive)?;
-        let vocab = model.architecture.vocab;
-        // The target model's predictions on the prompt of the set before: sets of a prompt come one after the other.
-        let mut target: Option<(&[u32], TargetOutput<B::Element>)> = None;
+        let mut target = None;
         for (at, set) in batch.sets().iter().enumerate() {
-            let logits = time(&mut timings.forward, || Logits::compute(&model.backend, &forward.last, at))?;
-            let tokens = set.prompt.tokens.as_slice();
-            let own = &facts[tokens];
-            let same = target.take().filter(|(of, _)| *of == tokens).map(|(_, output)| output);
-            let output =
-                same.map_or_else(|| time(&mut timings.target_output, || TargetOutput::compute(model, &own.last)), Ok)?;
-            let (_, target) = target.insert((tokens, output));
-            let probs = Some(target.probs());
-            let output = time(&mut timings.output, || logits.normalise(&model.backend, thresholds.output_prob, probs))?;
-            check_probs(&set.name, &output.probs)?;
-            let prediction = target.compare(&output, vocab);
-            check_prediction(&set.name, &prediction)?;
+            let own = &facts[set.prompt.tokens.as_slice()];
+            let evaluated = self.evaluate(members[at], set, (&forward.last, at), own, &mut target, timings)?;
+            let Evaluated { output, prediction } = evaluated;
             let of_output = values.entry(Layer::output()).or_insert_with(|| EntryValues::none(0));
             of_output.pre.push(output.logits);
             of_output.mask.push(Vec::new());
@@ -338,8 +343,87 @@ impl<B: AttributionBackend> Run<'_, B> {
         Ok(())
     }
 
+    /// The same at the target model's activations: the masked forward pass says what is alive of the output, and no more.
+    fn batch_at_target(
+        &self,
+        sets: &[CiSet],
+        planned: Planned,
+        facts: &Facts<'_, B::Tensor>,
+        deltas: Option<&Rc<Deltas<B::Tensor>>>,
+        timings: &mut Timings,
+        sink: &mut dyn Sink<B::Element>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), EngineError> {
+        let model = self.model;
+        let Planned { sets: members, supports, .. } = planned;
+        let batch = Batch::new(&members.iter().map(|&index| &sets[index]).collect::<Vec<_>>());
+        let last = {
+            let pass = Pass::masked(batch.sets());
+            time(&mut timings.forward, || RecordedPass::run(model, &batch.tokens(), &pass, supports))?.last
+        };
+        // By prompt, in the order of the first set of each.
+        let mut prompts: Vec<(&[u32], Vec<usize>)> = Vec::new();
+        for (at, tokens) in batch.tokens().into_iter().enumerate() {
+            match prompts.iter_mut().find(|(of, _)| *of == tokens) {
+                Some((_, of_prompt)) => of_prompt.push(at),
+                None => prompts.push((tokens, vec![at])),
+            }
+        }
+        for (tokens, of_prompt) in prompts {
+            let own = &facts[tokens];
+            let sets: Vec<&CiSet> = of_prompt.iter().map(|&at| batch.sets()[at]).collect();
+            let members: Vec<usize> = of_prompt.iter().map(|&at| members[at]).collect();
+            let of_prompt = OfPrompt { members: &members, sets: &sets, last: &last, items: &of_prompt, facts: own };
+            self.at_target(of_prompt, deltas, timings, sink, progress)?;
+        }
+        Ok(())
+    }
+
+    /// What set number `member` predicts, from what of a batch is unembedded for it; `target` holds what the target model does
+    /// on the prompt of the set before: sets of a prompt come one after the other.
+    pub(crate) fn evaluate<'t>(
+        &self,
+        member: usize,
+        set: &'t CiSet,
+        (last, at): (&Last<B::Tensor>, usize),
+        own: &PromptFacts<B::Tensor>,
+        target: &mut Option<(&'t [u32], TargetOutput<B::Element>)>,
+        timings: &mut Timings,
+    ) -> Result<Evaluated<B::Element>, EngineError> {
+        let (model, thresholds) = (self.model, self.request.thresholds);
+        let logits = time(&mut timings.forward, || Logits::compute(&model.backend, last, at))?;
+        let tokens = set.prompt.tokens.as_slice();
+        let same = target.take().filter(|(of, _)| *of == tokens).map(|(_, output)| output);
+        let of_target =
+            same.map_or_else(|| time(&mut timings.target_output, || TargetOutput::compute(model, &own.last)), Ok)?;
+        let (_, target) = target.insert((tokens, of_target));
+        let probs = Some(target.probs());
+        let mut output = time(&mut timings.output, || logits.normalise(&model.backend, &thresholds, probs))?;
+        if let Some(last) = self.last_position(member) {
+            output.cut(last);
+        }
+        check_probs(&set.name, &output.probs)?;
+        let prediction = target.compare(&output, model.architecture.vocab);
+        check_prediction(&set.name, &prediction)?;
+        Ok(Evaluated { output, prediction })
+    }
+
+    /// What is wanted of the targets of some sets; `None` for all.
+    pub(crate) fn wanted(&self, members: &[usize]) -> Option<Vec<&Targets>> {
+        self.targets.map(|targets| members.iter().map(|&index| &targets[index]).collect())
+    }
+
+    /// The last position that takes part in each of some sets.
+    pub(crate) fn until(&self, members: &[usize]) -> Vec<Option<usize>> {
+        members.iter().map(|&member| self.last_position(member)).collect()
+    }
+
+    fn last_position(&self, member: usize) -> Option<usize> {
+        self.request.until.get(member).copied().flatten()
+    }
+
     /// The graph of set number `at` of a batch but for the values of its pairs and its predictions.
-    fn begin(
+    pub(crate) fn begin(
         &self,
         set: &CiSet,
         at: usize,
@@ -351,7 +435,8 @@ impl<B: AttributionBackend> Run<'_, B> {
         let computed = matches!(self.request.sets, Sets::ModelCi(_)).then_some(set);
         let borderline = borderline(&probs, computed, thresholds, vocab);
         let entries = |layer| Arc::clone(&alive.of(layer)[at]);
-        let original = |layer| original.map_or_else(|| entries(layer), |original| Arc::clone(&original[&layer]));
+        let original =
+            |layer| original.map_or_else(|| entries(layer), |original| alive.taking_part(at, &original[&layer]));
         let pairs = self.model.pairs.iter().map(|pair| PairAttribution {
             pair: *pair,
             source: entries(pair.source),
@@ -388,6 +473,12 @@ impl<B: AttributionBackend> Run<'_, B> {
     }
 }
 
+/// What the masked model of a set says.
+pub(crate) struct Evaluated<E> {
+    pub(crate) output: SetOutput<E>,
+    pub(crate) prediction: Prediction<E>,
+}
+
 /// What is known of all prompts before the sets are computed.
 struct PromptPass<'a, T> {
     /// The model's own causal importances as sets, where those are asked for.
@@ -398,11 +489,11 @@ struct PromptPass<'a, T> {
 }
 
 /// What the target model says of a prompt.
-struct PromptFacts<T> {
+pub(crate) struct PromptFacts<T> {
     /// What it unembeds.
-    last: Last<T>,
+    pub(crate) last: Last<T>,
     /// What is alive under its own causal importances; `None` where these are the set, or cannot be known.
-    original: Option<OriginalAlive>,
+    pub(crate) original: Option<OriginalAlive>,
 }
 
 /// The same for each distinct prompt, by its tokens.

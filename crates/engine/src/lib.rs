@@ -26,6 +26,7 @@
 //! ```
 
 mod acting;
+mod at_target;
 mod autograd;
 mod batch;
 mod batch_alive;
@@ -33,6 +34,8 @@ mod borderline;
 mod by_route;
 mod check;
 mod closed_form;
+mod cut;
+mod deltas;
 mod edges;
 mod engine;
 mod entry_values;
@@ -69,6 +72,6 @@ pub use method::Method;
 pub use model::Model;
 pub use model_ci::model_ci;
 pub use pass::{Delta, Edit, Masks, Pass};
-pub use request::{Progress, Request, Sets, Targets};
+pub use request::{DeltaGradient, Forward, Progress, Request, Sets, Targets};
 pub use sink::Sink;
 pub use timings::{Stages, Timings};

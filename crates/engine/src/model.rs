@@ -41,6 +41,13 @@ pub(crate) struct LinearTensors<T> {
     pub(crate) bias: Option<T>,
 }
 
+impl<T> LinearTensors<T> {
+    /// `[d_in, d_out]`
+    pub(crate) fn weight(&self) -> &T {
+        &self.weight
+    }
+}
+
 pub(crate) struct ComponentTensors<T> {
     /// `[d_in, C]`
     pub(crate) v: T,
@@ -119,11 +126,18 @@ impl<B: AttributionBackend> Model<B> {
     }
 
     /// By which way attributions to a target are computed.
-    pub(crate) fn route(&self, target: Layer, method: Method) -> Route {
+    pub(crate) fn route(&self, target: Layer, method: Method, through_deltas: bool) -> Route {
         let linear: Vec<Layer> = self.architecture.linear_layers().collect();
         match method {
             Method::Autograd => Route::Autograd,
-            Method::ClosedForm | Method::Mixed => Route::to(target, &linear, |layer| self.is_decomposed(layer)),
+            Method::ClosedForm | Method::Mixed => {
+                let route = Route::to(target, &linear, |layer| self.is_decomposed(layer));
+                if through_deltas {
+                    route.through_deltas(target, &linear, |layer| self.is_decomposed(layer))
+                } else {
+                    route
+                }
+            }
         }
     }
 
@@ -212,7 +226,7 @@ impl<B: AttributionBackend> Model<B> {
     /// whose importances are wanted within 2e-6, they were up to 2.2e-6 off in float32 without this, and are 1.5e-6 with it.
     pub(crate) fn apply_linear_closely(&self, layer: Layer, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
         let b = &self.backend;
-        let linear = &self.linear[&layer];
+        let Some(linear) = self.linear.get(&layer) else { return self.apply_linear(layer, x) };
         let axis = b.shape(x).len() - 1;
         let width = b.shape(x)[axis];
         let part = width.div_ceil(PARTS).max(1);

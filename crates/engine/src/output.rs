@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{AliveEntries, reaching};
+use tributary_model::{AliveEntries, Thresholds, reaching};
 
 use crate::exponential::exp;
 use crate::lanes::{self, dot_shifted, largest, sum};
@@ -29,6 +29,14 @@ pub(crate) struct SetOutput<E> {
     pub(crate) likeliest: Vec<u32>,
     /// Cross-entropy in nats relative to the reference, by position.
     pub(crate) cross_entropy: Vec<f64>,
+}
+
+impl<E> SetOutput<E> {
+    /// Leaves no entries after a position.
+    pub(crate) fn cut(&mut self, last: usize) {
+        self.alive = self.alive.until(last);
+        self.logits.truncate(self.alive.len());
+    }
 }
 
 impl<T: Clone, E: Element> Logits<T, E> {
@@ -60,7 +68,7 @@ impl<T: Clone, E: Element> Logits<T, E> {
 const LIKELY: f64 = 1.0 / 128.0;
 
 impl<T: Clone, E: Element> Logits<T, E> {
-    /// Tokens are alive where their probability is at least `threshold`, rounded to the element type. The cross-entropy is
+    /// Tokens are alive where their probability passes its threshold, rounded to the element type. The cross-entropy is
     /// that of `reference`, probabilities `[positions, vocab]`; without one that of the probabilities themselves, which is
     /// their entropy.
     ///
@@ -70,14 +78,14 @@ impl<T: Clone, E: Element> Logits<T, E> {
     pub(crate) fn normalise<B: AttributionBackend<Tensor = T, Element = E>>(
         self,
         b: &B,
-        threshold: f64,
+        thresholds: &Thresholds,
         reference: Option<&[E]>,
     ) -> Result<SetOutput<E>, BackendError> {
         let Self { values: mut probs, last, vocab } = self;
         let (unembedded, width) = (b.download(&last.rows)?, b.shape(&last.rows)[2]);
         let of_position = |position: usize| reference.map(|reference| &reference[position * vocab..][..vocab]);
         // What is alive with its logit summed again need not be so before: a hundredth is more than any rounding.
-        let likely = LIKELY.min(0.99 * threshold);
+        let likely = LIKELY.min(0.99 * thresholds.output_prob);
         let rows: Vec<Row<E>> = probs
             .par_chunks_exact_mut(vocab)
             .enumerate()
@@ -99,7 +107,7 @@ impl<T: Clone, E: Element> Logits<T, E> {
             .map(|(position, (probs, row))| {
                 let x = &unembedded[position * width..][..width];
                 let constant = constant.get(position * readers.tokens.len()..);
-                refine(probs, &row, of_position(position), (x, constant), &readers, E::from_f64(threshold))
+                refine(probs, &row, of_position(position), (x, constant), &readers, thresholds)
             })
             .collect();
         let alive = AliveEntries::from_positions(refined.iter().map(|row| row.alive.iter().map(|&(token, _)| token)));
@@ -172,7 +180,7 @@ fn refine<E: Element>(
     reference: Option<&[E]>,
     (x, constant): (&[E], Option<&[E]>),
     readers: &Readers<E>,
-    threshold: E,
+    thresholds: &Thresholds,
 ) -> Refined<E> {
     let (mut sum, mut expected) = (row.sum, row.expected);
     let mut likely = Vec::with_capacity(row.likely.len());
@@ -194,13 +202,25 @@ fn refine<E: Element>(
     for (token, exact) in likely {
         let prob = E::from_f64(exp(exact - row.largest) / sum);
         probs[token] = prob;
-        if prob >= threshold {
+        if thresholds.passes(prob, E::from_f64(thresholds.output_prob)) {
             alive.push((token, E::from_f64(exact)));
         }
         if exact > likeliest.1 {
             likeliest = (token as u32, exact);
         }
     }
+    if let Some(top) = thresholds.output_top {
+        keep_largest(&mut alive, top);
+    }
     let expected = if reference.is_some() { expected } else { expected / sum };
     Refined { alive, likeliest: likeliest.0, cross_entropy: sum.ln() - expected }
+}
+
+/// Leaves of tokens with their logits, in the order of tokens, the `count` with the largest; of equals those that come first.
+fn keep_largest<E: Element>(tokens: &mut Vec<(usize, E)>, count: usize) {
+    if tokens.len() > count {
+        tokens.sort_by(|(_, a), (_, b)| b.to_f64().total_cmp(&a.to_f64()));
+        tokens.truncate(count);
+        tokens.sort_unstable_by_key(|&(token, _)| token);
+    }
 }

@@ -68,6 +68,11 @@ impl<'a> Pass<'a> {
         let masks = Masks::Given(sets.iter().map(|set| &set.layers).collect());
         Self { masks, delta: Delta::None, edits: &[] }
     }
+
+    /// The pass of the target model: every component is kept, and so is what none holds.
+    pub(crate) fn of_target() -> Self {
+        Self { masks: Masks::Ones, delta: Delta::Stopped, edits: &[] }
+    }
 }
 
 impl Masks<'_> {

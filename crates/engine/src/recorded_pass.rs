@@ -1,16 +1,18 @@
 //! A forward pass of the decomposed model, and what it records.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{Layer, Role};
 
 use crate::Model;
 use crate::acting::{Acting, ActingWeights};
+use crate::deltas::Deltas;
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::last::Last;
 use crate::model::add_constant;
-use crate::pass::{Delta, Edit, Pass};
+use crate::pass::{Delta, Edit, Masks, Pass};
 use crate::sequence::Sequence;
 use crate::support::Supports;
 use crate::transpose::transpose;
@@ -26,6 +28,8 @@ pub(crate) struct RecordedPass<T> {
     pub(crate) last: Last<T>,
     /// Numbers of sets and of positions.
     pub(crate) shape: [usize; 2],
+    /// What gradients pass through beside components; `None` where they do not.
+    pub(crate) deltas: Option<Rc<Deltas<T>>>,
 }
 
 /// A decomposed layer, cut to the [support](crate::support) of the batch.
@@ -41,7 +45,8 @@ pub(crate) struct RecordedLayer<T> {
     /// Component activations, `[sets, positions, support]`: `pre` and, the detach being the identity on values, `post`. Where
     /// the mask is 0 they may be missing, and 0.
     pub(crate) post: T,
-    /// What is added whatever the activations: the bias, and the delta where there is one.
+    /// What is added whatever the activations of the support: the bias, and where there is a delta that and the components
+    /// outside the support.
     constant: Option<T>,
     /// Output, `[sets, positions, d_out]`; of a decomposed unembedding what [`kept`](Self::kept) gives.
     pub(crate) output: T,
@@ -49,7 +54,8 @@ pub(crate) struct RecordedLayer<T> {
 
 impl<T: Clone> RecordedPass<T> {
     /// Runs the prompts, token ids of equal number, through the decomposed model up to the unembedding, as `pass` says.
-    /// Components outside the `supports` must have no part in it: a mask of 0 and no edit.
+    /// Components outside the `supports` must have no part in it, a mask of 0 and no edit, unless there is a delta and all masks
+    /// are 1: then they are a part of what is constant.
     pub(crate) fn run<B: AttributionBackend<Tensor = T>>(
         model: &Model<B>,
         tokens: &[&[u32]],
@@ -72,7 +78,7 @@ impl<T: Clone> RecordedPass<T> {
                     },
                     None => Last::of_target(model, rows),
                 };
-                Ok(Self { sequence, embedding, layers, last, shape: [tokens.len(), positions] })
+                Ok(Self { sequence, embedding, layers, last, shape: [tokens.len(), positions], deltas: None })
             }
             Err(Halt::Failed(error)) => Err(error),
             Ok(_) => unreachable!("the recorder halts before the logits"),
@@ -138,7 +144,9 @@ impl<B: AttributionBackend> Recorder<'_, B> {
         let readers = readers(b, b.select(&weights.v, 1, &components)?)?;
         let constant = match self.pass.delta {
             Delta::None => model.linear.get(&layer).and_then(|linear| linear.bias.clone()),
-            // x W^T + b - (x V) U: all components are in the support where there is a delta.
+            // Below.
+            Delta::Stopped if matches!(self.pass.masks, Masks::Ones) => None,
+            // x W^T + b - (x V) U: all components are in the support.
             Delta::Stopped => {
                 let all = b.matmul(&b.matmul(x, &weights.v)?, &weights.u)?;
                 Some(b.detach(&b.sub(&model.apply_linear(layer, x)?, &all)?))
@@ -159,6 +167,20 @@ impl<B: AttributionBackend> Recorder<'_, B> {
             return Ok(RecordedLayer { components, readers, u, mask, post, constant, output });
         }
         let pre = b.detach(&b.matmul(x, &b.permute(&readers, &[1, 0])?)?);
+        if self.pass.delta == Delta::Stopped && matches!(self.pass.masks, Masks::Ones) {
+            // What the target model gives.
+            let whole = model.apply_linear_closely(layer, x)?;
+            let constant = Some(b.detach(&b.sub(&whole, &b.matmul(&pre, &u)?)?));
+            let is_edited = self.pass.edits.iter().any(|edit| edit.layer == layer);
+            let post = self.edited(layer, pre, &components)?;
+            let mut recorded = RecordedLayer { components, readers, u, mask, post, constant, output: whole };
+            if is_unembedding {
+                recorded.output = recorded.post.clone();
+            } else if is_edited {
+                recorded.output = recorded.write(b, &recorded.post)?;
+            }
+            return Ok(recorded);
+        }
         let post = self.edited(layer, pre, &components)?;
         let mut recorded = RecordedLayer { components, readers, u, mask, post, constant, output: x.clone() };
         let written = if is_unembedding { recorded.kept(b, &recorded.post) } else { recorded.write(b, &recorded.post) };
@@ -174,6 +196,9 @@ impl<B: AttributionBackend> Recorder<'_, B> {
         let u = b.select(&weights.u, 0, &components)?;
         let constant = match self.pass.delta {
             Delta::None => None,
+            Delta::Stopped if matches!(self.pass.masks, Masks::Ones) => {
+                Some(b.sub(&self.embedding, &b.matmul(&b.select(&of_tokens, 2, &components)?, &u)?)?)
+            }
             Delta::Stopped => Some(b.sub(&self.embedding, &b.matmul(&of_tokens, &weights.u)?)?),
         };
         let [items, positions, _] = b.shape(&of_tokens)[..] else { panic!("activations have three axes") };

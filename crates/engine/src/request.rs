@@ -13,11 +13,15 @@ pub struct Request<'a> {
     pub sets: Sets<'a>,
     /// What is alive.
     pub thresholds: Thresholds,
+    /// Where attributions are evaluated.
+    pub forward: Forward,
     /// How attributions are computed.
     pub method: Method,
     /// Bytes of memory that may be taken beside the model, the CI sets themselves included; `None` for any number. Sets
     /// that do not fit together are computed one after the other.
     pub max_memory: Option<u64>,
+    /// For each set the last position that takes part, where it is not the prompt's; empty where it is that of every prompt.
+    pub until: &'a [Option<usize>],
     /// Whether what is alive under the model's own causal importances is asked for beside given sets; those are not computed
     /// otherwise.
     pub ghosts: bool,
@@ -26,8 +30,35 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// All there is of these sets: with the thresholds and the method that hold where nothing else is said.
     pub fn new(sets: Sets<'a>) -> Self {
-        Self { sets, thresholds: Thresholds::default(), method: Method::Mixed, max_memory: None, ghosts: true }
+        Self {
+            sets,
+            thresholds: Thresholds::default(),
+            forward: Forward::Masked,
+            method: Method::Mixed,
+            max_memory: None,
+            until: &[],
+            ghosts: true,
+        }
     }
+}
+
+/// The activations at which attributions are evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forward {
+    /// Those of the model that each set's causal importances mask, which are factors of the attributions.
+    #[default]
+    Masked,
+    /// Those of the target model, the same for all sets of a prompt: causal importances say who is alive, and no more.
+    Target(DeltaGradient),
+}
+
+/// What gradients do at what no component holds of a layer's weight, its delta `W - (V U)^T`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeltaGradient {
+    /// They pass through it: a target depends on a source by way of the deltas of the layers between them.
+    Through,
+    /// They stop there.
+    Stopped,
 }
 
 /// Where the CI sets come from.

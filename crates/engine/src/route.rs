@@ -9,6 +9,8 @@ use crate::Method;
 pub(crate) enum Route {
     /// In closed form, from everything that writes to the residual stream through the norm that the target reads behind.
     Residual,
+    /// From everything that writes to the residual stream, by way of the deltas of what lies in between.
+    Transport,
     /// In closed form, through the attention before an output projection.
     Attention,
     /// In closed form, through the nonlinearity before the MLP's output.
@@ -48,6 +50,27 @@ impl Route {
             }
         };
         if inputs.into_iter().all(is_decomposed) { route } else { Self::Autograd }
+    }
+}
+
+impl Route {
+    /// This way to `target` where gradients pass through deltas: of the closed forms they matter to the reads of a stream that
+    /// more than the embedding has written to.
+    pub(crate) fn through_deltas(self, target: Layer, linear: &[Layer], is_decomposed: impl Fn(Layer) -> bool) -> Self {
+        if self != Self::Residual {
+            return self;
+        }
+        let mut before = linear.iter().copied().filter(|layer| {
+            *layer < target && layer.role() != Role::TokenEmbedding && layer.reading() != target.reading()
+        });
+        let has_closed_form = |layer: Layer| is_decomposed(layer) && layer.role() != Role::QueryKeyValue;
+        if before.clone().next().is_none() {
+            Self::Residual
+        } else if before.all(has_closed_form) {
+            Self::Transport
+        } else {
+            Self::Autograd
+        }
     }
 }
 

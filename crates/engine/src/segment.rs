@@ -59,6 +59,16 @@ struct Evaluation<'a, B: AttributionBackend> {
     leaves: BTreeMap<Layer, &'a B::Tensor>,
 }
 
+impl<B: AttributionBackend> Evaluation<'_, B> {
+    /// The output of a decomposed layer, which depends on its input where gradients pass through the delta.
+    fn with_delta(&mut self, layer: Layer, output: B::Tensor, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B> {
+        let Segment { model, forward, .. } = self.segment;
+        let Some(deltas) = &forward.deltas else { return Ok(output) };
+        let x = input(self)?;
+        Ok(model.backend.add(&output, &deltas.gradient_alone(&model.backend, layer, &x)?)?)
+    }
+}
+
 impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
     fn embedding(&mut self) -> Flow<B> {
         let Segment { model, forward, .. } = self.segment;
@@ -78,16 +88,17 @@ impl<B: AttributionBackend> Visitor<B> for Evaluation<'_, B> {
             let x = input(self)?;
             return Err(Halt::Reached(model.backend.matmul(&x, reader)?));
         }
+        let b = &model.backend;
         if let Some(post) = self.leaves.get(&layer) {
             let recorded = &forward.layers[&layer];
-            return Ok(match layer.role() {
-                Role::Unembedding => recorded.kept(&model.backend, post)?,
-                _ => recorded.write(&model.backend, post)?,
-            });
+            return match layer.role() {
+                Role::Unembedding => Ok(recorded.kept(b, post)?),
+                _ => self.with_delta(layer, recorded.write(b, post)?, input),
+            };
         }
         match forward.layers.get(&layer) {
             // Past the target the input has to be asked for, since the target lies somewhere before it.
-            Some(recorded) if layer < *target => Ok(recorded.output.clone()),
+            Some(recorded) if layer < *target => self.with_delta(layer, recorded.output.clone(), input),
             _ => {
                 let x = input(self)?;
                 Ok(model.apply_linear(layer, &x)?)

@@ -47,12 +47,33 @@ impl<T: Clone> Sequence<T> {
         x: &T,
         positions: &[usize],
     ) -> Result<T, BackendError> {
+        self.turn_rows(b, x, positions, 1.0)
+    }
+
+    /// The same rotated back from there.
+    pub(crate) fn rotate_rows_back<B: AttributionBackend<Tensor = T>>(
+        &self,
+        b: &B,
+        x: &T,
+        positions: &[usize],
+    ) -> Result<T, BackendError> {
+        self.turn_rows(b, x, positions, -1.0)
+    }
+
+    fn turn_rows<B: AttributionBackend<Tensor = T>>(
+        &self,
+        b: &B,
+        x: &T,
+        positions: &[usize],
+        direction: f64,
+    ) -> Result<T, BackendError> {
         let Some(rotary) = &self.rotary else { return Ok(x.clone()) };
         let shape = b.shape(x);
         // A row of the tables for each head: nothing is left to broadcast.
         let rows: Vec<usize> = positions.iter().flat_map(|&s| std::iter::repeat_n(s, shape[1])).collect();
         let x = b.reshape(x, &[rows.len(), shape[2]])?;
-        let rotated = rotary.apply(b, &x, &b.select(&rotary.cos, 0, &rows)?, &b.select(&rotary.sin, 0, &rows)?)?;
+        let sin = b.scale(&b.select(&rotary.sin, 0, &rows)?, direction)?;
+        let rotated = rotary.apply(b, &x, &b.select(&rotary.cos, 0, &rows)?, &sin)?;
         b.reshape(&rotated, &shape)
     }
 }

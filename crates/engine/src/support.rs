@@ -25,9 +25,9 @@ pub(crate) struct SetSupports {
 }
 
 impl SetSupports {
-    /// With a threshold of 0, components of importance 0 are alive too.
+    /// With a threshold that 0 passes, components of importance 0 are alive too.
     pub(crate) fn new(set: &CiSet, thresholds: Thresholds) -> Self {
-        let zero_is_alive = thresholds.ci as f32 <= 0.0;
+        let zero_is_alive = thresholds.zero_is_alive();
         let layers = set.layers.iter().map(|(&layer, ci)| (layer, of_layer(ci, zero_is_alive)));
         Self { layers: layers.collect(), zero_is_alive }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{Prediction, TokenProb};
+use tributary_model::{Prediction, Thresholds, TokenProb};
 
 use crate::Model;
 use crate::last::Last;
@@ -12,6 +12,9 @@ use crate::output::{Logits, SetOutput};
 
 /// How many of the target model's likeliest tokens are kept for each position.
 const LIKELIEST: usize = 5;
+
+/// No entry is alive here.
+const NOTHING: Thresholds = Thresholds { output_prob: f64::INFINITY, ..Thresholds::MASKED };
 
 /// The target model's predictions on one prompt.
 pub(crate) struct TargetOutput<E> {
@@ -28,8 +31,7 @@ impl<E: Element> TargetOutput<E> {
         model: &Model<B>,
         last: &Last<B::Tensor>,
     ) -> Result<Self, BackendError> {
-        // No entry is alive here.
-        let output = Logits::compute(&model.backend, last, 0)?.normalise(&model.backend, f64::INFINITY, None)?;
+        let output = Logits::compute(&model.backend, last, 0)?.normalise(&model.backend, &NOTHING, None)?;
         let likeliest = output.probs.par_chunks_exact(model.architecture.vocab).map(likeliest).collect();
         Ok(Self { probs: output.probs, entropy: output.cross_entropy, likeliest: Arc::new(likeliest) })
     }

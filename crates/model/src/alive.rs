@@ -69,6 +69,31 @@ impl AliveEntries {
         self.starts.push(rows);
     }
 
+    /// The entries that are in any of `sets`, which have one number of positions; of no sets there is no position.
+    #[must_use]
+    pub fn union<'a>(sets: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let positions = sets.clone().map(Self::positions).max().unwrap_or(0);
+        let mut union = Self { starts: vec![0], components: Vec::new() };
+        for position in 0..positions {
+            let mut here: Vec<u32> = sets.clone().flat_map(|set| set.components_at(position)).copied().collect();
+            here.sort_unstable();
+            here.dedup();
+            union.push_position(here.into_iter().map(|component| component as usize));
+        }
+        union
+    }
+
+    /// The entries at positions up to `last`, that one included.
+    #[must_use]
+    pub fn until(&self, last: usize) -> Self {
+        let at = |position| self.components_at(position).iter().map(|&component| component as usize);
+        let none = if last + 1 < self.positions() { self.positions() - last - 1 } else { 0 };
+        let mut cut = Self { starts: vec![0], components: Vec::new() };
+        (0..self.positions() - none).for_each(|position| cut.push_position(at(position)));
+        (0..none).for_each(|_| cut.push_position(std::iter::empty()));
+        cut
+    }
+
     /// The entries that are also in `other`, which has as many positions.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{AliveEntries, CausalImportances, Layer, Pair};
+use crate::{AliveEntries, CausalImportances, Layer, Pair, Thresholds};
 
 /// The attribution graph of one CI set.
 #[derive(Clone, Debug, PartialEq)]
@@ -280,14 +280,14 @@ impl<E: Copy> SetAttributions<E> {
     }
 }
 
-/// Alive entries of a layer under a CI threshold, which is rounded to f32, the type of the causal importances.
-pub fn alive_components(ci: &CausalImportances, ci_threshold: f64) -> AliveEntries {
-    let threshold = ci_threshold as f32;
-    // What is not kept is 0, which only a threshold of 0 lets live.
-    if threshold <= 0.0 {
-        let is_alive = |position, component| ci.get(position, component) >= threshold;
+/// Alive entries of a layer, whose threshold is rounded to f32, the type of the causal importances.
+pub fn alive_components(ci: &CausalImportances, thresholds: Thresholds) -> AliveEntries {
+    let threshold = thresholds.ci as f32;
+    // What is not kept is 0.
+    if thresholds.zero_is_alive() {
+        let is_alive = |position, component| thresholds.passes(ci.get(position, component), threshold);
         return AliveEntries::collect(ci.positions(), ci.components(), is_alive);
     }
-    let alive = move |(component, value)| (value >= threshold).then_some(component);
+    let alive = move |(component, value)| thresholds.passes(value, threshold).then_some(component);
     AliveEntries::from_positions((0..ci.positions()).map(|position| ci.row(position).filter_map(alive)))
 }

@@ -254,7 +254,11 @@ impl Work for Job<'_, '_> {
 }
 
 fn thresholds(manifest: &Manifest) -> Thresholds {
-    Thresholds { ci: manifest.settings.ci_threshold, output_prob: manifest.settings.output_prob_threshold }
+    Thresholds {
+        ci: manifest.settings.ci_threshold,
+        output_prob: manifest.settings.output_prob_threshold,
+        ..Thresholds::default()
+    }
 }
 
 /// How far apart two correct computations may be, as a part of the largest value at an edge's target

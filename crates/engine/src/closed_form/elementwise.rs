@@ -74,7 +74,7 @@ fn from<B: AttributionBackend>(
 }
 
 /// Derivative of a nonlinearity.
-fn slope<B: AttributionBackend>(b: &B, phi: Activation, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
+pub(super) fn slope<B: AttributionBackend>(b: &B, phi: Activation, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
     match phi {
         Activation::GeluTanh => gelu_tanh_slope(b, x),
         Activation::Gelu => gelu_slope(b, x),

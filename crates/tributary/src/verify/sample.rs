@@ -124,7 +124,7 @@ impl StoredSet {
     pub(crate) fn differs_from(&self, read: &CiSet, thresholds: Thresholds) -> Option<Layer> {
         let same = |(layer, nodes): (&Layer, &LayerNodes<f32>)| {
             let Some(ci) = read.layers.get(layer) else { return !layer.is_linear() };
-            let alive = alive_components(ci, thresholds.ci);
+            let alive = alive_components(ci, thresholds);
             let value = |(position, component): (usize, usize)| ci.get(position, component);
             alive == *nodes.alive && alive.iter().map(value).eq(nodes.importance.iter().copied())
         };

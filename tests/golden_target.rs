@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "what was measured, for who asks with --nocapture")]
 
-use tributary_backend::{AttributionBackend, BackendError, DeviceInfo, Dtype, Element};
+use tributary_backend::{AttributionBackend, BackendError, DeviceInfo, Dtype};
 use tributary_engine::{DeltaGradient, Forward, Method, Model, Request, Sets, attribute};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::Thresholds;

@@ -236,7 +236,7 @@ fn transformer(weights: &Weights) -> CiNetwork {
     let mut linear = |from: usize, to: usize| vec![matrix([from, to], from), bias(to)];
     let projector = CiArrays::Read(linear(inputs, CI_WIDTH));
     let mut head = linear(CI_WIDTH, outputs);
-    let bias_of = |component: usize| if component % RARITY == 0 { 0.0 } else { -100.0 };
+    let bias_of = |component: usize| if component.is_multiple_of(RARITY) { 0.0 } else { -100.0 };
     head[1] = Array::new([outputs], (0..outputs).map(bias_of).collect());
     let block = |_| {
         let mut arrays: Vec<Array> = (0..4).map(|_| linear(CI_WIDTH, CI_WIDTH).swap_remove(0)).collect();

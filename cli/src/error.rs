@@ -15,6 +15,17 @@ pub enum CliError {
     /// The run, its CI sets, the computation or the result.
     #[error(transparent)]
     Session(#[from] tributary::Error),
+    /// The process may have too few addresses.
+    #[error(
+        "the limit of addresses (ulimit -v) is {} MB; at least {} MB are needed to begin anything: raise it, or run without it",
+        limit / 1_000_000, least / 1_000_000
+    )]
+    Addresses {
+        /// Bytes that there may be.
+        limit: u64,
+        /// Bytes that are needed.
+        least: u64,
+    },
     /// `--backend` names none.
     #[error(
         "unknown backend {name:?}: the built-in ones are {known}, and there is no executable tributary-backend-NAME for it beside tributary or on PATH (see `tributary backends`)"

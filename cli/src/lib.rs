@@ -58,7 +58,7 @@ pub fn plugin_main<P: Provider>() -> ExitCode {
 fn start<L: Providers>(backends: &Backends) -> ExitCode {
     let args = Args::parse();
     let json = args.command.json();
-    match run::<L>(&args.command, backends) {
+    match enough_addresses().and_then(|()| run::<L>(&args.command, backends)) {
         Ok(status) => status,
         // Who asked for the end knows why it fails, and the thread that waits for signals ends the process.
         Err(_) if interrupted() => loop {
@@ -73,6 +73,16 @@ fn start<L: Providers>(backends: &Backends) -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Fails where a process may have so few addresses that even the text of an error could not be had.
+fn enough_addresses() -> Result<(), CliError> {
+    /// What starting, threads and buffers take, and a bit more: under less the allocator was seen to end the process.
+    const LEAST: u64 = 80_000_000;
+    match tributary_files::memory::address_limit() {
+        Some(limit) if limit < LEAST => Err(CliError::Addresses { limit, least: LEAST }),
+        _ => Ok(()),
     }
 }
 

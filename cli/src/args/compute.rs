@@ -215,7 +215,7 @@ impl From<DtypeArg> for Dtype {
 pub(crate) enum MethodArg {
     /// The fastest method that covers the model
     Auto,
-    /// The gradients written out; for models whose every linear layer is decomposed
+    /// The gradients written out; for models whose every linear layer is decomposed, queries, keys and values each by themselves
     ClosedForm,
     /// Automatic differentiation by the backend, for any model; slow, and what closed-form is checked against
     Autograd,

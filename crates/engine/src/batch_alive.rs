@@ -59,7 +59,8 @@ impl BatchAlive {
     pub(crate) fn union(&self) -> Self {
         let union = |layers: &BTreeMap<Layer, Vec<Arc<AliveEntries>>>| {
             let of_layer = |(&layer, sets): (&Layer, &Vec<Arc<AliveEntries>>)| {
-                (layer, vec![Arc::new(AliveEntries::union(sets.iter().map(AsRef::as_ref)))])
+                let sets: Vec<&AliveEntries> = sets.iter().map(AsRef::as_ref).collect();
+                (layer, vec![Arc::new(AliveEntries::union(&sets))])
             };
             layers.iter().map(of_layer).collect()
         };

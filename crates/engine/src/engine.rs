@@ -174,8 +174,8 @@ impl<B: AttributionBackend> Run<'_, B> {
             match request.forward {
                 Forward::Masked => self.batch(sets, planned, &facts, &mut cost.timings, sink, progress)?,
                 Forward::Target(_) => {
-                    let deltas = deltas.as_ref();
-                    self.batch_at_target(sets, planned, &facts, deltas, &mut cost.timings, sink, progress)?;
+                    let shared = (&facts, deltas.as_ref());
+                    self.batch_at_target(sets, planned, shared, &mut cost.timings, sink, progress)?;
                 }
             }
             cost.timings.attribution += started.elapsed().as_secs_f64() - (cost.timings.sink - spent);
@@ -348,8 +348,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         &self,
         sets: &[CiSet],
         planned: Planned,
-        facts: &Facts<'_, B::Tensor>,
-        deltas: Option<&Rc<Deltas<B::Tensor>>>,
+        (facts, deltas): (&Facts<'_, B::Tensor>, Option<&Rc<Deltas<B::Tensor>>>),
         timings: &mut Timings,
         sink: &mut dyn Sink<B::Element>,
         progress: &mut dyn FnMut(Progress),

@@ -44,8 +44,9 @@ pub enum EngineError {
     },
     /// One set or one prompt alone takes more memory than is allowed.
     #[error(
-        "{what} takes about {} MB of memory beside the model, more than the {} MB that are allowed; allow more",
-        needed.div_ceil(1_000_000), *allowed as f64 / 1e6
+        "{what} takes about {} MB of memory beside the model, {} MB of them whatever it is, more than the {} MB that are allowed, \
+         which are half of what is free unless another number was given; allow more",
+        needed.div_ceil(1_000_000), crate::memory::OVERHEAD.div_ceil(1_000_000), allowed / 1_000_000
     )]
     Memory {
         /// What takes it.

@@ -13,7 +13,7 @@ use crate::support::SetSupports;
 use crate::{Method, Model};
 
 /// What libraries take beside the tensors: code, thread pools, buffers of files.
-const OVERHEAD: usize = 64 << 20;
+pub(crate) const OVERHEAD: usize = 64 << 20;
 
 /// Bytes that `sets` CI sets of a batch take while they are computed, beside the model and the inputs.
 pub(crate) fn working_set<B: AttributionBackend>(

@@ -37,10 +37,22 @@ pub fn check(path: &Path, bytes: u64) -> Result<(), FilesError> {
     }
 }
 
+/// How many bytes of addresses this process may have (`ulimit -v`); `None` without a limit.
+#[cfg(unix)]
+pub fn address_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::As).current
+}
+
+/// How many bytes of addresses this process may have; not known here.
+#[cfg(not(unix))]
+pub fn address_limit() -> Option<u64> {
+    None
+}
+
 /// The memory that the limit of the address space leaves this process; `None` without one.
 #[cfg(unix)]
 fn own_limit() -> Option<u64> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current?;
+    let limit = address_limit()?;
     let statm = std::fs::read_to_string("/proc/self/statm").ok();
     // The second number is the memory that is used, in pages; where it cannot be read, nothing is taken off.
     let pages: u64 = statm.and_then(|statm| statm.split(' ').nth(1)?.parse().ok()).unwrap_or(0);

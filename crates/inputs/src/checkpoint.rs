@@ -156,6 +156,25 @@ impl StateDict {
         Ok(Some(StoredTensor { name, tensor, decode }))
     }
 
+    /// Checks that there is a tensor, which there has to be since `reason`.
+    pub(crate) fn require(&self, name: &str, reason: &str) -> Result<(), InputError> {
+        if self.tensors.contains_key(name) {
+            return Ok(());
+        }
+        let problem = format!("is neither in the checkpoint nor among the target model's weights, but {reason}");
+        Err(InputError::tensor(&self.file, (self.in_file)(name), problem))
+    }
+
+    /// How far the elements of a tensor, if it is there, may be rounded: as a part of each.
+    pub(crate) fn rounding(&self, name: &str) -> f64 {
+        match self.tensors.get(name).map_or("F32", |tensor| &*tensor.dtype) {
+            "BF16" => 0.5_f64.powi(8),
+            // Also of numbers as small as 1e-4, near which float16 has fewer digits.
+            "F16" => 0.5_f64.powi(9),
+            _ => 0.0,
+        }
+    }
+
     /// Leaves a tensor out of the account: one that is known to carry nothing.
     pub(crate) fn discard(&mut self, name: &str) {
         self.tensors.remove(name);

@@ -4,6 +4,7 @@ mod gpt2_simple;
 mod hugging_face;
 mod llama_simple;
 
+pub(crate) use hugging_face::is_tied;
 use std::path::Path;
 
 use tributary_model::Architecture;

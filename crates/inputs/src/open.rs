@@ -38,6 +38,10 @@ impl TrainedRun {
                 let problem = format!("is a run at Weights & Biases, {}", reference.advice(Kind::Decomposition));
                 return Err(InputError::elsewhere(named, problem, Remedy::Run));
             }
+            if named.to_str().is_some_and(|name| name.starts_with("wandb:")) && !named.exists() {
+                let problem = "is no reference to a run; expected wandb:ENTITY/PROJECT/runs/ID".to_owned();
+                return Err(InputError::elsewhere(named, problem, Remedy::Run));
+            }
             let problem = if folder.exists() { "is not a folder" } else { "there is no such folder" };
             return Err(InputError::missing(folder, format!("{problem}; expected the folder of a trained run")));
         }
@@ -82,9 +86,15 @@ impl TrainedRun {
             let mut tensors = StateDict::open(&checkpoint)?;
             if config.class.config == classes::CONFIG_JSON && !tensors.has_any("target_model.") {
                 of_target = target_weights::files(&target_folder)?;
+                if of_target.is_empty() {
+                    return Err(target_weights::missing(&checkpoint, &target_folder));
+                }
                 for file in &of_target {
                     tensors.add_target(file, config.class.base())?;
                 }
+            }
+            if config.class.config == classes::CONFIG_JSON && !classes::is_tied(config.class.name, &model_bytes) {
+                tensors.require("target_model.lm_head.weight", "tie_word_embeddings of config.json is false")?;
             }
             let notes = std::mem::take(&mut tensors.notes);
             Ok((assemble::weights(tensors, architecture, &config, &counts)?, notes))

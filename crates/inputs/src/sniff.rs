@@ -18,8 +18,14 @@ pub(crate) enum Foreign {
     Gzip,
     /// Frames of zstd.
     Zstd,
+    /// Something compressed in another way.
+    Xz,
+    /// The same.
+    Bzip2,
     /// Text in two bytes a character.
     Utf16,
+    /// Text in four bytes a character.
+    Utf32,
 }
 
 /// What the file that begins with `head` is, if it is one of these.
@@ -33,6 +39,15 @@ pub(crate) fn foreign(head: &[u8]) -> Option<Foreign> {
     // A frame, or one of those to be skipped, which `pzstd` begins with.
     if head.starts_with(b"\x28\xb5\x2f\xfd") || matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
         return Some(Foreign::Zstd);
+    }
+    if head.starts_with(b"\xfd7zXZ\0") {
+        return Some(Foreign::Xz);
+    }
+    if head.starts_with(b"BZh") && head.get(4..10) == Some(b"\x31\x41\x59\x26\x53\x59") {
+        return Some(Foreign::Bzip2);
+    }
+    if head.starts_with(b"\xff\xfe\0\0") || head.starts_with(b"\0\0\xfe\xff") {
+        return Some(Foreign::Utf32);
     }
     let is_mark = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
     if is_mark || matches!(head, [b'{' | b'[', 0, ..] | [0, b'{' | b'[', ..]) {
@@ -55,6 +70,11 @@ pub(crate) fn refused(file: &Path, foreign: Foreign, advice: &str) -> InputError
         }
         Foreign::Gzip => format!("is compressed with gzip; {advice}"),
         Foreign::Zstd => format!("is compressed with zstd; {}", advice.replace("gunzip", "unzstd")),
+        Foreign::Xz => "is compressed with xz; decompress it, with unxz".to_owned(),
+        Foreign::Bzip2 => "is compressed with bzip2; decompress it, with bunzip2".to_owned(),
+        Foreign::Utf32 => {
+            "is text in UTF-32; expected UTF-8: convert it, with iconv -f UTF-32 -t UTF-8, or save it again".to_owned()
+        }
         Foreign::Utf16 => {
             "is text in UTF-16; expected UTF-8: convert it, with iconv -f UTF-16 -t UTF-8, or save it again".to_owned()
         }
@@ -68,7 +88,11 @@ mod tests {
 
     #[test]
     fn what_is_something_else_is_told() {
-        let cases: [(&[u8], Option<Foreign>); 14] = [
+        let cases: [(&[u8], Option<Foreign>); 18] = [
+            (b"\xfd7zXZ\0\0", Some(Foreign::Xz)),
+            (b"BZh91AY&SY", Some(Foreign::Bzip2)),
+            (b"\xff\xfe\0\0{\0\0\0", Some(Foreign::Utf32)),
+            (b"\0\0\xfe\xff", Some(Foreign::Utf32)),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", Some(Foreign::LfsPointer)),
             (b"\x1f\x8b\x08", Some(Foreign::Gzip)),
             (b"\x28\xb5\x2f\xfd\x04", Some(Foreign::Zstd)),

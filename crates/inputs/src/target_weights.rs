@@ -5,10 +5,22 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use tributary_model::Remedy;
+
 use crate::{InputError, text};
 
 const INDEX: &str = "model.safetensors.index.json";
 const WHOLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+/// The error where weights of the target model are neither in the checkpoint nor in its folder.
+pub(crate) fn missing(checkpoint: &Path, folder: &Path) -> InputError {
+    let names = [INDEX].into_iter().chain(WHOLE).collect::<Vec<_>>().join(", ");
+    let problem = format!(
+        "has none of {names}, and {} has no weights of the target model; put one of them there, or name the folder that has it",
+        checkpoint.display()
+    );
+    InputError::elsewhere(folder, problem, Remedy::Target)
+}
 
 /// The files of a target model in its folder: those that an index lists, else the one with all of it; none where neither
 /// is there.

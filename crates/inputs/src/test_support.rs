@@ -841,7 +841,9 @@ impl RandomWeights {
             for matrix in [&mut layer.v, &mut layer.u] {
                 let scale = 1.0 / (matrix.shape[0] as f32).sqrt();
                 let Values::F32(values) = &mut matrix.values else { panic!("random weights are float32") };
-                values.iter_mut().for_each(|value| *value *= scale);
+                for value in values {
+                    *value *= scale;
+                }
             }
         }
         weights

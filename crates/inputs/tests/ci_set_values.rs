@@ -230,7 +230,7 @@ fn unknown_keys_are_passed_over_with_a_note() {
         let text = with("\"seed\": [[1, {\"prompt\": 2}]], \"note\": \"x\"");
         let file = fixture.read(if compress { gzip(text.as_bytes()) } else { text.into_bytes() }).unwrap();
         let note = only_note(&file);
-        let said = "ci.json: the unknown keys \"seed\", \"note\" and what they hold are passed over; known are prompt, tokens, \
+        let said = "ci.json: the unknown keys \"seed\", \"note\", with what they hold, are passed over; known are prompt, tokens, \
                     metadata, ci_sets, samples, optimized_ci and node_ci_vals";
         assert!(note.ends_with(said), "{note}");
         assert_eq!(file.sets, expected.sets);
@@ -239,7 +239,7 @@ fn unknown_keys_are_passed_over_with_a_note() {
     let sample = format!("{{\"loss\": 1, \"prompt\": \"w4\", \"ci_vals\": {layers}}}");
     let file = fixture.read(format!("{{\"samples\": {{\"s\": {sample}, \"t\": {sample}}}}}")).unwrap();
     let note = only_note(&file);
-    let said = "ci.json: set \"s\": the unknown keys \"loss\" (2 in all) and what they hold are passed over; known are prompt, \
+    let said = "ci.json: set \"s\": the unknown keys \"loss\" (2 in all), with what they hold, are passed over; known are prompt, \
                 tokens, ci_vals and metadata";
     assert!(note.ends_with(said), "{note}");
     let many: Vec<String> = (0..1000).map(|key| format!("\"x{key}\": 0")).collect();

@@ -71,11 +71,11 @@ impl AliveEntries {
 
     /// The entries that are in any of `sets`, which have one number of positions; of no sets there is no position.
     #[must_use]
-    pub fn union<'a>(sets: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        let positions = sets.clone().map(Self::positions).max().unwrap_or(0);
+    pub fn union(sets: &[&Self]) -> Self {
+        let positions = sets.iter().map(|set| set.positions()).max().unwrap_or(0);
         let mut union = Self { starts: vec![0], components: Vec::new() };
         for position in 0..positions {
-            let mut here: Vec<u32> = sets.clone().flat_map(|set| set.components_at(position)).copied().collect();
+            let mut here: Vec<u32> = sets.iter().flat_map(|set| set.components_at(position)).copied().collect();
             here.sort_unstable();
             here.dedup();
             union.push_position(here.into_iter().map(|component| component as usize));

@@ -91,13 +91,14 @@ impl Array {
     #[must_use]
     pub fn transposed(&self) -> Self {
         let [rows, columns] = self.shape[..] else { panic!("a matrix has two axes") };
-        fn columnwise<E: Copy>(values: &[E], columns: usize) -> Vec<E> {
-            (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns).copied()).collect()
-        }
         let values = match &self.values {
             Values::F32(values) => Values::F32(columnwise(values, columns)),
             Values::F64(values) => Values::F64(columnwise(values, columns)),
         };
         Self { shape: vec![columns, rows], values }
     }
+}
+
+fn columnwise<E: Copy>(values: &[E], columns: usize) -> Vec<E> {
+    (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns).copied()).collect()
 }

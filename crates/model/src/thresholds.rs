@@ -21,7 +21,7 @@ impl Thresholds {
     pub const TARGET: Self = Self { ci: 0.0, output_prob: 0.01, strict: true, output_top: Some(15) };
 
     /// Whether a value is alive under one of the thresholds, both in the type in which they are compared.
-    pub fn passes<E: PartialOrd>(&self, value: E, threshold: E) -> bool {
+    pub fn passes<E: PartialOrd + Copy>(&self, value: E, threshold: E) -> bool {
         if self.strict { value > threshold } else { value >= threshold }
     }
 

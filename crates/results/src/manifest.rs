@@ -45,6 +45,7 @@ pub struct Manifest {
 
 /// What a run was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for a flag")]
 pub struct Settings {
     /// Smallest causal importance of an alive component.
     pub ci_threshold: f64,

@@ -18,7 +18,7 @@
 //!
 //! where heads that share keys and values add up in `dk` and `dv`. All targets of a layer go together, a row for each.
 
-use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_backend::{AttributionBackend, BackendError};
 use tributary_model::{Layer, Norm, Pair, Role};
 
 use super::context::Context;
@@ -95,7 +95,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         let first = model.architecture.token_embedding().unwrap_or_else(Layer::wte);
         let writers = std::iter::once(first).chain(self.stages.iter().map(|stage| stage.writer));
         for (writer, moving) in writers.zip(std::iter::once(moving).chain(met.into_iter().rev())) {
-            self.put(writer, target, RowMatrix::new(moving), edges)?;
+            self.put(writer, target, &RowMatrix::new(moving), edges)?;
         }
         Ok(())
     }
@@ -104,15 +104,14 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
     fn pass_up_to(&mut self, target: Layer) -> Result<(), BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
-                let decomposed = model.architecture.token_embedding();
-                let embedding = decomposed.map_or(&forward.embedding, |layer| &forward.layers[&layer].output);
-                match &forward.sequence.wpe {
-                    Some(wpe) => b.add(embedding, wpe)?,
-                    None => embedding.clone(),
-                }
+        let mut stream = if let Some(stream) = self.stream.take() {
+            stream
+        } else {
+            let decomposed = model.architecture.token_embedding();
+            let embedding = decomposed.map_or(&forward.embedding, |layer| &forward.layers[&layer].output);
+            match &forward.sequence.wpe {
+                Some(wpe) => b.add(embedding, wpe)?,
+                None => embedding.clone(),
             }
         };
         let writers =
@@ -293,7 +292,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         &self,
         writer: Layer,
         target: Layer,
-        moving: RowMatrix<B>,
+        moving: &RowMatrix<B>,
         edges: &mut Edges<'_, '_, B::Element>,
     ) -> Result<(), EngineError> {
         let Context { model, forward, sources, targets } = self.context;
@@ -301,16 +300,15 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         let (from, to) = (&*sources[&writer], &*targets[&target]);
         let (from_alive, to_alive, weight) = (&*from.alive[0], &*to.alive[0], &*from.weight[0]);
         let pair = Pair { source: writer, target, crosses_positions: false };
-        let (rows, row_of_entry) = match forward.layers.get(&writer) {
-            Some(recorded) => (recorded.u.clone(), from.slots[0].clone()),
-            None => {
-                let embedding = b.reshape(&forward.embedding, &[forward.shape[1], model.architecture.d_model])?;
-                (embedding, from.positions[0].clone())
-            }
+        let (rows, row_of_entry) = if let Some(recorded) = forward.layers.get(&writer) {
+            (recorded.u.clone(), from.slots[0].clone())
+        } else {
+            let embedding = b.reshape(&forward.embedding, &[forward.shape[1], model.architecture.d_model])?;
+            (embedding, from.positions[0].clone())
         };
         let (rows, of_targets) = (RowMatrix::new(rows), (0..to_alive.len() as u32).collect::<Vec<_>>());
         let of_sources = Rows { matrix: &rows, alive: from_alive, row_of_entry: &row_of_entry };
-        let of_targets = Rows { matrix: &moving, alive: to_alive, row_of_entry: &of_targets };
+        let of_targets = Rows { matrix: moving, alive: to_alive, row_of_entry: &of_targets };
         for range in chunks(&pair, from_alive, to_alive, CHUNK) {
             let products = products(b, range.clone(), &of_sources, &of_targets, None)?;
             edges.put_chunk(&pair, 0, from_alive, to_alive, range, &|position: usize, values: &mut [B::Element]| {

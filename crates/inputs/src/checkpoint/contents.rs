@@ -67,6 +67,12 @@ pub(super) fn read(path: &Path) -> Result<Contents, InputError> {
                            torch.save writes it";
             return Err(fail(problem.to_owned()));
         }
+        Container::Unknown if length == 0 => {
+            return Err(fail("it is empty".to_owned()));
+        }
+        Container::Unknown if head.trim_ascii_start().starts_with(b"{") => {
+            return Err(fail("it is text, such as what a server says in place of a file".to_owned()));
+        }
         Container::Unknown => {
             return Err(fail("it is neither what torch.save writes nor in the format of safetensors".to_owned()));
         }

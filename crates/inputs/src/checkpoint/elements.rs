@@ -30,14 +30,11 @@ pub(super) fn decoder(dtype: &str) -> Option<Decoder> {
         }
         (values.into(), are_finite)
     }
-    fn is_finite(value: &f32) -> bool {
-        value.is_finite()
-    }
     fn pairs(bytes: &[u8], decode: impl Fn(u16) -> f32) -> (Values, bool) {
-        each(bytes, |pair| decode(u16::from_ne_bytes(pair)), is_finite)
+        each(bytes, |pair| decode(u16::from_ne_bytes(pair)), |value| value.is_finite())
     }
     match dtype {
-        "F32" => Some(|bytes| each(bytes, f32::from_ne_bytes, is_finite)),
+        "F32" => Some(|bytes| each(bytes, f32::from_ne_bytes, |value| value.is_finite())),
         WIDE => Some(|bytes| each(bytes, f64::from_ne_bytes, |&value| (value as f32).is_finite())),
         "BF16" => Some(|bytes| pairs(bytes, |bits| f32::from_bits(u32::from(bits) << 16))),
         "F16" => Some(|bytes| pairs(bytes, f16_value)),

@@ -11,7 +11,7 @@ use tributary_model::{CausalImportances, Layer};
 use super::{Context, Finite, Layers, OPTIMIZED, OTHER_RUN, list};
 use crate::error::shortened;
 
-/// What the app calls nodes that are no components.
+/// What the app calls nodes that are no components, unless a layer of that name is decomposed.
 const PSEUDO_LAYERS: [&str; 3] = ["embed", "wte", "output"];
 
 /// What the app calls layers within their block, and the modules that it calls so.
@@ -92,11 +92,11 @@ fn node(
         value.ok_or_else(|| format!("{}: its {what} is {}, expected a whole number from 0", quoted(), shortened(text)))
     };
     let (position, component) = (number("position", position)?, number("component", component)?);
-    if PSEUDO_LAYERS.contains(&name) {
-        return Ok(None);
-    }
     let Some((&layer, &count)) = components.iter().find(|(layer, _)| layer.path() == name || is_called(**layer, name))
     else {
+        if PSEUDO_LAYERS.contains(&name) {
+            return Ok(None);
+        }
         return Err(format!(
             "{}: {} is not a decomposed layer; those are {}, which may be written in short, as 0.attn.q, 0.mlp.up",
             quoted(),

@@ -30,10 +30,11 @@ impl UnknownKeys {
     pub(super) fn remark(self) -> Option<String> {
         let (place, known) = self.first?;
         let times = if self.count > self.named.len() { format!(" ({} in all)", self.count) } else { String::new() };
-        let keys = if self.count == 1 { "the unknown key" } else { "the unknown keys" };
-        Some(format!(
-            "{place}{keys} {}{times} and what they hold are passed over; known are {known}",
-            abridged(self.named)
-        ))
+        let (keys, are) = if self.count == 1 {
+            ("the unknown key", "with what it holds, is")
+        } else {
+            ("the unknown keys", "with what they hold, are")
+        };
+        Some(format!("{place}{keys} {}{times}, {are} passed over; known are {known}", abridged(self.named)))
     }
 }

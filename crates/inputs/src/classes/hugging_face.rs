@@ -94,6 +94,13 @@ fn gpt2(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
     })
 }
 
+/// Whether the unembedding is the embedding where there are no weights of it, as `config.json` says or leaves to the class.
+pub(crate) fn is_tied(class: &str, config: &[u8]) -> bool {
+    let parsed: Option<serde_json::Value> = serde_json::from_slice(config).ok();
+    let said = parsed.and_then(|config| config.get("tie_word_embeddings")?.as_bool());
+    said.unwrap_or(class == GPT2.name)
+}
+
 fn llama(file: &Path, keys: &Keys<'_>) -> Result<Architecture, InputError> {
     let size = |key| keys.require(key, Yaml::count);
     let (n_blocks, d_model) = (size("num_hidden_layers")?, size("hidden_size")?);

@@ -233,11 +233,13 @@ impl Comparison {
     /// The divergence at each position, and the target model's probability of each output node that both sides have.
     ///
     /// A divergence is made of differences of logits, and rounded as they are: it is measured by the largest of the output
-    /// nodes', at least by 1. The likeliest tokens are not compared: a tie is broken by rounding.
+    /// nodes', of which there may be none, and at least by the logarithm of the vocabulary's size: by so much one of its logits
+    /// is above the others where it is likelier than chance. The likeliest tokens are not compared: a tie is broken by rounding.
     fn compare_predictions<E: Element>(&mut self, stored: &StoredSet, recomputed: &SetAttributions<E>) {
         let (Some(ours), Some(theirs)) = (&stored.prediction, &recomputed.prediction) else { return };
         let (nodes, other) = (&stored.nodes[&Layer::output()].alive, &recomputed.nodes[&Layer::output()]);
-        let largest = other.activation.iter().map(|logit| logit.to_f64().abs()).fold(1.0, f64::max);
+        let of_chance = (recomputed.output_probs.len() as f64 / ours.kl.len().max(1) as f64).ln().max(1.0);
+        let largest = other.activation.iter().map(|logit| logit.to_f64().abs()).fold(of_chance, f64::max);
         let kl = ours.kl.iter().zip(&theirs.kl).map(|(&ours, theirs)| (ours, theirs.to_f64(), largest));
         let probs = nodes.iter().zip(&ours.target_prob).filter_map(|((position, token), &ours)| {
             let row = other.alive.row_of(position, token)?;

@@ -174,7 +174,7 @@ impl<B: AttributionBackend> Run<'_, B> {
             match request.forward {
                 Forward::Masked => self.batch(sets, planned, &facts, &mut cost.timings, sink, progress)?,
                 Forward::Target(_) => {
-                    let shared = (&facts, deltas.as_ref());
+                    let shared = Shared { facts: &facts, deltas: deltas.as_ref() };
                     self.batch_at_target(sets, planned, shared, &mut cost.timings, sink, progress)?;
                 }
             }
@@ -348,7 +348,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         &self,
         sets: &[CiSet],
         planned: Planned,
-        (facts, deltas): (&Facts<'_, B::Tensor>, Option<&Rc<Deltas<B::Tensor>>>),
+        Shared { facts, deltas }: Shared<'_, B::Tensor>,
         timings: &mut Timings,
         sink: &mut dyn Sink<B::Element>,
         progress: &mut dyn FnMut(Progress),
@@ -493,6 +493,13 @@ pub(crate) struct PromptFacts<T> {
     pub(crate) last: Last<T>,
     /// What is alive under its own causal importances; `None` where these are the set, or cannot be known.
     pub(crate) original: Option<OriginalAlive>,
+}
+
+/// What batches share.
+struct Shared<'a, T> {
+    facts: &'a Facts<'a, T>,
+    /// Where gradients pass through them.
+    deltas: Option<&'a Rc<Deltas<T>>>,
 }
 
 /// The same for each distinct prompt, by its tokens.

@@ -51,7 +51,7 @@ fn its_values_are_those_python_unpickles() {
     let run = bundled();
     let q = Layer::published(0, Role::Query);
     let (linear, decomposed) = (&run.weights.linear[&q], &run.weights.decomposed[&q]);
-    let ends = |array: &Array| (array.values[0], array.values[array.values.len() - 1]);
+    let ends = |array: &Array| (array.values.at(0) as f32, array.values.at(array.values.len() - 1) as f32);
     assert_eq!(ends(&run.weights.wte), (0.203_971_12, -0.037_432_782));
     assert_eq!(ends(&linear.weight), (-0.016_361_274, 0.024_751_83));
     assert_eq!(ends(linear.bias.as_ref().unwrap()), (0.070_631_76, 0.047_156_64));

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use tributary_inputs::test_support::{RandomWeights, write_neutral_run};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{Array, Weights};
+use tributary_model::{Array, Values, Weights};
 use tributary_testing::skip;
 
 const IMPORTS: &str = "import numpy, safetensors, yaml, orbax.checkpoint, tokenizers";
@@ -99,7 +99,8 @@ fn decomposed(class: &str, matrices: &[(&str, usize)], is_in: impl Fn(usize) -> 
 
 /// To the nearest, ties to even, as JAX casts.
 fn to_bfloat16(array: &mut Array) {
-    for value in &mut array.values {
+    let Values::F32(values) = &mut array.values else { panic!("random weights are float32") };
+    for value in values {
         let bits = value.to_bits();
         *value = f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000);
     }

@@ -178,9 +178,9 @@ fn half_precision_is_read_exactly() {
             *tensor = StoredTensor::new(Q_WEIGHT, class, &[8, 8], bytes);
         });
         let q = "h.0.attn.q_proj".parse().unwrap();
-        let expected =
-            weights().linear[&q].weight.values.iter().map(|value| f32::from(*value > 0.0)).collect::<Vec<_>>();
-        assert_eq!(run.unwrap().weights.linear[&q].weight.values, expected, "{class:?}");
+        let expected: Vec<f32> =
+            weights().linear[&q].weight.values.iter().map(|value| f32::from(value > 0.0)).collect();
+        assert_eq!(run.unwrap().weights.linear[&q].weight.values, expected.into(), "{class:?}");
     }
 }
 
@@ -189,8 +189,8 @@ fn a_transposed_view_is_read_in_its_own_order() {
     let run = load(|tensors| find(tensors, Q_WEIGHT).strides = vec![1, 8]).unwrap();
     let q = "h.0.attn.q_proj".parse().unwrap();
     let stored = &weights().linear[&q].weight.values;
-    let transposed: Vec<f32> = (0..64).map(|index| stored[index % 8 * 8 + index / 8]).collect();
-    assert_eq!(run.weights.linear[&q].weight.values, transposed);
+    let transposed: Vec<f32> = (0..64).map(|index| stored.at(index % 8 * 8 + index / 8) as f32).collect();
+    assert_eq!(run.weights.linear[&q].weight.values, transposed.into());
 }
 
 #[test]

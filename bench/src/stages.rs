@@ -10,7 +10,7 @@ use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{Cost, Method, Model, Request, Sets, Sink, SinkError, attribute, stream};
 use tributary_inputs::{CiSetFile, RunOptions, TrainedRun};
 use tributary_model::{SetAttributions, Thresholds, Weights};
-use tributary_results::{Kind, ModelInfo, ResultWriter, RunInfo, Settings};
+use tributary_results::{Forward, Kind, ModelInfo, ResultWriter, RunInfo, Settings};
 
 use crate::Failure;
 use crate::median::median;
@@ -147,6 +147,9 @@ fn settings() -> Settings {
         implied_index: false,
         allow_tf32: false,
         ghosts: true,
+        output_top: None,
+        forward: Forward::Masked,
+        delta: None,
     }
 }
 

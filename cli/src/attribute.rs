@@ -6,16 +6,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tributary::backend::Providers;
+use tributary::engine::{DeltaGradient, Forward};
 use tributary::results::Manifest;
-use tributary::{Compute, Files, Folder, Input, Settings};
+use tributary::{Compute, Files, Folder, Input, Settings, Until};
 
-use crate::args::AttributeArgs;
+use crate::args::{AttributeArgs, DeltaArg, ForwardArg};
 use crate::own_folder::refuse_own_folder;
 use crate::progress::Reporter;
 use crate::{CliError, console, plot, summary};
 
 /// Computes on `compute`, a backend of `L`, and says what came out.
 pub(crate) fn run<L: Providers>(args: &AttributeArgs, compute: Compute) -> Result<ExitCode, CliError> {
+    if args.delta.is_some() && args.forward == ForwardArg::Masked {
+        return Err(CliError::DeltaOfMasked);
+    }
     let settings = settings(args, compute);
     let mut reporter = Reporter::new(args.output.quiet);
     let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {
@@ -57,6 +61,15 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
             },
         },
         thresholds: args.thresholds(),
+        forward: match (args.forward, args.delta) {
+            (ForwardArg::Masked, _) => Forward::Masked,
+            (ForwardArg::Target, Some(DeltaArg::Stopped)) => Forward::Target(DeltaGradient::Stopped),
+            (ForwardArg::Target, Some(DeltaArg::Through) | None) => Forward::Target(DeltaGradient::Through),
+        },
+        until: Until {
+            all: args.until.iter().rev().find(|until| until.set.is_none()).map(|until| until.position),
+            of_sets: args.until.iter().filter_map(|until| Some((until.set.clone()?, until.position))).collect(),
+        },
         method: args.method.into(),
         max_memory: args.max_memory.map(|size| size.as_u64()),
         ghosts: !args.no_ghosts,

@@ -15,6 +15,11 @@ pub enum CliError {
     /// The run, its CI sets, the computation or the result.
     #[error(transparent)]
     Session(#[from] tributary::Error),
+    /// Something is said of deltas where none have a part.
+    #[error(
+        "--delta says what gradients do at deltas, which have no part in --forward masked; give --forward target, or leave it out"
+    )]
+    DeltaOfMasked,
     /// The process may have too few addresses.
     #[error(
         "the limit of addresses (ulimit -v) is {} MB; at least {} MB are needed to begin anything: raise it, or run without it",
@@ -141,6 +146,7 @@ fn flag(remedy: Remedy) -> &'static str {
         Remedy::Checkpoint => "--checkpoint",
         Remedy::CiSets => "--ci-sets",
         Remedy::Sets => "--sets",
+        Remedy::Until => "--until",
         Remedy::Prompt => "--prompt",
         Remedy::Autograd => "--method autograd",
         Remedy::F64 => "--dtype f64",

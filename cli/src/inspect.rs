@@ -130,6 +130,7 @@ fn result(manifest: &Manifest) -> String {
         manifest.settings.ci_threshold,
         manifest.settings.output_prob_threshold,
     );
+    text.insert_str(text.len() - 1, &crate::summary::forward(&manifest.settings));
     for (index, prompt) in manifest.prompts.iter().enumerate() {
         let _ =
             writeln!(text, "prompt {index}, {} tokens: {}", prompt.tokens.len(), visible::on_one_line(&prompt.text));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 use tributary_model::{Faithfulness, FarOutput};
-use tributary_results::{Manifest, SetEntry};
+use tributary_results::{Forward, Manifest, SetEntry, Settings};
 
 use crate::{console, visible};
 
@@ -46,6 +46,13 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
     text
 }
 
+/// Where attributions were evaluated, if not at the masked model's activations: after a list of settings.
+pub(crate) fn forward(settings: &Settings) -> String {
+    let Some(delta) = settings.delta else { return String::new() };
+    let top = settings.output_top.map_or_else(String::new, |top| format!(", at most {top} outputs a position"));
+    format!("{top}; at the target model's activations, gradients {} at deltas", delta.name())
+}
+
 /// A line for each set with entries that rounding decides over.
 pub(crate) fn borderline(manifest: &Manifest) -> Vec<String> {
     let line = |set: &SetEntry| {
@@ -77,8 +84,9 @@ fn far_set(manifest: &Manifest, set: &SetEntry) -> Vec<String> {
     let components = set.layers.iter().filter(|(layer, _)| layer.is_linear());
     if components.map(|(_, counts)| counts.nodes).sum::<usize>() == 0 {
         let threshold = manifest.settings.ci_threshold;
+        let passes = if manifest.settings.forward == Forward::Target { "is above" } else { "reaches" };
         lines.push(format!(
-            "warning: set {name}: no component is alive: none of its causal importances reaches {threshold}"
+            "warning: set {name}: no component is alive: none of its causal importances {passes} {threshold}"
         ));
     }
     let Some(prediction) = set.prediction else { return lines };

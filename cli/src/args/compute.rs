@@ -113,12 +113,27 @@ pub(crate) struct AttributeArgs {
     /// Compute only these sets of the file
     #[arg(long, value_name = "NAME,NAME", requires = "ci_sets")]
     pub(crate) sets: Vec<String>,
-    /// A component is alive where its causal importance is at least this (compared in f32)
-    #[arg(long, value_name = "X", default_value_t = Thresholds::default().ci, value_parser = ci_threshold, allow_negative_numbers = true)]
-    pub(crate) ci_threshold: f64,
-    /// An output token is alive where its probability is at least this
-    #[arg(long, value_name = "P", default_value_t = Thresholds::default().output_prob, value_parser = probability, allow_negative_numbers = true)]
-    pub(crate) output_prob_threshold: f64,
+    /// Where attributions are evaluated
+    #[arg(long, value_enum, default_value_t = ForwardArg::Masked)]
+    pub(crate) forward: ForwardArg,
+    /// With --forward target: what gradients do at the part of each weight that no component holds, its delta [default: through]
+    #[arg(long, value_enum)]
+    pub(crate) delta: Option<DeltaArg>,
+    /// A component is alive where its causal importance is at least this (compared in f32); with --forward target, where it is
+    /// above this [default: 1e-6; with --forward target: 0]
+    #[arg(long, value_name = "X", value_parser = ci_threshold, allow_negative_numbers = true)]
+    pub(crate) ci_threshold: Option<f64>,
+    /// An output token is alive where its probability in the masked model is at least this; with --forward target, where it is
+    /// above this [default: 0.1; with --forward target: 0.01]
+    #[arg(long, value_name = "P", value_parser = probability, allow_negative_numbers = true)]
+    pub(crate) output_prob_threshold: Option<f64>,
+    /// How many output tokens of a position are alive at most, the most probable [default: any number; with --forward target: 15]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) output_top: Option<u32>,
+    /// The last position that takes part, in every set or, as SET=POS, in one (repeatable): nothing after it is a node
+    /// [default: what `until` in the metadata of a set says, else the prompt's last]
+    #[arg(long, value_name = "POS|SET=POS", value_parser = until)]
+    pub(crate) until: Vec<UntilArg>,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
     /// Floating-point type to compute in; result files hold f32 either way
@@ -152,7 +167,16 @@ pub(crate) struct AttributeArgs {
 
 impl AttributeArgs {
     pub(crate) fn thresholds(&self) -> Thresholds {
-        Thresholds { ci: self.ci_threshold, output_prob: self.output_prob_threshold, ..Thresholds::default() }
+        let default = match self.forward {
+            ForwardArg::Masked => Thresholds::MASKED,
+            ForwardArg::Target => Thresholds::TARGET,
+        };
+        Thresholds {
+            ci: self.ci_threshold.unwrap_or(default.ci),
+            output_prob: self.output_prob_threshold.unwrap_or(default.output_prob),
+            output_top: self.output_top.map(|top| top as usize).or(default.output_top),
+            ..default
+        }
     }
 }
 
@@ -200,6 +224,42 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum DtypeArg {
     F32,
     F64,
+}
+
+/// The activations at which attributions are evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ForwardArg {
+    /// Those of the model that each set's causal importances mask, which are factors of the attributions
+    Masked,
+    /// Those of the target model, the same for all sets of a prompt: causal importances say who is alive, and no more
+    Target,
+}
+
+/// What gradients do at deltas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeltaArg {
+    /// Pass through: a target depends on a source by way of the deltas of all layers between them
+    Through,
+    /// Stop there
+    Stopped,
+}
+
+/// The last position of all sets, or of one by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UntilArg {
+    pub(crate) set: Option<String>,
+    pub(crate) position: usize,
+}
+
+fn until(text: &str) -> Result<UntilArg, String> {
+    // A name may have the sign, too.
+    let (set, position) =
+        text.rsplit_once('=').map_or((None, text), |(set, position)| (Some(set.to_owned()), position));
+    let is_plain = !position.is_empty() && position.bytes().all(|byte| byte.is_ascii_digit());
+    let position = position.parse().ok().filter(|_| is_plain);
+    position
+        .map(|position| UntilArg { set, position })
+        .ok_or_else(|| "expected a position, from 0, or SET=POSITION".to_owned())
 }
 
 impl From<DtypeArg> for Dtype {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod at_once;
+mod at_target;
 mod attacks;
 mod attribute;
 mod compare;

@@ -235,9 +235,28 @@ fn notes(sets: &[SetSummary], compared: &[ComparedSet]) -> Vec<String> {
         let (label, count) = (&set.label, set.not_finite);
         notes.push(format!("{count} edges of {label:?} are not finite and count as absent"));
     }
+    notes.extend(other_forward(compared));
     notes.extend(other_threshold(sets, "CI threshold", |set| set.ci_threshold));
     notes.extend(other_threshold(sets, "output probability threshold", |set| set.output_prob_threshold));
     notes
+}
+
+fn other_forward(sets: &[ComparedSet]) -> Option<String> {
+    let at = |set: &ComparedSet| {
+        let settings = &set.manifest().settings;
+        (settings.forward, settings.delta)
+    };
+    let other = sets.iter().find(|set| at(set) != at(&sets[0]))?;
+    let said = |set: &ComparedSet| {
+        let (forward, delta) = at(set);
+        let delta = delta.map_or_else(String::new, |delta| format!(" with gradients {} at deltas", delta.name()));
+        format!("{:?} at {} activations{delta}", set.label(), forward.name())
+    };
+    Some(format!(
+        "attributions are evaluated in {} and in {}: their values are not those of one thing",
+        said(&sets[0]),
+        said(other)
+    ))
 }
 
 fn other_threshold(sets: &[SetSummary], what: &str, threshold: impl Fn(&SetSummary) -> f64) -> Option<String> {

@@ -146,6 +146,7 @@ fn union_of_originals(sets: &[ComparedSet], layer: Layer, positions: usize) -> A
 /// Thresholds that all nodes reach: a mean of values is no less than the least of their thresholds.
 fn settings(sets: &[ComparedSet]) -> Settings {
     let all = || sets.iter().map(|set| &set.manifest().settings);
+    let first = &sets[0].manifest().settings;
     Settings {
         ci_threshold: all().map(|settings| settings.ci_threshold).fold(f64::INFINITY, f64::min),
         output_prob_threshold: all().map(|settings| settings.output_prob_threshold).fold(f64::INFINITY, f64::min),
@@ -155,6 +156,9 @@ fn settings(sets: &[ComparedSet]) -> Settings {
         implied_index: all().all(|settings| settings.implied_index),
         allow_tf32: all().any(|settings| settings.allow_tf32),
         ghosts: all().any(|settings| settings.ghosts),
+        output_top: first.output_top,
+        forward: first.forward,
+        delta: first.delta,
     }
 }
 

@@ -50,6 +50,11 @@ impl BatchAlive {
         Self { layers, targets, until }
     }
 
+    /// The last position that takes part in a set, where it is not the prompt's.
+    pub(crate) fn last_position(&self, set: usize) -> Option<usize> {
+        self.until[set]
+    }
+
     /// The entries of a layer that take part in a set.
     pub(crate) fn taking_part(&self, set: usize, entries: &Arc<AliveEntries>) -> Arc<AliveEntries> {
         cut(Arc::clone(entries), self.until[set])

@@ -19,4 +19,4 @@ pub(crate) mod unembedding;
 pub(crate) use self::context::Context;
 pub(crate) use self::products::gathered_at_once;
 pub(crate) use self::residual::ResidualReads;
-pub(crate) use self::transport::Transport;
+pub(crate) use self::transport::{AT_ONCE as TRANSPORTED_AT_ONCE, Transport};

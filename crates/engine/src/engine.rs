@@ -159,7 +159,11 @@ impl<B: AttributionBackend> Run<'_, B> {
         let supports: Vec<SetSupports> = sets.par_iter().map(|set| SetSupports::new(set, thresholds)).collect();
         let held = of_sink + memory::inputs(sets);
         let estimate = |supports: &SetSupports, count, positions| {
-            held + memory::working_set(model, supports, count, positions, method)
+            let at_target = match request.forward {
+                Forward::Masked => 0,
+                Forward::Target(gradient) => memory::at_target(model, supports, positions, gradient),
+            };
+            held + memory::working_set(model, supports, count, positions, method) + at_target
         };
         let planned = plan(sets, supports, max_memory.unwrap_or(u64::MAX), estimate)?;
         cost.timings.attribution += started.elapsed().as_secs_f64();
@@ -463,6 +467,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         let nodes = nodes.collect();
         SetAttributions {
             name: set.name.clone(),
+            until: alive.last_position(at),
             nodes,
             pairs: pairs.collect(),
             output_probs: probs,

@@ -7,10 +7,10 @@
 use tributary_backend::{AttributionBackend, Dtype, Element};
 use tributary_model::{CausalImportances, CiSet, Layer, Role};
 
-use crate::closed_form::gathered_at_once;
+use crate::closed_form::{TRANSPORTED_AT_ONCE, gathered_at_once};
 use crate::edges::CHUNK;
 use crate::support::SetSupports;
-use crate::{Method, Model};
+use crate::{DeltaGradient, Method, Model};
 
 /// What libraries take beside the tensors: code, thread pools, buffers of files.
 pub(crate) const OVERHEAD: usize = 64 << 20;
@@ -57,6 +57,33 @@ pub(crate) fn working_set<B: AttributionBackend>(
         Method::Mixed => closed_form.max(autograd),
     };
     bytes::<B>(layers + passes.max(output))
+}
+
+/// Bytes that attributions at the target model's activations take beside these: the target model's activations of one prompt,
+/// the deltas, and what goes down the layers through them.
+pub(crate) fn at_target<B: AttributionBackend>(
+    model: &Model<B>,
+    supports: &SetSupports,
+    positions: usize,
+    gradient: DeltaGradient,
+) -> u64 {
+    let a = &model.architecture;
+    let sizes: Vec<(Layer, usize)> = supports.sizes().collect();
+    let activations = recorded_layers(model, &sizes, positions);
+    let through = match gradient {
+        DeltaGradient::Stopped => 0,
+        DeltaGradient::Through => {
+            let deltas = model.component_counts.keys().filter_map(|&layer| a.linear(layer));
+            let deltas: usize = deltas.map(|linear| linear.d_in * linear.d_out).sum();
+            let widest = sizes.iter().map(|&(_, size)| size).max().unwrap_or(0);
+            let stages = 2 * a.n_blocks;
+            let moving = (stages + 2) * positions * widest * a.d_model;
+            let of_stage = positions * (2 * a.d_model + 2 * a.d_mlp + 2 * a.n_heads * positions);
+            deltas + moving + stages * of_stage + 8 * TRANSPORTED_AT_ONCE
+        }
+    };
+    // Without what is counted once already.
+    bytes::<B>(activations + through) - OVERHEAD as u64
 }
 
 /// Bytes that the target model takes on prompts of equal length that go through it together, with their own causal

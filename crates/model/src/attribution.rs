@@ -11,6 +11,8 @@ use crate::{AliveEntries, CausalImportances, Layer, Pair, Thresholds};
 pub struct SetAttributions<E> {
     /// Name of the set.
     pub name: String,
+    /// The last position that takes part, where it is not the prompt's.
+    pub until: Option<usize>,
     /// Nodes of every layer that has any: `wte`, the decomposed layers, `output`.
     pub nodes: BTreeMap<Layer, LayerNodes<E>>,
     /// Attributions of every pair of the pair table, in its order; pairs without entries are there too.
@@ -232,7 +234,7 @@ fn original_alive_mask(original: &AliveEntries, trimmed: &[usize]) -> Vec<bool> 
 impl<E> SetAttributions<E> {
     /// A graph of which no more is known than its nodes and edges.
     pub fn new(name: String, nodes: BTreeMap<Layer, LayerNodes<E>>, pairs: Vec<PairAttribution<E>>) -> Self {
-        Self { name, nodes, pairs, output_probs: Vec::new(), borderline: Vec::new(), prediction: None }
+        Self { name, until: None, nodes, pairs, output_probs: Vec::new(), borderline: Vec::new(), prediction: None }
     }
 }
 
@@ -256,6 +258,7 @@ impl<E: Copy> SetAttributions<E> {
         });
         SetAttributions {
             name: self.name.clone(),
+            until: self.until,
             nodes: nodes.collect(),
             pairs: pairs.collect(),
             output_probs: all(&self.output_probs),

@@ -24,6 +24,8 @@ pub enum Remedy {
     CiSets,
     /// To choose other sets.
     Sets,
+    /// To choose another last position.
+    Until,
     /// To choose a prompt by its number.
     Prompt,
     /// To compute by automatic differentiation.

@@ -34,8 +34,8 @@ mod writer;
 
 pub use error::ResultError;
 pub use manifest::{
-    BorderlineEntry, FORMAT, FORMAT_VERSION, Inputs, Kind, LayerCounts, MANIFEST_FILE, Manifest, PairCounts, PairEntry,
-    PromptEntry, RunInfo, SetEntry, Settings, Stages, Timings, TokenEntry,
+    BorderlineEntry, Delta, FORMAT, FORMAT_VERSION, Forward, Inputs, Kind, LayerCounts, MANIFEST_FILE, Manifest,
+    PairCounts, PairEntry, PromptEntry, RunInfo, SetEntry, Settings, Stages, Timings, TokenEntry,
 };
 pub use model_info::ModelInfo;
 pub use pending::PendingResults;

@@ -47,10 +47,19 @@ pub struct Manifest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each stands for a flag")]
 pub struct Settings {
-    /// Smallest causal importance of an alive component.
+    /// Smallest causal importance of an alive component; what it has to be above where `forward` is `target`.
     pub ci_threshold: f64,
-    /// Smallest probability of an alive output token.
+    /// Smallest probability of an alive output token; what it has to be above where `forward` is `target`.
     pub output_prob_threshold: f64,
+    /// How many output tokens of a position may be alive, the most probable; `None` for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_top: Option<usize>,
+    /// The activations at which attributions were evaluated.
+    #[serde(default, skip_serializing_if = "Forward::is_masked")]
+    pub forward: Forward,
+    /// What gradients did at what no component holds of the weights, where `forward` is `target`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<Delta>,
     /// How attributions were to be computed: `auto`, `autograd`, ...
     pub method: String,
     /// Whether the set files hold `output_probs`.
@@ -66,6 +75,52 @@ pub struct Settings {
     /// Whether what the model's own causal importances keep alive was computed beside the sets of a file.
     #[serde(default = "asked_for", skip_serializing_if = "is_asked_for")]
     pub ghosts: bool,
+}
+
+/// The activations at which attributions were evaluated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forward {
+    /// Those of the model that the causal importances mask.
+    #[default]
+    Masked,
+    /// Those of the target model.
+    Target,
+}
+
+impl Forward {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_masked(&self) -> bool {
+        *self == Self::Masked
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Masked => "masked",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// What gradients did at what no component holds of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delta {
+    /// They passed through it.
+    Through,
+    /// They stopped there.
+    Stopped,
+}
+
+impl Delta {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Through => "through",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 fn asked_for() -> bool {
@@ -282,6 +337,9 @@ pub struct SetEntry {
     pub prompt: usize,
     /// What came with the set, as it was; `None` when nothing did.
     pub metadata: Option<serde_json::Value>,
+    /// The last position that takes part: nothing after it is a node; `None` where that is the prompt's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<usize>,
     /// Number of nodes.
     pub nodes: usize,
     /// Number of edges.
@@ -390,6 +448,11 @@ impl Manifest {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(format!("settings.{what} is {value}, expected a number that is not negative"));
             }
+        }
+        if (self.settings.forward == Forward::Target) != self.settings.delta.is_some() {
+            return Err(
+                "settings.delta is given where settings.forward is not target, or is not where it is".to_owned()
+            );
         }
         for (i, prompt) in self.prompts.iter().enumerate() {
             let (tokens, strings) = (prompt.tokens.len(), prompt.token_strings.len());

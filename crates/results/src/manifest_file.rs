@@ -88,6 +88,8 @@ struct StoredSet {
     sha256: String,
     prompt: usize,
     metadata: Option<serde_json::Value>,
+    #[serde(default)]
+    until: Option<usize>,
     nodes: usize,
     edges: usize,
     prediction: Option<StoredFaithfulness>,
@@ -168,7 +170,7 @@ impl StoredPair {
 
 impl StoredSet {
     fn resolve(self, i: usize, layers: &Layers) -> Result<SetEntry, String> {
-        let Self { name, file, sha256, prompt, metadata, nodes, edges, prediction, pairs, .. } = self;
+        let Self { name, file, sha256, prompt, metadata, until, nodes, edges, prediction, pairs, .. } = self;
         let counts = self.layers.iter().map(|(name, &counts)| {
             let layer = layers.named(name, || format!("a key of sets[{i}].layers"))?;
             Ok((layer, counts))
@@ -187,6 +189,7 @@ impl StoredSet {
             sha256,
             prompt,
             metadata,
+            until,
             nodes,
             edges,
             prediction,

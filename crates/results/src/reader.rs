@@ -176,7 +176,15 @@ impl SetFile<'_> {
             Some(_) => Some(self.prediction(&manifest.prompts[entry.prompt], &nodes, model.vocab)?),
         };
         let borderline = entry.borderline.iter().copied().map(Into::into).collect();
-        let set = SetAttributions { name: entry.name.clone(), nodes, pairs, output_probs, borderline, prediction };
+        let set = SetAttributions {
+            name: entry.name.clone(),
+            until: entry.until,
+            nodes,
+            pairs,
+            output_probs,
+            borderline,
+            prediction,
+        };
         if set.faithfulness(|&value| value) != entry.prediction {
             let what = "the prediction of the target model".to_owned();
             return Err(ResultError::Counts { path: self.path.to_owned(), what });

@@ -189,6 +189,7 @@ impl ResultWriter {
             sha256: String::new(),
             prompt: of_manifest,
             metadata,
+            until: set.until,
             nodes: set.node_count(),
             edges: set.pairs.iter().map(PairAttribution::edge_count).sum(),
             prediction,

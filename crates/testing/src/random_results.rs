@@ -8,7 +8,9 @@ use tributary_model::{
     AliveEntries, Borderline, Layer, LayerNodes, Pair, PairAttribution, Prediction, Prompt, SetAttributions, TokenProb,
     pair_table, published_blocks,
 };
-use tributary_results::{Kind, Manifest, ModelInfo, ResultError, ResultWriter, RunInfo, Settings, Stages, Timings};
+use tributary_results::{
+    Forward, Kind, Manifest, ModelInfo, ResultError, ResultWriter, RunInfo, Settings, Stages, Timings,
+};
 
 /// What a run gives: everything a result folder is made of.
 #[derive(Clone, Debug)]
@@ -64,6 +66,9 @@ impl RandomResults {
             implied_index: self.implied_index,
             allow_tf32: false,
             ghosts: true,
+            output_top: None,
+            forward: Forward::Masked,
+            delta: None,
         }
     }
 

@@ -119,6 +119,14 @@ pub enum Error {
         /// What says where the right one is.
         remedy: Option<Remedy>,
     },
+    /// A set cannot end where it is to.
+    #[error("set {set:?}: {problem}")]
+    Until {
+        /// The set.
+        set: String,
+        /// What is wrong, and what there is.
+        problem: String,
+    },
     /// The threads could not be set up.
     #[error("{threads} threads cannot be set up: {reason}")]
     Threads {
@@ -140,6 +148,7 @@ impl Error {
             Self::NoBackend { passed_over } => passed_over.iter().find_map(|(_, unusable)| unusable.remedy),
             Self::UnknownSet { .. } => Some(Remedy::Sets),
             Self::Threads { .. } => Some(Remedy::Threads),
+            Self::Until { .. } => Some(Remedy::Until),
             Self::UnknownInput { remedy, .. } | Self::Moved { remedy, .. } => Some(*remedy),
             Self::OtherInput { remedy, .. } => *remedy,
             Self::Consensus { .. } | Self::NoSets { .. } | Self::Backend(_) | Self::UnknownBackend { .. } => None,

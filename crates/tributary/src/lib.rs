@@ -42,6 +42,7 @@ mod selection;
 mod session;
 mod sets;
 mod settings;
+mod until;
 mod verify;
 
 pub use tributary_backend as backend;
@@ -61,6 +62,7 @@ pub use progress::{OnProgress, Progress};
 pub use selection::{select_sets, set_names};
 pub use session::Session;
 pub use settings::{Compute, Files, Folder, Input, Run, Settings};
+pub use until::Until;
 pub use verify::{Comparison, Difference, OtherNode, PairDifference, SampledEdge, Verification, Verify, verify};
 
 /// Version of tributary.

@@ -21,6 +21,8 @@ pub struct Session<B: AttributionBackend> {
     settings: Settings,
     model: Model<B>,
     sets: InputSets,
+    /// The last position of each set, where it is not its prompt's.
+    until: Vec<Option<usize>>,
     fingerprint: Fingerprint,
     tokenizer: Tokenizer,
     /// Seconds that reading and uploading took.
@@ -36,10 +38,11 @@ impl<B: AttributionBackend> Session<B> {
         let run = settings.run.load()?;
         run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
         let sets = InputSets::read(&settings.input, &run, &mut |text| on_progress(Progress::Note(text)))?;
+        let until = settings.until.of(&sets)?;
         let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
         let model = Model::upload(backend, weights)?;
         let load = started.elapsed().as_secs_f64();
-        Ok(Self { settings, model, sets, fingerprint, tokenizer, load })
+        Ok(Self { settings, model, sets, until, fingerprint, tokenizer, load })
     }
 
     /// The model, on its backend.
@@ -51,7 +54,9 @@ impl<B: AttributionBackend> Session<B> {
     pub fn request(&self) -> Request<'_> {
         Request {
             thresholds: self.settings.thresholds,
+            forward: self.settings.forward,
             method: self.method(),
+            until: &self.until,
             max_memory: self.settings.max_memory.or_else(memory::default_limit),
             ghosts: self.settings.ghosts,
             ..Request::new(self.sets.sets())

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use tributary_backend::Dtype;
-use tributary_engine::Method;
+use tributary_engine::{DeltaGradient, Forward, Method};
 use tributary_inputs::{RunOptions, TrainedRun, run_folder};
 use tributary_model::Thresholds;
 use tributary_results as results;
 
-use crate::Error;
+use crate::{Error, Until};
 
 /// What is to be computed: [`Settings::new`] has the defaults of everything but the run and the CI sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,10 @@ pub struct Settings {
     pub input: Input,
     /// What is alive.
     pub thresholds: Thresholds,
+    /// Where attributions are evaluated.
+    pub forward: Forward,
+    /// Up to where sets take part.
+    pub until: Until,
     /// How attributions are computed; `None` for the fastest method that covers the model.
     pub method: Option<Method>,
     /// Bytes of memory to take beside the model; `None` for half of what is free. Sets that do not fit together are computed
@@ -39,6 +43,8 @@ impl Settings {
             run: Run::new(folder),
             input,
             thresholds: Thresholds::default(),
+            forward: Forward::Masked,
+            until: Until::default(),
             method: None,
             max_memory: None,
             ghosts: true,
@@ -58,6 +64,16 @@ impl Settings {
             implied_index: self.files.implied_index,
             allow_tf32: self.compute.allow_tf32,
             ghosts: self.ghosts,
+            output_top: self.thresholds.output_top,
+            forward: match self.forward {
+                Forward::Masked => results::Forward::Masked,
+                Forward::Target(_) => results::Forward::Target,
+            },
+            delta: match self.forward {
+                Forward::Masked => None,
+                Forward::Target(DeltaGradient::Through) => Some(results::Delta::Through),
+                Forward::Target(DeltaGradient::Stopped) => Some(results::Delta::Stopped),
+            },
         }
     }
 

@@ -9,11 +9,11 @@ mod sample;
 use std::path::{Path, PathBuf};
 
 use tributary_backend::{AttributionBackend, Dtype, Element, Providers, Work};
-use tributary_engine::{Method, Model, Request, Targets, attribute_to};
+use tributary_engine::{DeltaGradient, Forward, Method, Model, Request, Targets, attribute_to};
 use tributary_files::visible;
 use tributary_inputs::{CiSetFile, TrainedRun};
 use tributary_model::{Remedy, Thresholds, Weights};
-use tributary_results::{Manifest, ResultFolder};
+use tributary_results::{self as results, Manifest, ResultFolder};
 
 use self::sample::StoredSet;
 use crate::sets::InputSets;
@@ -123,7 +123,7 @@ impl Verify {
                 return Err(other(format!("it has no set {name:?}; give the right file")));
             };
             let read = read.swap_remove(at);
-            if let Some(layer) = set.differs_from(&read, thresholds(manifest)) {
+            if let Some(layer) = set.differs_from(&read, thresholds(manifest), manifest.sets[sets.len()].until) {
                 return Err(other(format!(
                     "the causal importances of set {name:?} at {layer} are not the result's; give the right file"
                 )));
@@ -235,9 +235,12 @@ impl Work for Job<'_, '_> {
             if by_autograd { model.fastest_method() } else { Method::Autograd }
         });
         let targets: Vec<Targets> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
+        let until: Vec<Option<usize>> = manifest.sets.iter().map(|set| set.until).collect();
         let request = Request {
             thresholds: thresholds(&manifest),
+            forward: forward(&manifest),
             method,
+            until: &until,
             max_memory: memory::default_limit(),
             ghosts: manifest.settings.ghosts,
             ..Request::new(sets.sets())
@@ -257,7 +260,16 @@ fn thresholds(manifest: &Manifest) -> Thresholds {
     Thresholds {
         ci: manifest.settings.ci_threshold,
         output_prob: manifest.settings.output_prob_threshold,
-        ..Thresholds::default()
+        output_top: manifest.settings.output_top,
+        strict: manifest.settings.forward == results::Forward::Target,
+    }
+}
+
+fn forward(manifest: &Manifest) -> Forward {
+    match (manifest.settings.forward, manifest.settings.delta) {
+        (results::Forward::Masked, _) => Forward::Masked,
+        (results::Forward::Target, Some(results::Delta::Stopped)) => Forward::Target(DeltaGradient::Stopped),
+        (results::Forward::Target, _) => Forward::Target(DeltaGradient::Through),
     }
 }
 

@@ -13,8 +13,8 @@ use tributary_model::{
     published_blocks,
 };
 use tributary_results::{
-    FORMAT, FORMAT_VERSION, Kind, Manifest, ModelInfo, PairEntry, PromptEntry, ResultWriter, RunInfo, SetEntry,
-    Settings, Timings,
+    FORMAT, FORMAT_VERSION, Forward, Kind, Manifest, ModelInfo, PairEntry, PromptEntry, ResultWriter, RunInfo,
+    SetEntry, Settings, Timings,
 };
 
 pub(crate) const COMPONENTS: usize = 3;
@@ -48,6 +48,9 @@ pub(crate) fn settings() -> Settings {
         implied_index: false,
         allow_tf32: false,
         ghosts: true,
+        output_top: None,
+        forward: Forward::Masked,
+        delta: None,
     }
 }
 
@@ -90,6 +93,7 @@ pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
         sha256: String::new(),
         prompt: 0,
         metadata: case.metadata.clone(),
+        until: None,
         nodes: case.set.node_count(),
         edges: case.set.edge_count(),
         prediction: case.set.faithfulness(|&value| value),

@@ -32,7 +32,7 @@ use crate::forward::{Heads, activate};
 use crate::model::NormTensors;
 
 /// Elements of the widest step of a number of rows that goes past a layer at once.
-const AT_ONCE: usize = 1 << 22;
+pub(crate) const AT_ONCE: usize = 1 << 22;
 
 /// The way down the layers of one prompt.
 pub(crate) struct Transport<'a, B: AttributionBackend> {

@@ -11,7 +11,7 @@ use tributary_model::{
     AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, Prompt, SetAttributions, TokenProb, pair_table,
     published_blocks,
 };
-use tributary_results::{Kind, ModelInfo, ResultFolder, ResultWriter, RunInfo, Settings, Timings};
+use tributary_results::{Forward, Kind, ModelInfo, ResultFolder, ResultWriter, RunInfo, Settings, Timings};
 
 /// Texts that break pages which take them for markup, or cannot be seen.
 pub(crate) const NASTY: [&str; 9] = [
@@ -207,6 +207,9 @@ fn settings() -> Settings {
         implied_index: true,
         allow_tf32: false,
         ghosts: true,
+        output_top: None,
+        forward: Forward::Masked,
+        delta: None,
     }
 }
 

@@ -121,10 +121,11 @@ impl StoredSet {
     }
 
     /// The first layer at which `read`, a set of the same name, is not what the result was computed from.
-    pub(crate) fn differs_from(&self, read: &CiSet, thresholds: Thresholds) -> Option<Layer> {
+    pub(crate) fn differs_from(&self, read: &CiSet, thresholds: Thresholds, until: Option<usize>) -> Option<Layer> {
         let same = |(layer, nodes): (&Layer, &LayerNodes<f32>)| {
             let Some(ci) = read.layers.get(layer) else { return !layer.is_linear() };
             let alive = alive_components(ci, thresholds);
+            let alive = until.map_or_else(|| alive.clone(), |last| alive.until(last));
             let value = |(position, component): (usize, usize)| ci.get(position, component);
             alive == *nodes.alive && alive.iter().map(value).eq(nodes.importance.iter().copied())
         };

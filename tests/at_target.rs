@@ -1,0 +1,164 @@
+//! Attributions at the target model's activations: what has to hold on any model.
+
+use proptest::prelude::*;
+use tributary_engine::{DeltaGradient, Forward, Method, Model, Request, Sets, attribute};
+use tributary_model::{Array, CausalImportances, CiSet, Components, Role, SetAttributions, Thresholds, Weights};
+use tributary_testing::config;
+use tributary_tests::naive::NaiveBackend;
+use tributary_tests::random_case::{Shape, shapes};
+
+use super::some_layers;
+
+/// All that is alive, so that there is something to compare.
+const THRESHOLDS: Thresholds = Thresholds { output_prob: 0.05, ..Thresholds::TARGET };
+
+fn graphs(
+    weights: &Weights,
+    sets: &[CiSet],
+    forward: Forward,
+    method: Method,
+    until: &[Option<usize>],
+) -> Vec<SetAttributions<f64>> {
+    let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
+    let request = Request { thresholds: THRESHOLDS, forward, method, until, ..Request::new(Sets::Given(sets)) };
+    attribute(&model, &request, &mut |_| {}).unwrap().sets
+}
+
+/// Both computations start from the same activations, so what is left is the rounding of one derivative, 1e-16 of its largest
+/// term; a norm divides by sqrt(eps) = 1e-3 at the least, a few times over.
+fn alike(a: &SetAttributions<f64>, b: &SetAttributions<f64>) -> Result<(), TestCaseError> {
+    let values =
+        |set: &SetAttributions<f64>| set.pairs.iter().flat_map(|pair| pair.values.clone()).collect::<Vec<f64>>();
+    let (a_values, b_values) = (values(a), values(b));
+    prop_assert_eq!(a_values.len(), b_values.len());
+    let largest = b_values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    for (of_a, of_b) in a.pairs.iter().zip(&b.pairs) {
+        prop_assert_eq!((&of_a.source, &of_a.target), (&of_b.source, &of_b.target));
+        for (x, y) in of_a.values.iter().zip(&of_b.values) {
+            let pair = of_a.pair;
+            prop_assert!((x - y).abs() <= 1e-8 * largest, "{} -> {}: {x} {y} of {largest}", pair.source, pair.target);
+        }
+    }
+    Ok(())
+}
+
+/// The weights with those of every decomposed layer what its components make: no delta is left.
+fn without_delta(weights: &Weights) -> Weights {
+    let mut weights = weights.clone();
+    for (layer, components) in &weights.decomposed {
+        let product = product(components);
+        match layer.role() {
+            Role::TokenEmbedding => weights.wte = product,
+            Role::Unembedding => weights.lm_head = Some(product.transposed()),
+            _ => weights.linear.get_mut(layer).unwrap().weight = product.transposed(),
+        }
+    }
+    weights
+}
+
+/// `V U`, `[d_in, d_out]`.
+fn product(Components { v, u }: &Components) -> Array {
+    let (d_in, count, d_out) = (v.shape[0], v.shape[1], u.shape[1]);
+    let element = |at: usize| -> f64 {
+        (0..count).map(|c| v.values.at(at / d_out * count + c) * u.values.at(c * d_out + at % d_out)).sum()
+    };
+    Array::of([d_in, d_out], (0..d_in * d_out).map(element).collect::<Vec<f64>>())
+}
+
+fn with_all(set: &CiSet) -> CiSet {
+    let ones = |ci: &CausalImportances| {
+        CausalImportances::from_dense(ci.components(), &vec![1.0; ci.positions() * ci.components()])
+    };
+    CiSet { layers: set.layers.iter().map(|(&layer, ci)| (layer, ones(ci))).collect(), ..set.clone() }
+}
+
+proptest! {
+    #![proptest_config(config(24))]
+
+    #[test]
+    fn closed_forms_equal_backward_passes(shape in shapes(), partly in any::<bool>()) {
+        let weights = if partly { shape.model_decomposed_at(&some_layers(&shape)) } else { shape.model() };
+        let sets = shape.sparse_ci_sets(&weights);
+        for gradient in [DeltaGradient::Through, DeltaGradient::Stopped] {
+            let forward = Forward::Target(gradient);
+            let closed = graphs(&weights, &sets, forward, Method::Mixed, &[]);
+            let by_passes = graphs(&weights, &sets, forward, Method::Autograd, &[]);
+            for (closed, by_passes) in closed.iter().zip(&by_passes) {
+                alike(closed, by_passes)?;
+            }
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_delta_nothing_passes_through_it(shape in shapes()) {
+        let weights = without_delta(&shape.model());
+        let sets: Vec<CiSet> = shape.ci_sets(&weights).iter().map(with_all).collect();
+        let [through, stopped] = [DeltaGradient::Through, DeltaGradient::Stopped]
+            .map(|gradient| graphs(&weights, &sets, Forward::Target(gradient), Method::Mixed, &[]));
+        let masked = graphs(&weights, &sets, Forward::Masked, Method::Mixed, &[]);
+        for ((through, stopped), masked) in through.iter().zip(&stopped).zip(&masked) {
+            alike(through, stopped)?;
+            alike(masked, stopped)?;
+        }
+    }
+
+    #[test]
+    fn sets_are_none_of_each_others_business(shape in shapes()) {
+        let weights = shape.model();
+        let sets = shape.sparse_ci_sets(&weights);
+        let forward = Forward::Target(DeltaGradient::Through);
+        let together = graphs(&weights, &sets, forward, Method::Mixed, &[]);
+        let mut turned = sets.clone();
+        turned.reverse();
+        let mut turned = graphs(&weights, &turned, forward, Method::Mixed, &[]);
+        turned.reverse();
+        for ((set, together), turned) in sets.iter().zip(&together).zip(&turned) {
+            let alone = graphs(&weights, std::slice::from_ref(set), forward, Method::Mixed, &[]);
+            alike(&alone[0], together)?;
+            alike(turned, together)?;
+        }
+    }
+
+    #[test]
+    fn a_last_position_only_removes(shape in shapes(), at in any::<prop::sample::Index>()) {
+        let weights = shape.model();
+        let sets = shape.sparse_ci_sets(&weights);
+        let last = at.index(sets[0].prompt.tokens.len());
+        let until: Vec<Option<usize>> = (0..sets.len()).map(|set| (set % 2 == 0).then_some(last)).collect();
+        for forward in [Forward::Masked, Forward::Target(DeltaGradient::Through)] {
+            let all = graphs(&weights, &sets, forward, Method::Mixed, &[]);
+            let cut = graphs(&weights, &sets, forward, Method::Mixed, &until);
+            for ((all, cut), until) in all.iter().zip(&cut).zip(&until) {
+                let Some(last) = *until else {
+                    alike(cut, all)?;
+                    continue;
+                };
+                for (of_all, of_cut) in all.pairs.iter().zip(&cut.pairs) {
+                    prop_assert_eq!(&*of_cut.source, &of_all.source.until(last));
+                    prop_assert_eq!(&*of_cut.target, &of_all.target.until(last));
+                    // Targets come position by position, and sources are no later: what is kept are the first.
+                    let kept = &of_all.values[..of_cut.values.len()];
+                    let largest = of_all.values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+                    for (x, y) in of_cut.values.iter().zip(kept) {
+                        prop_assert!((x - y).abs() <= 1e-8 * largest, "{x} {y}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The shapes draw every class; here one of them is looked at by itself, so that it is certain that something was compared.
+#[test]
+fn something_passes_through_deltas() {
+    let shape = Shape { n_blocks: 2, positions: 3, sets: 2, seed: 3, ..Shape::SMALL };
+    let weights = shape.model();
+    let sets = shape.ci_sets(&weights);
+    let [through, stopped] = [DeltaGradient::Through, DeltaGradient::Stopped]
+        .map(|gradient| graphs(&weights, &sets, Forward::Target(gradient), Method::Mixed, &[]));
+    let differ = through
+        .iter()
+        .zip(&stopped)
+        .any(|(through, stopped)| through.pairs.iter().zip(&stopped.pairs).any(|(a, b)| a.values != b.values));
+    assert!(differ);
+}

@@ -4,7 +4,8 @@
 //! - [`peer`]: the command beside the same computation in PyTorch;
 //! - [`growth`]: how time grows with sets, positions and alive components, on generated runs;
 //! - [`large`]: one run of some 10^9 edges within a bound on memory;
-//! - [`published`]: a run of the published sizes, from its files to its graphs.
+//! - [`published`]: a run of the published sizes, from its files to its graphs;
+//! - [`target`]: attributions at the target model's activations, by the number of sets, and beside PyTorch.
 //!
 //! Every ratio is between two things measured in the same run, taking turns.
 
@@ -18,6 +19,7 @@ mod peer;
 mod process;
 mod published;
 mod stages;
+mod target;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,8 @@ enum Command {
     Large(large::LargeArgs),
     /// A generated run of the published sizes, as a whole process
     Published(published::PublishedArgs),
+    /// At the target model's activations, by the number of sets and beside PyTorch
+    Target(target::TargetArgs),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Command::Growth(args) => on_threads(args.threads, || growth::run(args)),
         Command::Large(args) => large::run(args),
         Command::Published(args) => published::run(args),
+        Command::Target(args) => on_threads(args.threads, || target::run(args)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

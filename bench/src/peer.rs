@@ -81,7 +81,7 @@ fn number(line: &Value, key: &str) -> Result<f64, Failure> {
 }
 
 /// On one core, where the system can say so.
-fn pinned(program: &Path) -> Command {
+pub(crate) fn pinned(program: &Path) -> Command {
     let mut command = if Command::new("taskset").arg("--version").output().is_ok() {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]).arg(program);

@@ -31,6 +31,7 @@ pub(crate) fn all_or_one(args: &[&str]) -> Result<(), String> {
         }
         bench(&[&["peer"], files.as_slice()].concat())?;
     }
+    bench(&["target"])?;
     bench(&["growth"])?;
     bench(&["large"])?;
     bench(&["published"])

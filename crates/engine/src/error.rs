@@ -46,7 +46,7 @@ pub enum EngineError {
     #[error(
         "{what} takes about {} MB of memory beside the model, {} MB of them whatever it is, more than the {} MB that are allowed, \
          which are half of what is free unless another number was given; allow more",
-        needed.div_ceil(1_000_000), crate::memory::OVERHEAD.div_ceil(1_000_000), allowed / 1_000_000
+        needed.div_ceil(1_000_000), crate::overhead::OVERHEAD.div_ceil(1_000_000), allowed / 1_000_000
     )]
     Memory {
         /// What takes it.

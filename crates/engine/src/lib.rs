@@ -50,6 +50,7 @@ mod method;
 mod model;
 mod model_ci;
 mod output;
+mod overhead;
 mod own_ci;
 mod pass;
 mod recorded_pass;

@@ -9,11 +9,9 @@ use tributary_model::{CausalImportances, CiSet, Layer, Role};
 
 use crate::closed_form::{TRANSPORTED_AT_ONCE, gathered_at_once};
 use crate::edges::CHUNK;
+use crate::overhead::OVERHEAD;
 use crate::support::SetSupports;
 use crate::{DeltaGradient, Method, Model};
-
-/// What libraries take beside the tensors: code, thread pools, buffers of files.
-pub(crate) const OVERHEAD: usize = 64 << 20;
 
 /// Bytes that `sets` CI sets of a batch take while they are computed, beside the model and the inputs.
 pub(crate) fn working_set<B: AttributionBackend>(

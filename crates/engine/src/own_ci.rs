@@ -100,6 +100,9 @@ impl<T: Clone> OwnCi<T> {
         b: &B,
         inputs: &Inputs<T>,
     ) -> Result<BTreeMap<Layer, Vec<f32>>, EngineError> {
+        if inputs.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let values = match &self.networks {
             Networks::SharedMlp(network) => network.evaluate(b, inputs)?,
             Networks::SharedTransformer(network) => network.evaluate(b, inputs)?,

@@ -38,7 +38,7 @@ impl<B: AttributionBackend> Session<B> {
         let run = settings.run.load()?;
         run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
         let sets = InputSets::read(&settings.input, &run, &mut |text| on_progress(Progress::Note(text)))?;
-        let until = settings.until.of(&sets)?;
+        let until = settings.until.of(&sets.named())?;
         let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
         let model = Model::upload(backend, weights)?;
         let load = started.elapsed().as_secs_f64();

@@ -65,6 +65,18 @@ impl InputSets {
         }
     }
 
+    /// Each by its name, its prompt and what came with it.
+    pub(crate) fn named(&self) -> Vec<(String, &Prompt, Option<&Value>)> {
+        match self {
+            Self::Given { sets, .. } => {
+                sets.iter().enumerate().map(|(at, set)| (set.name.clone(), &set.prompt, self.metadata(at))).collect()
+            }
+            Self::Own(prompts) => {
+                prompts.iter().enumerate().map(|(at, prompt)| (format!("prompt_{at}"), prompt, None)).collect()
+            }
+        }
+    }
+
     /// SHA-256 of their file, where there is one.
     pub(crate) fn sha256(&self) -> Option<&str> {
         match self {

@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tributary_engine::Sets;
 use tributary_model::Prompt;
 
 use crate::Error;
-use crate::sets::InputSets;
 
 /// Up to which position sets take part: nothing after it is a node. Where nothing is said of a set, its own metadata do, under
 /// `until`; else all of its prompt takes part.
@@ -20,31 +18,25 @@ pub struct Until {
 }
 
 impl Until {
-    /// The last position of each set, where it has one.
-    pub(crate) fn of(&self, sets: &InputSets) -> Result<Vec<Option<usize>>, Error> {
-        let named: Vec<(String, &Prompt)> = match sets.sets() {
-            Sets::Given(sets) => sets.iter().map(|set| (set.name.clone(), &set.prompt)).collect(),
-            Sets::ModelCi(prompts) => {
-                prompts.iter().enumerate().map(|(at, prompt)| (format!("prompt_{at}"), prompt)).collect()
-            }
-        };
-        if let Some(name) = self.of_sets.keys().find(|name| named.iter().all(|(known, _)| known != *name)) {
-            let known = named.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    /// The last position of each of these sets, where it has one: each by its name, its prompt and what came with it.
+    pub(crate) fn of(&self, sets: &[(String, &Prompt, Option<&Value>)]) -> Result<Vec<Option<usize>>, Error> {
+        if let Some(name) = self.of_sets.keys().find(|name| sets.iter().all(|(known, ..)| known != *name)) {
+            let known = sets.iter().map(|(name, ..)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
             return Err(Error::Until {
                 set: name.clone(),
                 problem: format!("there is no such set; there are {known}"),
             });
         }
-        let of_set = |(at, (name, prompt)): (usize, &(String, &Prompt))| {
+        let of_set = |(name, prompt, metadata): &(String, &Prompt, Option<&Value>)| {
             let fail = |problem: String| Error::Until { set: name.clone(), problem };
-            let said = self.of_sets.get(name).copied().or(self.all);
-            let own = || match sets.metadata(at).and_then(|metadata| metadata.get("until")) {
+            let own = || match metadata.and_then(|metadata| metadata.get("until")) {
                 None | Some(Value::Null) => Ok(None),
                 Some(value) => match value.as_u64() {
                     Some(position) => Ok(usize::try_from(position).ok()),
                     None => Err(fail(format!("until in its metadata is {value}, expected a position, from 0"))),
                 },
             };
+            let said = self.of_sets.get(name).copied().or(self.all);
             let last = said.map_or_else(own, |said| Ok(Some(said)))?;
             let positions = prompt.tokens.len();
             match last {
@@ -54,6 +46,6 @@ impl Until {
                 last => Ok(last),
             }
         };
-        named.iter().enumerate().map(of_set).collect()
+        sets.iter().map(of_set).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! CI-set files, checked against the run they are for.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, Read as _};
 use std::path::Path;
 
 use serde_json::Value;
@@ -123,6 +124,22 @@ impl CiSetFile {
     }
 }
 
+/// What to do where no JSON was found but a number that Python writes and JSON has not, at the end of `problem`.
+fn advice_on_numbers(text: &CiText, problem: &str) -> Option<&'static str> {
+    let (line, column) = problem.rsplit_once(" at line ")?.1.split_once(" column ")?;
+    let (line, column): (usize, usize) = (line.parse().ok()?, column.parse().ok()?);
+    let mut reader = text.reader().ok()?;
+    for _ in 1..line {
+        reader.skip_until(b'\n').ok()?;
+    }
+    io::copy(&mut reader.by_ref().take(column.checked_sub(1)? as u64), &mut io::sink()).ok()?;
+    let mut found = [0; 3];
+    reader.read_exact(&mut found).ok()?;
+    matches!(&found, b"NaN" | b"Inf").then_some(
+        "; there is NaN or Infinity, which are no JSON and are taken in metadata alone: write null in their place",
+    )
+}
+
 /// The document of a file, and what is to be said of it.
 fn read_document(
     file: &Path,
@@ -156,7 +173,10 @@ fn read_document(
     let (document, Remarks { clamped: Clamped { count, first }, unknown }) =
         document.map_err(|failure| match failure {
             Failure::Io(error) => text.unreadable(error),
-            Failure::Document { place, problem, .. } => InputError::CiSets { file: file.to_owned(), place, problem },
+            Failure::Document { place, problem, .. } => {
+                let advice = advice_on_numbers(text, &problem).unwrap_or_default();
+                InputError::CiSets { file: file.to_owned(), place, problem: problem + advice }
+            }
         })?;
     notes.extend(unknown.map(|remark| format!("{}: {remark}", file.display())));
     if let Document::NodeValues { sets, .. } = &document {

@@ -65,7 +65,7 @@ impl CiText {
         if compression.is_some() {
             let head = head_of(&mut text.stream()?).map_err(|error| text.unreadable(error))?;
             if let Some(foreign) = foreign(&head) {
-                return Err(sniff::refused(path, foreign, "so is what is in it: decompress it once, with gunzip"));
+                return Err(sniff::refused(path, foreign, "and that once more: decompress it once, with gunzip"));
             }
         } else if file.metadata().map_err(InputError::read(path))?.len() <= AT_ONCE {
             let mut bytes = Vec::new();

@@ -1,5 +1,7 @@
 //! The main job: every set's attributions in one pass.
 
+mod at_target;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,7 +14,6 @@ use tributary_model::{
     AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions,
 };
 
-use crate::at_target::OfPrompt;
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
@@ -32,6 +33,7 @@ use crate::{
     DeltaGradient, EngineError, Forward, Method, Model, Progress, Request, Sets, Sink, Targets, Timings, by_route,
     memory,
 };
+use at_target::OfPrompt;
 
 /// What a run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -133,13 +135,13 @@ fn collect<B: AttributionBackend>(
 }
 
 /// What is to be computed.
-pub(crate) struct Run<'a, B: AttributionBackend> {
-    pub(crate) model: &'a Model<B>,
-    pub(crate) request: &'a Request<'a>,
+struct Run<'a, B: AttributionBackend> {
+    model: &'a Model<B>,
+    request: &'a Request<'a>,
     /// `[set]`; `None` for all.
-    pub(crate) targets: Option<&'a [Targets]>,
+    targets: Option<&'a [Targets]>,
     /// Whether attributions are wanted at all.
-    pub(crate) values: bool,
+    values: bool,
 }
 
 impl<B: AttributionBackend> Run<'_, B> {
@@ -384,7 +386,7 @@ impl<B: AttributionBackend> Run<'_, B> {
 
     /// What set number `member` predicts, from what of a batch is unembedded for it; `target` holds what the target model does
     /// on the prompt of the set before: sets of a prompt come one after the other.
-    pub(crate) fn evaluate<'t>(
+    fn evaluate<'t>(
         &self,
         member: usize,
         set: &'t CiSet,
@@ -412,12 +414,12 @@ impl<B: AttributionBackend> Run<'_, B> {
     }
 
     /// What is wanted of the targets of some sets; `None` for all.
-    pub(crate) fn wanted(&self, members: &[usize]) -> Option<Vec<&Targets>> {
+    fn wanted(&self, members: &[usize]) -> Option<Vec<&Targets>> {
         self.targets.map(|targets| members.iter().map(|&index| &targets[index]).collect())
     }
 
     /// The last position that takes part in each of some sets.
-    pub(crate) fn until(&self, members: &[usize]) -> Vec<Option<usize>> {
+    fn until(&self, members: &[usize]) -> Vec<Option<usize>> {
         members.iter().map(|&member| self.last_position(member)).collect()
     }
 
@@ -426,7 +428,7 @@ impl<B: AttributionBackend> Run<'_, B> {
     }
 
     /// The graph of set number `at` of a batch but for the values of its pairs and its predictions.
-    pub(crate) fn begin(
+    fn begin(
         &self,
         set: &CiSet,
         at: usize,
@@ -478,9 +480,9 @@ impl<B: AttributionBackend> Run<'_, B> {
 }
 
 /// What the masked model of a set says.
-pub(crate) struct Evaluated<E> {
-    pub(crate) output: SetOutput<E>,
-    pub(crate) prediction: Prediction<E>,
+struct Evaluated<E> {
+    output: SetOutput<E>,
+    prediction: Prediction<E>,
 }
 
 /// What is known of all prompts before the sets are computed.
@@ -493,11 +495,11 @@ struct PromptPass<'a, T> {
 }
 
 /// What the target model says of a prompt.
-pub(crate) struct PromptFacts<T> {
+struct PromptFacts<T> {
     /// What it unembeds.
-    pub(crate) last: Last<T>,
+    last: Last<T>,
     /// What is alive under its own causal importances; `None` where these are the set, or cannot be known.
-    pub(crate) original: Option<OriginalAlive>,
+    original: Option<OriginalAlive>,
 }
 
 /// What batches share.

@@ -26,7 +26,6 @@
 //! ```
 
 mod acting;
-mod at_target;
 mod autograd;
 mod batch;
 mod batch_alive;

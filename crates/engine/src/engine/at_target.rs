@@ -7,13 +7,13 @@ use std::rc::Rc;
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{AliveEntries, CiSet, Layer, SetAttributions};
 
+use super::{Evaluated, PromptFacts, Run};
 use crate::batch::Batch;
 use crate::batch_alive::BatchAlive;
 use crate::by_route::{self, of_some};
 use crate::check::{check_activations, check_finite};
 use crate::cut::Cut;
 use crate::deltas::Deltas;
-use crate::engine::{Evaluated, PromptFacts, Run};
 use crate::entry_values::{EntryValues, RecordedEntries};
 use crate::last::Last;
 use crate::pass::Pass;
@@ -23,19 +23,19 @@ use crate::timings::{StageClock, time};
 use crate::{EngineError, Model, Progress, Sink, Timings};
 
 /// The sets of one prompt, after their masked forward passes.
-pub(crate) struct OfPrompt<'a, T> {
+pub(super) struct OfPrompt<'a, T> {
     /// Indices of the sets among all.
-    pub(crate) members: &'a [usize],
-    pub(crate) sets: &'a [&'a CiSet],
+    pub(super) members: &'a [usize],
+    pub(super) sets: &'a [&'a CiSet],
     /// What is unembedded of a batch that they are in, and where in it each is.
-    pub(crate) last: &'a Last<T>,
-    pub(crate) items: &'a [usize],
-    pub(crate) facts: &'a PromptFacts<T>,
+    pub(super) last: &'a Last<T>,
+    pub(super) items: &'a [usize],
+    pub(super) facts: &'a PromptFacts<T>,
 }
 
 impl<B: AttributionBackend> Run<'_, B> {
     /// Computes and hands on the graphs of the sets of one prompt. `deltas` are there where gradients pass through them.
-    pub(crate) fn at_target(
+    pub(super) fn at_target(
         &self,
         OfPrompt { members, sets, last, items, facts }: OfPrompt<'_, B::Tensor>,
         deltas: Option<&Rc<Deltas<B::Tensor>>>,

@@ -91,7 +91,7 @@ fn far_set(manifest: &Manifest, set: &SetEntry) -> Vec<String> {
     }
     let Some(prediction) = set.prediction else { return lines };
     if prediction.is_far() {
-        lines.push(format!("warning: set {name}: {}: {prediction}", Faithfulness::FAR));
+        lines.push(format!("warning: set {name}: {}: {prediction}", manifest.settings.far()));
     }
     if let Some(FarOutput { position, token, prob, target_prob }) = prediction.farthest {
         let token = manifest.output_label(token);

@@ -228,7 +228,7 @@ fn notes(sets: &[SetSummary], compared: &[ComparedSet]) -> Vec<String> {
     let mut notes = Vec::new();
     for set in compared {
         if let Some(prediction) = set.entry().prediction.filter(Faithfulness::is_far) {
-            notes.push(format!("{:?}: {}: {prediction}", set.label(), Faithfulness::FAR));
+            notes.push(format!("{:?}: {}: {prediction}", set.label(), set.manifest().settings.far()));
         }
     }
     for set in sets.iter().filter(|set| set.not_finite > 0) {

@@ -18,7 +18,7 @@ pub(crate) fn weights(
     architecture: Architecture,
     config: &Config,
     counts: &BTreeMap<Layer, usize>,
-) -> Result<Weights, InputError> {
+) -> Result<(Weights, Vec<String>), InputError> {
     let modules = &config.class.modules;
     let target = |path: &str| format!("target_model.{path}");
     let weight = |module: &str| target(&format!("{module}.weight"));
@@ -62,8 +62,8 @@ pub(crate) fn weights(
         }
     }
     let ci_function = ci_function::take(&mut tensors, &architecture, config, counts)?;
-    tensors.finish()?;
-    Ok(Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed, ci_function })
+    let notes = tensors.finish()?;
+    Ok((Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed, ci_function }, notes))
 }
 
 fn norm(tensors: &mut StateDict, module: &str, architecture: &Architecture) -> Result<NormWeights, InputError> {

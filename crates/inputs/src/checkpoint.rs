@@ -35,7 +35,9 @@ pub(crate) struct StateDict {
     /// Why one may be missing.
     hint: Option<&'static str>,
     /// What a user should know of the checkpoint.
-    pub(crate) notes: Vec<String>,
+    notes: Vec<String>,
+    /// What is left out of the account.
+    discarded: Vec<String>,
 }
 
 impl StateDict {
@@ -71,7 +73,7 @@ impl StateDict {
                 }
             }
         }
-        Ok(Self { file: file.to_owned(), tensors: named, in_file: str::to_owned, hint, notes })
+        Ok(Self { file: file.to_owned(), tensors: named, in_file: str::to_owned, hint, notes, discarded: Vec::new() })
     }
 
     /// Opens the tensors of a neutral run.
@@ -94,7 +96,14 @@ impl StateDict {
             }
             named.insert(name, tensor);
         }
-        Ok(Self { file: file.to_owned(), tensors: named, in_file: neutral::name_in_file, hint, notes })
+        Ok(Self {
+            file: file.to_owned(),
+            tensors: named,
+            in_file: neutral::name_in_file,
+            hint,
+            notes,
+            discarded: Vec::new(),
+        })
     }
 
     /// Adds the tensors of a file of the target model, which has another file's place where that has none of them: `base` is
@@ -177,7 +186,9 @@ impl StateDict {
 
     /// Leaves a tensor out of the account: one that is known to carry nothing.
     pub(crate) fn discard(&mut self, name: &str) {
-        self.tensors.remove(name);
+        if self.tensors.remove(name).is_some() {
+            self.discarded.push((self.in_file)(name));
+        }
     }
 
     /// Leaves out all tensors whose names begin so.
@@ -195,10 +206,19 @@ impl StateDict {
         tributary_files::visible::on_one_line(&self.file.display().to_string())
     }
 
-    /// Checks that every tensor was taken out.
-    pub(crate) fn finish(self) -> Result<(), InputError> {
+    /// Checks that every tensor was taken out; gives what a user should know.
+    pub(crate) fn finish(mut self) -> Result<Vec<String>, InputError> {
         match self.tensors.values().next() {
-            None => Ok(()),
+            None => {
+                if !self.discarded.is_empty() {
+                    self.notes.push(format!(
+                        "{}: buffers that follow from the config of the target model are not read: {}",
+                        self.file.display(),
+                        abridged(std::mem::take(&mut self.discarded))
+                    ));
+                }
+                Ok(self.notes)
+            }
             Some(tensor) => {
                 let problem = "belongs to nothing that the config files describe; is the checkpoint from another run?";
                 Err(InputError::tensor(&tensor.file, &*tensor.name, problem))

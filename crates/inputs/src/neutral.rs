@@ -64,9 +64,7 @@ pub(crate) fn load(folder: &Path, options: &RunOptions<'_>) -> Result<TrainedRun
     hasher.add(TOKENIZER, &tokenizer_bytes);
     // Both read all of the file, and neither waits for the disk when the other has just been there.
     let (read, hashed) = hasher.add_file_beside("checkpoint", &checkpoint, || {
-        let mut tensors = StateDict::open_neutral(&checkpoint)?;
-        let notes = std::mem::take(&mut tensors.notes);
-        Ok((assemble::weights(tensors, architecture, &config, &counts)?, notes))
+        assemble::weights(StateDict::open_neutral(&checkpoint)?, architecture, &config, &counts)
     });
     let (weights, mut notes) = read?;
     notes.extend(note_on_ci(&weights));

@@ -96,8 +96,7 @@ impl TrainedRun {
             if config.class.config == classes::CONFIG_JSON && !classes::is_tied(config.class.name, &model_bytes) {
                 tensors.require("target_model.lm_head.weight", "tie_word_embeddings of config.json is false")?;
             }
-            let notes = std::mem::take(&mut tensors.notes);
-            Ok((assemble::weights(tensors, architecture, &config, &counts)?, notes))
+            assemble::weights(tensors, architecture, &config, &counts)
         });
         let (weights, mut notes) = read?;
         let mut hasher = hashed?;

@@ -46,7 +46,11 @@ impl Faithfulness {
     /// gives the tokens that the target model expects e times less probability, in the geometric mean.
     pub const FAR_KL: f32 = 1.0;
 
-    /// What to say of a set that [is far](Self::is_far).
+    /// What to say of a set that [is far](Self::is_far), whose graph is evaluated at the target model's activations.
+    pub const FAR_AT_TARGET: &str =
+        "the masked model, which says what is alive, predicts something else than the target model";
+
+    /// What to say of a set that [is far](Self::is_far), whose graph is evaluated in the masked model.
     pub const FAR: &str = "the masked model, which the graph explains, predicts something else than the target model";
 
     /// The share of positions at which both models have the same likeliest token, from 0 to 1.

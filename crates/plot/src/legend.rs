@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tributary_model::{Faithfulness, Role};
+use tributary_model::Role;
 
 use crate::figure::Figure;
 use crate::palette;
@@ -67,7 +67,7 @@ impl Figure<'_> {
         let mut remarks = Vec::new();
         let Some(prediction) = self.prediction else { return remarks };
         if prediction.is_far() {
-            remarks.push(format!("{}: see the numbers at the top right", Faithfulness::FAR));
+            remarks.push(format!("{}: see the numbers at the top right", self.manifest.settings.far()));
         }
         match prediction.far_outputs {
             0 => {}
@@ -98,6 +98,12 @@ impl Figure<'_> {
             );
         }
         remarks.push(edges);
+        if let Some(delta) = self.manifest.settings.delta {
+            remarks.push(format!(
+                "attributions at the target model's activations, gradients {} at what no component holds of the weights",
+                delta.name()
+            ));
+        }
         let crosses = |edge: &tributary_graph::Edge| {
             let position = |node: u32| self.graph.nodes[node as usize].entry.position;
             edge.flows() && position(edge.source) != position(edge.target)

@@ -162,7 +162,7 @@ impl Metadata {
                 output_prob_threshold: manifest.settings.output_prob_threshold,
             },
             max_edges_per_set: options.max_edges_per_set,
-            far: Far { kl: Faithfulness::FAR_KL, means: Faithfulness::FAR },
+            far: Far { kl: Faithfulness::FAR_KL, means: manifest.settings.far() },
             rows: rows.iter().map(|row| row.iter().map(index_of).collect()).collect(),
             layers: layers.into_iter().map(layer_entry).collect(),
             output_tokens,

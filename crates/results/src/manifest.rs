@@ -77,6 +77,16 @@ pub struct Settings {
     pub ghosts: bool,
 }
 
+impl Settings {
+    /// What to say of a set whose masked model is far from the target model.
+    pub fn far(&self) -> &'static str {
+        match self.forward {
+            Forward::Masked => Faithfulness::FAR,
+            Forward::Target => Faithfulness::FAR_AT_TARGET,
+        }
+    }
+}
+
 /// The activations at which attributions were evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -77,7 +77,9 @@ pub(crate) fn at_target<B: AttributionBackend>(
             let stages = 2 * a.n_blocks;
             let moving = (stages + 2) * positions * widest * a.d_model;
             let of_stage = positions * (2 * a.d_model + 2 * a.d_mlp + 2 * a.n_heads * positions);
-            deltas + moving + stages * of_stage + 8 * TRANSPORTED_AT_ONCE
+            // Steps past a layer, of so many targets that they are as large at most.
+            let step = positions * widest * a.d_mlp.max(a.n_heads * a.d_head.max(positions));
+            deltas + moving + stages * of_stage + 8 * step.min(TRANSPORTED_AT_ONCE)
         }
     };
     // Without what is counted once already.

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &PlotArgs) -> Result<(), CliError> {
         replace: Replace::if_asked(args.output.force),
         alone: Mutex::new(()),
     };
-    let drawn = job.draw(&sets, PlotOptions { limits: args.limits.limits(), scale: None })?;
+    let drawn = job.draw(&sets, PlotOptions { limits: args.limits.limits(), scale: None, view: args.view.view() })?;
     files.commit_with(|_| match args.out {
         // Figures of other results must not come beside these.
         None => result.check_current(),
@@ -140,7 +140,7 @@ impl Job<'_> {
         self.check_memory(sets)?;
         let graphs: Vec<Graph> = sets
             .par_iter()
-            .map(|set| Ok(Graph::new(&self.result.read_set(&set.name)?)))
+            .map(|set| Ok(options.view.of(&self.result.read_set(&set.name)?)))
             .collect::<Result<_, CliError>>()?;
         // The sets of a consensus are means, deviations, shares and counts, which have no scale in common.
         let is_consensus = self.result.manifest().run.is_consensus();

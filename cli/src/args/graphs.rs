@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use tributary_export::OutputPosition;
-use tributary_graph::Limits;
+use tributary_graph::{Limits, Normalise, Sign, View};
 use tributary_plot::PlotOptions;
 use tributary_report::Options;
 
@@ -40,6 +40,51 @@ impl LimitArgs {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Top(pub(crate) Option<usize>);
 
+/// How attributions are looked at.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct ViewArgs {
+    /// What the sign of an edge says
+    #[arg(long, value_enum, default_value_t = SignArg::Source)]
+    pub(crate) sign: SignArg,
+    /// What an attribution is divided by
+    #[arg(long, value_enum, default_value_t = NormaliseArg::None)]
+    pub(crate) normalise: NormaliseArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SignArg {
+    /// Whether the source raises or lowers the activation of the target
+    Source,
+    /// Whether the source drives the target harder or less hard: the sign of the target's activation times the attribution
+    Target,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NormaliseArg {
+    /// Nothing
+    None,
+    /// The L2 norm over the edges to the same target node
+    Target,
+    /// The L2 norm over the edges to the same target layer
+    Layer,
+}
+
+impl ViewArgs {
+    pub(crate) fn view(self) -> View {
+        View {
+            sign: match self.sign {
+                SignArg::Source => Sign::Source,
+                SignArg::Target => Sign::Target,
+            },
+            normalise: match self.normalise {
+                NormaliseArg::None => Normalise::None,
+                NormaliseArg::Target => Normalise::Target,
+                NormaliseArg::Layer => Normalise::Layer,
+            },
+        }
+    }
+}
+
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PlotArgs {
     /// Folder of results
@@ -53,6 +98,8 @@ pub(crate) struct PlotArgs {
     pub(crate) sets: Vec<String>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
     /// What to write
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["svg", "png"])]
     pub(crate) format: Vec<FigureFormat>,

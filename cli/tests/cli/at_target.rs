@@ -46,6 +46,22 @@ fn both_deltas_are_computed_told_and_verified() {
 }
 
 #[test]
+fn a_figure_says_how_attributions_are_looked_at() {
+    let workshop = Workshop::small();
+    succeed(&workshop.attribute(&["--forward", "target", "--delta", "stopped"]));
+    let draw = |args: &[&str]| {
+        workshop.succeed(&[&["plot", "out", "--force", "--format", "svg", "--quiet"], args].concat());
+        std::fs::read_to_string(workshop.path("out/plots/low.svg")).unwrap()
+    };
+    let as_they_are = draw(&[]);
+    assert!(as_they_are.contains("activations, gradients stopped at what no component holds of the weights"));
+    assert!(!as_they_are.contains("less hard") && !as_they_are.contains("L2 norm"));
+    let viewed = draw(&["--sign", "target", "--normalise", "layer"]);
+    assert!(viewed.contains("less hard") && viewed.contains("divided by the L2 norm over the edges to the same layer"));
+    assert_ne!(as_they_are, viewed);
+}
+
+#[test]
 fn nothing_takes_part_after_the_last_position() {
     let workshop = Workshop::small();
     let last = |args: &[&str]| -> Vec<Option<usize>> {

@@ -123,12 +123,21 @@ impl Graph {
             }));
             pairs.push((pair, first..edges.len()));
         }
-        for edge in edges.iter().filter(|edge| edge.value.is_finite()) {
-            let magnitude = f64::from(edge.value.abs());
-            nodes[edge.source as usize].importance += magnitude;
-            nodes[edge.target as usize].importance += magnitude;
+        let mut graph = Self { set: set.name.clone(), nodes, ghosts, edges, pairs };
+        graph.weigh();
+        graph
+    }
+
+    /// Gives every node the importance that its edges make.
+    pub(crate) fn weigh(&mut self) {
+        for node in &mut self.nodes {
+            node.importance = 0.0;
         }
-        Self { set: set.name.clone(), nodes, ghosts, edges, pairs }
+        for edge in self.edges.iter().filter(|edge| edge.value.is_finite()) {
+            let magnitude = f64::from(edge.value.abs());
+            self.nodes[edge.source as usize].importance += magnitude;
+            self.nodes[edge.target as usize].importance += magnitude;
+        }
     }
 
     /// Index of a node in `nodes`; `None` when the entry is not alive.

@@ -25,8 +25,10 @@ mod graph;
 mod influence;
 mod layer_row;
 mod selection;
+mod view;
 
 pub use graph::{Edge, Entry, Ghost, Graph, Node};
 pub use influence::{Influence, Pruned};
 pub use layer_row::layer_rows;
 pub use selection::{Limits, Selection};
+pub use view::{Normalise, Sign, View};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tributary_graph::{Entry, Graph, Influence, Limits, Pruned, Selection};
+use tributary_graph::{Entry, Graph, Influence, Limits, Normalise, Pruned, Selection, Sign, View};
 use tributary_model::{
     AliveEntries, Layer, LayerNodes, PairAttribution, SetAttributions, pair_table, published_blocks,
 };
@@ -46,6 +46,52 @@ fn sets() -> impl Strategy<Value = SetAttributions<f32>> {
             set(positions, &alive, || values.next().unwrap())
         },
     )
+}
+
+/// Each formula written out again, edge by edge.
+fn viewed(graph: &Graph, view: View, index: usize) -> f64 {
+    let signed = |index: usize| {
+        let edge = &graph.edges[index];
+        let activation = f64::from(graph.nodes[edge.target as usize].activation.unwrap());
+        let sign = if view.sign == Sign::Source || activation > 0.0 {
+            1.0
+        } else if activation < 0.0 {
+            -1.0
+        } else {
+            0.0
+        };
+        sign * f64::from(edge.value)
+    };
+    let target = |index: usize| graph.nodes[graph.edges[index].target as usize].entry;
+    let is_of_group = |other: &usize| match view.normalise {
+        Normalise::None => false,
+        Normalise::Target => target(*other) == target(index),
+        Normalise::Layer => target(*other).layer == target(index).layer,
+    };
+    let norm = (0..graph.edges.len()).filter(is_of_group).map(|other| signed(other).powi(2)).sum::<f64>().sqrt();
+    if norm > 0.0 { signed(index) / norm } else { signed(index) }
+}
+
+proptest! {
+    #![proptest_config(config(32))]
+
+    #[test]
+    fn a_view_turns_signs_and_divides(set in sets()) {
+        let graph = Graph::new(&set);
+        for sign in [Sign::Source, Sign::Target] {
+            for normalise in [Normalise::None, Normalise::Target, Normalise::Layer] {
+                let view = View { sign, normalise };
+                let shown = view.of(&set);
+                prop_assert_eq!(shown.edges.len(), graph.edges.len());
+                for (index, edge) in shown.edges.iter().enumerate() {
+                    prop_assert_eq!((edge.source, edge.target), (graph.edges[index].source, graph.edges[index].target));
+                    // Rounded to float32 twice.
+                    let expected = viewed(&graph, view, index);
+                    prop_assert!((f64::from(edge.value) - expected).abs() <= 2.4e-7 * expected.abs(), "{:?} {index}", view);
+                }
+            }
+        }
+    }
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tributary_graph::{Entry, Graph, Limits, Selection};
+use tributary_graph::{Entry, Graph, Limits, Selection, View};
 use tributary_model::{Faithfulness, Layer, Role};
 use tributary_results::{Manifest, PromptEntry, SetEntry};
 
@@ -17,6 +17,8 @@ pub struct PlotOptions {
     pub limits: Limits,
     /// One scale for several figures; its own without.
     pub scale: Option<Scale>,
+    /// How the attributions of the graph are looked at, to be told.
+    pub view: View,
 }
 
 impl PlotOptions {
@@ -26,7 +28,7 @@ impl PlotOptions {
 
 impl Default for PlotOptions {
     fn default() -> Self {
-        Self { limits: Limits { min_edge: None, top_edges: Some(Self::TOP_EDGES) }, scale: None }
+        Self { limits: Limits { min_edge: None, top_edges: Some(Self::TOP_EDGES) }, scale: None, view: View::default() }
     }
 }
 
@@ -56,6 +58,8 @@ pub struct Figure<'a> {
     /// The tokens of the prompt, as they are shown.
     pub(crate) labels: Vec<String>,
     pub(crate) prediction: Option<Faithfulness>,
+    /// How its attributions are looked at.
+    pub(crate) view: View,
     pub(crate) grid: Grid,
     pub(crate) scale: Scale,
     /// The strongest first.
@@ -130,6 +134,7 @@ impl<'a> Figure<'a> {
             prompt,
             labels: prompt.labels(),
             prediction: set.prediction,
+            view: options.view,
             scale,
             edges: Vec::new(),
             nodes: Vec::new(),

@@ -98,6 +98,7 @@ impl Figure<'_> {
             );
         }
         remarks.push(edges);
+        remarks.extend(self.view.described().map(|view| format!("attributions: {view}")));
         if let Some(delta) = self.manifest.settings.delta {
             remarks.push(format!(
                 "attributions at the target model's activations, gradients {} at what no component holds of the weights",

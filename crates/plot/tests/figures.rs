@@ -23,7 +23,7 @@ fn graph(result: &ResultFolder, set: &str) -> Graph {
 }
 
 fn options(min_edge: Option<f32>, top_edges: Option<usize>) -> PlotOptions {
-    PlotOptions { limits: Limits { min_edge, top_edges }, scale: None }
+    PlotOptions { limits: Limits { min_edge, top_edges }, ..PlotOptions::default() }
 }
 
 /// The first set's figure of a graph, which may be another than the manifest counts.

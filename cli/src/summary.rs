@@ -50,7 +50,7 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
 pub(crate) fn forward(settings: &Settings) -> String {
     let Some(delta) = settings.delta else { return String::new() };
     let top = settings.output_top.map_or_else(String::new, |top| format!(", at most {top} outputs a position"));
-    format!("{top}; at the target model's activations, gradients {} at deltas", delta.name())
+    format!("{top}; at the target model's activations, gradients {} deltas", delta.does())
 }
 
 /// A line for each set with entries that rounding decides over.

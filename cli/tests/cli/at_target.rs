@@ -36,7 +36,7 @@ fn both_deltas_are_computed_told_and_verified() {
             }
             let said = succeed(&workshop.tributary(&["inspect", "out"]));
             assert!(
-                said.contains(&format!("at the target model's activations, gradients {delta} at deltas")),
+                said.contains(&format!("at the target model's activations, gradients {} deltas", expected.does())),
                 "{said}"
             );
             found.push(values(&read(&workshop, "out", "low")));
@@ -54,7 +54,7 @@ fn a_figure_says_how_attributions_are_looked_at() {
         std::fs::read_to_string(workshop.path("out/plots/low.svg")).unwrap()
     };
     let as_they_are = draw(&[]);
-    assert!(as_they_are.contains("activations, gradients stopped at what no component holds of the weights"));
+    assert!(as_they_are.contains("activations, gradients stop at what no component holds of the weights"));
     assert!(!as_they_are.contains("less hard") && !as_they_are.contains("L2 norm"));
     let viewed = draw(&["--sign", "target", "--normalise", "layer"]);
     assert!(viewed.contains("less hard") && viewed.contains("divided by the L2 norm over the edges to the same layer"));

@@ -249,7 +249,7 @@ fn other_forward(sets: &[ComparedSet]) -> Option<String> {
     let other = sets.iter().find(|set| at(set) != at(&sets[0]))?;
     let said = |set: &ComparedSet| {
         let (forward, delta) = at(set);
-        let delta = delta.map_or_else(String::new, |delta| format!(" with gradients {} at deltas", delta.name()));
+        let delta = delta.map_or_else(String::new, |delta| format!(", where gradients {} deltas", delta.does()));
         format!("{:?} at {} activations{delta}", set.label(), forward.name())
     };
     Some(format!(

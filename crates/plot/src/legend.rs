@@ -101,8 +101,8 @@ impl Figure<'_> {
         remarks.extend(self.view.described().map(|view| format!("attributions: {view}")));
         if let Some(delta) = self.manifest.settings.delta {
             remarks.push(format!(
-                "attributions at the target model's activations, gradients {} at what no component holds of the weights",
-                delta.name()
+                "attributions at the target model's activations, gradients {} what no component holds of the weights",
+                delta.does()
             ));
         }
         let crosses = |edge: &tributary_graph::Edge| {

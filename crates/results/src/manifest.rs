@@ -124,6 +124,14 @@ pub enum Delta {
 }
 
 impl Delta {
+    /// What gradients do, before what it is that they do it at.
+    pub fn does(self) -> &'static str {
+        match self {
+            Self::Through => "pass through",
+            Self::Stopped => "stop at",
+        }
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

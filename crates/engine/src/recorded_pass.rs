@@ -85,6 +85,13 @@ impl<T: Clone> RecordedPass<T> {
         }
     }
 
+    /// The residual stream before anything but the embedding has written to it, `[sets, positions, d_model]`.
+    pub(crate) fn first_stream<B: AttributionBackend<Tensor = T>>(&self, model: &Model<B>) -> Result<T, BackendError> {
+        let decomposed = model.architecture.token_embedding();
+        let embedding = decomposed.map_or(&self.embedding, |layer| &self.layers[&layer].output);
+        self.sequence.wpe.as_ref().map_or_else(|| Ok(embedding.clone()), |wpe| model.backend.add(embedding, wpe))
+    }
+
     /// What turns the input of a target layer into the activations of some of its components (`V`), or into the logits
     /// of some tokens: `[d_in, components]`.
     pub(crate) fn reader<B: AttributionBackend<Tensor = T>>(

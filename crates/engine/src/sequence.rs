@@ -47,7 +47,7 @@ impl<T: Clone> Sequence<T> {
         x: &T,
         positions: &[usize],
     ) -> Result<T, BackendError> {
-        self.turn_rows(b, x, positions, 1.0)
+        self.rotary.as_ref().map_or_else(|| Ok(x.clone()), |rotary| turn_rows(b, rotary, &rotary.sin, x, positions))
     }
 
     /// The same rotated back from there.
@@ -57,23 +57,23 @@ impl<T: Clone> Sequence<T> {
         x: &T,
         positions: &[usize],
     ) -> Result<T, BackendError> {
-        self.turn_rows(b, x, positions, -1.0)
-    }
-
-    fn turn_rows<B: AttributionBackend<Tensor = T>>(
-        &self,
-        b: &B,
-        x: &T,
-        positions: &[usize],
-        direction: f64,
-    ) -> Result<T, BackendError> {
         let Some(rotary) = &self.rotary else { return Ok(x.clone()) };
-        let shape = b.shape(x);
-        // A row of the tables for each head: nothing is left to broadcast.
-        let rows: Vec<usize> = positions.iter().flat_map(|&s| std::iter::repeat_n(s, shape[1])).collect();
-        let x = b.reshape(x, &[rows.len(), shape[2]])?;
-        let sin = b.scale(&b.select(&rotary.sin, 0, &rows)?, direction)?;
-        let rotated = rotary.apply(b, &x, &b.select(&rotary.cos, 0, &rows)?, &sin)?;
-        b.reshape(&rotated, &shape)
+        turn_rows(b, rotary, &b.scale(&rotary.sin, -1.0)?, x, positions)
     }
+}
+
+/// Rows `[rows, heads, d_head]`, each turned by the rows of its position in the table of cosines and in `sin`.
+fn turn_rows<B: AttributionBackend>(
+    b: &B,
+    rotary: &Rotary<B::Tensor>,
+    sin: &B::Tensor,
+    x: &B::Tensor,
+    positions: &[usize],
+) -> Result<B::Tensor, BackendError> {
+    let shape = b.shape(x);
+    // A row of the tables for each head: nothing is left to broadcast.
+    let rows: Vec<usize> = positions.iter().flat_map(|&s| std::iter::repeat_n(s, shape[1])).collect();
+    let x = b.reshape(x, &[rows.len(), shape[2]])?;
+    let rotated = rotary.apply(b, &x, &b.select(&rotary.cos, 0, &rows)?, &b.select(sin, 0, &rows)?)?;
+    b.reshape(&rotated, &shape)
 }

@@ -46,19 +46,14 @@ impl<'a, B: AttributionBackend> ResidualReads<'a, B> {
     pub(crate) fn new(context: &'a Context<'a, B>) -> Result<Self, BackendError> {
         let (model, forward) = (context.model, context.forward);
         let (b, d) = (&model.backend, model.architecture.d_model);
-        let decomposed = model.architecture.token_embedding();
-        let embedding = decomposed.map_or(&forward.embedding, |layer| &forward.layers[&layer].output);
-        let stream = match &forward.sequence.wpe {
-            Some(wpe) => b.add(embedding, wpe)?,
-            None => embedding.clone(),
-        };
-        if let Some(layer) = decomposed {
+        let stream = forward.first_stream(model)?;
+        if let Some(layer) = model.architecture.token_embedding() {
             let mut reads = Self { context, stream, written: Vec::new() };
             reads.wrote(layer)?;
             return Ok(reads);
         }
         let [sets, positions] = forward.shape;
-        let rows = RowMatrix::new(b.reshape(&model.centre(embedding)?, &[sets * positions, d])?);
+        let rows = RowMatrix::new(b.reshape(&model.centre(&forward.embedding)?, &[sets * positions, d])?);
         let matrix_rows = (0..sets).map(|set| (0..positions).map(|s| (set * positions + s) as u32).collect()).collect();
         let wte = Writer { layer: Layer::wte(), entries: &*context.sources[&Layer::wte()], rows, matrix_rows };
         Ok(Self { context, stream, written: vec![wte] })

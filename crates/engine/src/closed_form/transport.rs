@@ -61,11 +61,7 @@ struct Read<T> {
 
 /// What lies between the norm and the writer.
 enum Inside<B: AttributionBackend> {
-    Attention {
-        heads: Heads<B::Tensor>,
-        /// `p`, `[n_heads, positions, positions]` in row-major order.
-        probs: Vec<B::Element>,
-    },
+    Attention(Heads<B::Tensor>),
     /// Each layer that reads, with the slope `[positions, d_mlp]` of the hidden layer by it.
     Mlp(Vec<(Layer, B::Tensor)>),
 }
@@ -104,16 +100,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
     fn pass_up_to(&mut self, target: Layer) -> Result<(), BackendError> {
         let Context { model, forward, .. } = self.context;
         let b = &model.backend;
-        let mut stream = if let Some(stream) = self.stream.take() {
-            stream
-        } else {
-            let decomposed = model.architecture.token_embedding();
-            let embedding = decomposed.map_or(&forward.embedding, |layer| &forward.layers[&layer].output);
-            match &forward.sequence.wpe {
-                Some(wpe) => b.add(embedding, wpe)?,
-                None => embedding.clone(),
-            }
-        };
+        let mut stream = if let Some(stream) = self.stream.take() { stream } else { forward.first_stream(model)? };
         let writers =
             model.architecture.linear_layers().filter(|layer| layer.role().writes_residual() && *layer < target);
         let writers: Vec<Layer> = writers.filter(|layer| layer.role() != Role::TokenEmbedding).collect();
@@ -134,8 +121,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         let (reader, inside) = if writer.role() == Role::AttentionOutput {
             let [q, k, v] = [Role::Query, Role::Key, Role::Value].map(|role| output(a.layer(block, role)));
             let heads = Heads::new(model, &forward.sequence, q, k, v)?;
-            let probs = b.download(&heads.probs)?;
-            (a.layer(block, Role::Query), Inside::Attention { heads, probs })
+            (a.layer(block, Role::Query), Inside::Attention(heads))
         } else {
             let up = a.layer(block, Role::MlpUp);
             let hidden = |layer| b.reshape(output(layer), &[forward.shape[1], a.d_mlp]);
@@ -200,7 +186,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         let (b, a) = (&model.backend, &model.architecture);
         let deltas = forward.deltas.as_ref().unwrap_or_else(|| unreachable!("gradients pass through deltas"));
         let width = match &stage.inside {
-            Inside::Attention { .. } => a.n_heads * a.d_head.max(forward.shape[1]),
+            Inside::Attention(_) => a.n_heads * a.d_head.max(forward.shape[1]),
             Inside::Mlp(_) => a.d_mlp,
         };
         let at_once = (AT_ONCE / width).max(1);
@@ -232,10 +218,10 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
                 };
                 sum(b, slopes.iter().map(of_layer))?
             }
-            Inside::Attention { heads, probs } => {
+            Inside::Attention(heads) => {
                 let block = stage.writer.block().unwrap_or_default();
                 let architecture = &self.context.model.architecture;
-                let of_layers = self.past_heads(heads, probs, &written, positions)?;
+                let of_layers = self.past_heads(heads, &written, positions)?;
                 let layers = of_layers.iter().map(|(role, y)| back(architecture.layer(block, *role), y));
                 sum(b, layers)?
             }
@@ -247,7 +233,6 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
     fn past_heads(
         &self,
         heads: &Heads<B::Tensor>,
-        probs: &[B::Element],
         w: &B::Tensor,
         positions: &[usize],
     ) -> Result<[(Role, B::Tensor); 3], BackendError> {
@@ -266,14 +251,10 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         // Of every head and row what lies at the row's own position, [kv heads, heads per kv head, rows, 1].
         let own = |head: usize| positions.iter().enumerate().map(move |(row, &s)| (head * rows + row) * length + s);
         let own: Vec<usize> = (0..a.n_heads).flat_map(own).collect();
-        let own_scores = b.reshape(&b.gather(&scores, &own)?, &[kv_heads, group, rows, 1])?;
-        let own_probs: Vec<B::Element> = (0..a.n_heads)
-            .flat_map(|head| positions.iter().map(move |&s| probs[(head * length + s) * length + s]))
-            .collect();
-        let own_probs = b.upload_vec(own_probs, &[kv_heads, group, rows, 1])?;
+        let at_own = |x: &B::Tensor| b.reshape(&b.gather(x, &own)?, &[kv_heads, group, rows, 1]);
         let of_query = b.matmul(&scores, &k)?;
-        let of_key = b.sum(&b.mul(&own_scores, &b.select(&q, 2, positions)?)?, 1)?;
-        let of_value = b.sum(&b.mul(&own_probs, &w)?, 1)?;
+        let of_key = b.sum(&b.mul(&at_own(&scores)?, &b.select(&q, 2, positions)?)?, 1)?;
+        let of_value = b.sum(&b.mul(&at_own(&p)?, &w)?, 1)?;
         let by_row = |x: &B::Tensor| {
             let heads = b.shape(x)[0] * b.shape(x)[1];
             b.permute(&b.reshape(x, &[heads, rows, d_head])?, &[1, 0, 2])

@@ -1,8 +1,10 @@
 //! Attributions at the target model's activations: what has to hold on any model.
 
 use proptest::prelude::*;
-use tributary_engine::{DeltaGradient, Forward, Method, Model, Request, Sets, attribute};
-use tributary_model::{Array, CausalImportances, CiSet, Components, Role, SetAttributions, Thresholds, Weights};
+use tributary_engine::{DeltaGradient, Forward, Method, Model, OutputEntries, Request, Sets, attribute};
+use tributary_model::{
+    Array, CausalImportances, CiSet, Components, Contrast, Layer, Role, SetAttributions, Thresholds, Weights,
+};
 use tributary_testing::config;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{Shape, shapes};
@@ -142,6 +144,89 @@ proptest! {
                     for (x, y) in of_cut.values.iter().zip(kept) {
                         prop_assert!((x - y).abs() <= 1e-8 * largest, "{x} {y}");
                     }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(24))]
+
+    #[test]
+    fn a_contrast_is_the_difference_of_its_two_targets(shape in shapes(), partly in any::<bool>(), at in any::<[prop::sample::Index; 3]>()) {
+        let weights = if partly { shape.model_decomposed_at(&some_layers(&shape)) } else { shape.model() };
+        let sets = shape.sparse_ci_sets(&weights);
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
+        let vocab = weights.architecture.vocab;
+        let position = at[0].index(shape.positions);
+        let (token, against) = (at[1].index(vocab), at[2].index(vocab));
+        let contrasts = [(against, token), (token, against)]
+            .map(|(token, against)| Contrast { token: token as u32, against: against as u32 });
+        let contrast = vocab + 1;
+        let of_sets = vec![vec![(position, contrast), (position, token), (position, against)]; sets.len()];
+        let output = OutputEntries { contrasts: &contrasts, of_sets: &of_sets };
+        // Nothing else of the output.
+        let thresholds = Thresholds { output_prob: 2.0, ..THRESHOLDS };
+        for forward in [Forward::Masked, Forward::Target(DeltaGradient::Through), Forward::Target(DeltaGradient::Stopped)] {
+            for method in [Method::Mixed, Method::Autograd] {
+                let request = Request { thresholds, forward, method, output, ..Request::new(Sets::Given(&sets)) };
+                for graph in attribute(&model, &request, &mut |_| {}).unwrap().sets {
+                    let nodes = &graph.nodes[&Layer::output()];
+                    let row = |component| nodes.alive.row_of(position, component).unwrap();
+                    prop_assert_eq!(nodes.alive.len(), if token == against { 2 } else { 3 });
+                    let (of_contrast, of_token, of_other) = (row(contrast), row(token), row(against));
+                    // Terms as large as what they are the difference of, some tens of them.
+                    let near = |a: f64, b: f64, of: f64| (a - b).abs() <= 1e-12 * of.max(1e-3);
+                    let logit = &nodes.activation;
+                    let difference = logit[of_token] - logit[of_other];
+                    prop_assert!(near(logit[of_contrast], difference, logit[of_token].abs() + logit[of_other].abs() + 1.0));
+                    let prediction = graph.prediction.as_ref().unwrap();
+                    for probs in [&nodes.importance, &prediction.target_prob] {
+                        let of_two = probs[of_token] / (probs[of_token] + probs[of_other]);
+                        prop_assert!(near(probs[of_contrast], of_two, 1.0), "{} {of_two}", probs[of_contrast]);
+                    }
+                    for pair in graph.pairs.iter().filter(|pair| pair.pair.target.is_output()) {
+                        let sources = pair.source.rows_at(position).len();
+                        let of_row = |row: usize| &pair.values[row * sources..][..sources];
+                        let largest = pair.values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+                        let both = of_row(of_token).iter().zip(of_row(of_other));
+                        for (found, (a, b)) in of_row(of_contrast).iter().zip(both) {
+                            // As `alike`.
+                            prop_assert!((found - (a - b)).abs() <= 1e-8 * largest, "{found} {a} {b}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_of_the_output_only_adds(shape in shapes(), at in any::<[prop::sample::Index; 2]>()) {
+        let weights = shape.model();
+        let sets = shape.sparse_ci_sets(&weights);
+        let model = Model::upload(NaiveBackend, weights.clone()).unwrap();
+        let entry = (at[0].index(shape.positions), at[1].index(weights.architecture.vocab));
+        let of_sets: Vec<Vec<(usize, usize)>> = (0..sets.len()).map(|set| if set == 0 { vec![entry] } else { Vec::new() }).collect();
+        for forward in [Forward::Masked, Forward::Target(DeltaGradient::Through)] {
+            let request = Request { thresholds: THRESHOLDS, forward, ..Request::new(Sets::Given(&sets)) };
+            let without = attribute(&model, &request, &mut |_| {}).unwrap().sets;
+            let output = OutputEntries { contrasts: &[], of_sets: &of_sets };
+            let with = attribute(&model, &Request { output, ..request }, &mut |_| {}).unwrap().sets;
+            for (set, (without, with)) in without.iter().zip(&with).enumerate() {
+                for (of_without, of_with) in without.pairs.iter().zip(&with.pairs) {
+                    if !of_with.pair.target.is_output() || set > 0 {
+                        prop_assert_eq!(&of_without.target, &of_with.target);
+                        let largest = of_with.values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+                        for (x, y) in of_without.values.iter().zip(&of_with.values) {
+                            prop_assert!((x - y).abs() <= 1e-8 * largest, "{x} {y}");
+                        }
+                        continue;
+                    }
+                    let mut expected: Vec<(usize, usize)> = of_without.target.iter().chain([entry]).collect();
+                    expected.sort_unstable();
+                    expected.dedup();
+                    prop_assert_eq!(of_with.target.iter().collect::<Vec<_>>(), expected);
                 }
             }
         }

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use tributary::backend::Providers;
 use tributary::engine::{DeltaGradient, Forward};
 use tributary::results::Manifest;
-use tributary::{Compute, Files, Folder, Input, Settings, Until};
+use tributary::{Compute, Files, Folder, Input, OutputTargets, Settings, Until};
 
-use crate::args::{AttributeArgs, DeltaArg, ForwardArg};
+use crate::args::{AttributeArgs, DeltaArg, ForwardArg, OutputArg};
 use crate::own_folder::refuse_own_folder;
 use crate::progress::Reporter;
 use crate::{CliError, console, plot, summary};
@@ -69,6 +69,10 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
         until: Until {
             all: args.until.iter().rev().find(|until| until.set.is_none()).map(|until| until.position),
             of_sets: args.until.iter().filter_map(|until| Some((until.set.clone()?, until.position))).collect(),
+        },
+        output_targets: OutputTargets {
+            tokens: args.output_token.iter().map(|OutputArg(at, name)| (*at, name.clone())).collect(),
+            contrasts: args.output_contrast.iter().map(|OutputArg(at, (a, b))| (*at, a.clone(), b.clone())).collect(),
         },
         method: args.method.into(),
         max_memory: args.max_memory.map(|size| size.as_u64()),

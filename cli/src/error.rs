@@ -147,6 +147,7 @@ fn flag(remedy: Remedy) -> &'static str {
         Remedy::CiSets => "--ci-sets",
         Remedy::Sets => "--sets",
         Remedy::Until => "--until",
+        Remedy::OutputTarget => "--output-token or --output-contrast",
         Remedy::Prompt => "--prompt",
         Remedy::Autograd => "--method autograd",
         Remedy::F64 => "--dtype f64",

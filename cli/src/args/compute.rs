@@ -6,8 +6,9 @@ use bytesize::ByteSize;
 use clap::{ArgGroup, ValueEnum};
 use tributary::backend::Dtype;
 use tributary::engine::Method;
-use tributary::inputs::parse_token_ids;
+use tributary::inputs::{TokenName, parse_token_ids};
 use tributary::model::Thresholds;
+use tributary::results::At;
 use tributary::{Compute, Run};
 
 use super::{OutputArgs, ci_threshold, probability, threshold};
@@ -130,6 +131,14 @@ pub(crate) struct AttributeArgs {
     /// How many output tokens of a position are alive at most, the most probable [default: any number; with --forward target: 15]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) output_top: Option<u32>,
+    /// Make this token an output node whatever its probability (repeatable): POS is a position or `last`, TOKEN its decoded text
+    /// or the vocabulary's spelling, exactly (`5: the`, `5:" the"`), or its number (`5:#262`)
+    #[arg(long, value_name = "POS:TOKEN", value_parser = output_token)]
+    pub(crate) output_token: Vec<OutputArg<TokenName>>,
+    /// Make the difference of two logits an output node (repeatable): that of the first token less that of the second, such
+    /// as `last:" he"-" she"`
+    #[arg(long, value_name = "POS:TOKEN-TOKEN", value_parser = output_contrast)]
+    pub(crate) output_contrast: Vec<OutputArg<(TokenName, TokenName)>>,
     /// The last position that takes part, in every set or, as SET=POS, in one (repeatable): nothing after it is a node
     /// [default: what `until` in the metadata of a set says, else the prompt's last]
     #[arg(long, value_name = "POS|SET=POS", value_parser = until)]
@@ -260,6 +269,31 @@ fn until(text: &str) -> Result<UntilArg, String> {
     position
         .map(|position| UntilArg { set, position })
         .ok_or_else(|| "expected a position, from 0, or SET=POSITION".to_owned())
+}
+
+/// Something of the output at a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OutputArg<T>(pub(crate) At, pub(crate) T);
+
+fn output_token(text: &str) -> Result<OutputArg<TokenName>, String> {
+    let (at, token) = at(text)?;
+    TokenName::parse(token).map(|token| OutputArg(at, token))
+}
+
+fn output_contrast(text: &str) -> Result<OutputArg<(TokenName, TokenName)>, String> {
+    let (at, tokens) = at(text)?;
+    TokenName::parse_two(tokens).map(|tokens| OutputArg(at, tokens))
+}
+
+/// The position before the first colon, and what follows.
+fn at(text: &str) -> Result<(At, &str), String> {
+    let (position, rest) = text.split_once(':').ok_or("expected a position from 0 or last, a colon, and a token")?;
+    let is_plain = !position.is_empty() && position.bytes().all(|byte| byte.is_ascii_digit());
+    let at = match position {
+        "last" => Some(At::Last),
+        _ => position.parse().ok().filter(|_| is_plain).map(At::Position),
+    };
+    Ok((at.ok_or_else(|| format!("{position:?} is no position; expected a number from 0, or last"))?, rest))
 }
 
 impl From<DtypeArg> for Dtype {

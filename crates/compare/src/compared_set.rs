@@ -108,6 +108,14 @@ impl ComparedSet {
         if ours.tokens != theirs.tokens {
             return Some(format!("{}; give results on one prompt", other_tokens(ours, theirs)));
         }
+        // They are numbered in the order they were asked for in.
+        let contrasts = |set: &Self| set.manifest.settings.output_targets.contrasts();
+        if contrasts(self).iter().zip(&contrasts(other)).any(|(ours, theirs)| ours != theirs) {
+            return Some(
+                "the differences of logits among their outputs are others; compute them with the same, in one order"
+                    .to_owned(),
+            );
+        }
         let pairs = |set: &Self| set.graph.pairs.iter().map(|&(pair, _)| pair).collect::<Vec<Pair>>();
         let (ours, theirs) = (pairs(self), pairs(other));
         (ours != theirs).then(|| {

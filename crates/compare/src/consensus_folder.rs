@@ -157,6 +157,7 @@ fn settings(sets: &[ComparedSet]) -> Settings {
         allow_tf32: all().any(|settings| settings.allow_tf32),
         ghosts: all().any(|settings| settings.ghosts),
         output_top: first.output_top,
+        output_targets: first.output_targets.clone(),
         forward: first.forward,
         delta: first.delta,
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{CausalImportances, CiSet, Layer, Pair, Prediction, Prompt};
+use tributary_model::{CausalImportances, CiSet, Contrast, Layer, Pair, Prediction, Prompt};
 
 use crate::pass::Edit;
-use crate::{EngineError, Model};
+use crate::{EngineError, Model, OutputEntries};
 
 /// Whether a set fits the model and its prompt.
 pub(crate) fn check_set<B: AttributionBackend>(model: &Model<B>, set: &CiSet) -> Result<(), EngineError> {
@@ -50,6 +50,35 @@ pub(crate) fn check_edit<B: AttributionBackend>(
     if item >= items || position >= positions || component >= components {
         let there_are = format!("there are {items} prompts of {positions} positions and {components} components");
         return Err(format!("an edit is of prompt {item}, {layer} ({position}, {component}), but {there_are}"));
+    }
+    Ok(())
+}
+
+/// Whether there are the entries of the output that are asked for in sets, each with its name and its number of positions.
+pub(crate) fn check_output<B: AttributionBackend>(
+    model: &Model<B>,
+    output: &OutputEntries<'_>,
+    sets: impl Iterator<Item = (String, usize)>,
+) -> Result<(), EngineError> {
+    let vocab = model.architecture.vocab;
+    let is_token = |token: u32| (token as usize) < vocab;
+    let unknown = output.contrasts.iter().find(|contrast| !is_token(contrast.token) || !is_token(contrast.against));
+    let components = vocab + output.contrasts.len();
+    for ((name, positions), entries) in sets.zip(output.of_sets) {
+        let fail = |problem| EngineError::Set { set: name.clone(), problem };
+        if let Some(contrast) = unknown {
+            let Contrast { token, against } = contrast;
+            return Err(fail(format!(
+                "a contrast is of tokens {token} and {against}, the model's vocabulary has {vocab}, numbered from 0"
+            )));
+        }
+        let is_outside = |&&(position, component): &&(usize, usize)| position >= positions || component >= components;
+        if let Some((position, component)) = entries.iter().find(is_outside) {
+            return Err(fail(format!(
+                "component {component} of the output is asked for at position {position}, but there are {positions} positions \
+                 and {components} components, numbered from 0"
+            )));
+        }
     }
     Ok(())
 }

@@ -10,14 +10,14 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, Element};
-use tributary_model::{
-    AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions,
-};
+use tributary_model::{CiSet, Contrast, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions};
 
 use crate::batch::{Batch, Planned, plan};
 use crate::batch_alive::BatchAlive;
 use crate::borderline::borderline;
-use crate::check::{check_activations, check_ci, check_finite, check_prediction, check_probs, check_set, check_tokens};
+use crate::check::{
+    check_activations, check_ci, check_finite, check_output, check_prediction, check_probs, check_set, check_tokens,
+};
 use crate::deltas::Deltas;
 use crate::entry_values::{EntryValues, RecordedEntries};
 use crate::last::Last;
@@ -206,6 +206,7 @@ impl<B: AttributionBackend> Run<'_, B> {
                 Sets::Given(sets) => memory::inputs(sets),
                 Sets::ModelCi(_) => 0,
             };
+        let contrasts = self.contrasts();
         let groups = self.grouped(prompts, held)?;
         let count = groups.iter().map(|(group, _)| group.len()).sum();
         let (mut facts, mut own, mut memory) = (Facts::new(), BTreeMap::new(), 0);
@@ -230,7 +231,7 @@ impl<B: AttributionBackend> Run<'_, B> {
                         None
                     }
                 };
-                facts.insert(prompt.tokens.as_slice(), PromptFacts { last, original });
+                facts.insert(prompt.tokens.as_slice(), PromptFacts { last: last.with(&contrasts), original });
             }
         }
         let named = |(index, prompt): (usize, &&Prompt)| {
@@ -278,9 +279,11 @@ impl<B: AttributionBackend> Run<'_, B> {
         if let (Method::ClosedForm, Some(layer)) = (request.method, left_out()) {
             return Err(EngineError::NotCovered { layer });
         }
+        let output = &request.output;
         match request.sets {
             Sets::Given(sets) => {
                 sets.iter().try_for_each(|set| check_set(model, set))?;
+                check_output(model, output, sets.iter().map(|set| (set.name.clone(), set.prompt.tokens.len())))?;
                 Ok(sets.iter().map(|set| &set.prompt).collect())
             }
             Sets::ModelCi(prompts) => {
@@ -288,6 +291,8 @@ impl<B: AttributionBackend> Run<'_, B> {
                     check_tokens(model, prompt)
                         .map_err(|problem| EngineError::Set { set: own_name(index), problem })?;
                 }
+                let lengths = prompts.iter().map(|prompt| prompt.tokens.len());
+                check_output(model, output, lengths.enumerate().map(|(at, length)| (own_name(at), length)))?;
                 Ok(prompts.iter().collect())
             }
         }
@@ -307,6 +312,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         let batch = Batch::new(&members.iter().map(|&index| &sets[index]).collect::<Vec<_>>());
         let pass = Pass::masked(batch.sets());
         let forward = time(&mut timings.forward, || RecordedPass::run(model, &batch.tokens(), &pass, supports))?;
+        let forward = RecordedPass { last: forward.last.with(&self.contrasts()), ..forward };
 
         let wanted = self.wanted(&members);
         let mut alive = BatchAlive::new(&batch, thresholds, self.until(&members), wanted.as_deref());
@@ -324,7 +330,7 @@ impl<B: AttributionBackend> Run<'_, B> {
                 check_activations(&set.name, layer, &of_layer.pre[at])?;
             }
             let entries = RecordedEntries { alive: &alive, values: &values };
-            let graph = self.begin(set, at, entries, own.original.as_ref(), output.probs);
+            let graph = self.begin(set, at, entries, own.original.as_ref(), (output.importance, output.probs));
             let graph = SetAttributions { prediction: Some(prediction), ..graph };
             time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
         }
@@ -364,7 +370,8 @@ impl<B: AttributionBackend> Run<'_, B> {
         let batch = Batch::new(&members.iter().map(|&index| &sets[index]).collect::<Vec<_>>());
         let last = {
             let pass = Pass::masked(batch.sets());
-            time(&mut timings.forward, || RecordedPass::run(model, &batch.tokens(), &pass, supports))?.last
+            let forward = time(&mut timings.forward, || RecordedPass::run(model, &batch.tokens(), &pass, supports))?;
+            forward.last.with(&self.contrasts())
         };
         // By prompt, in the order of the first set of each.
         let mut prompts: Vec<(&[u32], Vec<usize>)> = Vec::new();
@@ -403,12 +410,16 @@ impl<B: AttributionBackend> Run<'_, B> {
             same.map_or_else(|| time(&mut timings.target_output, || TargetOutput::compute(model, &own.last)), Ok)?;
         let (_, target) = target.insert((tokens, of_target));
         let probs = Some(target.probs());
-        let mut output = time(&mut timings.output, || logits.normalise(&model.backend, &thresholds, probs))?;
+        let mut output = time(&mut timings.output, || {
+            logits.normalise(&model.backend, &thresholds, self.output_entries(member), probs)
+        })?;
         if let Some(last) = self.last_position(member) {
             output.cut(last);
         }
         check_probs(&set.name, &output.probs)?;
-        let prediction = target.compare(&output, model.architecture.vocab);
+        let vocab = model.architecture.vocab;
+        let contrasts: Vec<(usize, usize)> = output.alive.iter().filter(|&(_, component)| component >= vocab).collect();
+        let prediction = target.compare(&output, vocab, &own.last.logits(&model.backend, &contrasts)?);
         check_prediction(&set.name, &prediction)?;
         Ok(Evaluated { output, prediction })
     }
@@ -416,6 +427,15 @@ impl<B: AttributionBackend> Run<'_, B> {
     /// What is wanted of the targets of some sets; `None` for all.
     fn wanted(&self, members: &[usize]) -> Option<Vec<&Targets>> {
         self.targets.map(|targets| members.iter().map(|&index| &targets[index]).collect())
+    }
+
+    /// What of the output of a set is alive whatever its probability.
+    fn output_entries(&self, member: usize) -> &[(usize, usize)] {
+        self.request.output.of_sets.get(member).map_or(&[], Vec::as_slice)
+    }
+
+    fn contrasts(&self) -> Arc<[Contrast]> {
+        Arc::from(self.request.output.contrasts)
     }
 
     /// The last position that takes part in each of some sets.
@@ -434,7 +454,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         at: usize,
         RecordedEntries { alive, values }: RecordedEntries<'_, B::Element>,
         original: Option<&OriginalAlive>,
-        probs: Vec<B::Element>,
+        (of_output, probs): (Vec<B::Element>, Vec<B::Element>),
     ) -> SetAttributions<B::Element> {
         let (vocab, thresholds) = (self.model.architecture.vocab, self.request.thresholds);
         let computed = matches!(self.request.sets, Sets::ModelCi(_)).then_some(set);
@@ -454,7 +474,7 @@ impl<B: AttributionBackend> Run<'_, B> {
             let entries = entries(layer);
             let importance = match layer.role() {
                 Role::Embedding => Vec::new(),
-                Role::Output => pick(&entries, &probs, vocab),
+                Role::Output => of_output.clone(),
                 _ => {
                     let ci = &set.layers[&layer];
                     entries
@@ -517,9 +537,4 @@ const ROWS_AT_ONCE: usize = 1 << 11;
 
 fn own_name(index: usize) -> String {
     format!("prompt_{index}")
-}
-
-/// Values of `entries` out of `values`, `[positions, components]`.
-fn pick<E: Copy>(entries: &AliveEntries, values: &[E], components: usize) -> Vec<E> {
-    entries.iter().map(|(position, component)| values[position * components + component]).collect()
 }

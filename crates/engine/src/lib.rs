@@ -72,6 +72,6 @@ pub use method::Method;
 pub use model::Model;
 pub use model_ci::model_ci;
 pub use pass::{Delta, Edit, Masks, Pass};
-pub use request::{DeltaGradient, Forward, Progress, Request, Sets, Targets};
+pub use request::{DeltaGradient, Forward, OutputEntries, Progress, Request, Sets, Targets};
 pub use sink::Sink;
 pub use timings::{Stages, Timings};

@@ -74,7 +74,8 @@ pub(crate) fn original_alive<B: AttributionBackend>(
     thresholds: Thresholds,
 ) -> Result<OriginalAlive, EngineError> {
     let forward = RecordedPass::run(model, &[&own.prompt.tokens], &Pass::masked(&[own]), supports.components())?;
-    let output = Logits::compute(&model.backend, &forward.last, 0)?.normalise(&model.backend, &thresholds, None)?;
+    let output =
+        Logits::compute(&model.backend, &forward.last, 0)?.normalise(&model.backend, &thresholds, &[], None)?;
     check_probs(&own.name, &output.probs)?;
     let mut alive: OriginalAlive =
         own.layers.iter().map(|(&layer, ci)| (layer, Arc::new(alive_components(ci, thresholds)))).collect();

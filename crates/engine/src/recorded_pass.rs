@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
 use tributary_model::{Layer, Role};
@@ -75,6 +76,7 @@ impl<T: Clone> RecordedPass<T> {
                         rows,
                         matrix: model.backend.permute(&recorded.u, &[1, 0])?,
                         constant: recorded.constant.clone(),
+                        contrasts: Arc::default(),
                     },
                     None => Last::of_target(model, rows),
                 };
@@ -102,7 +104,7 @@ impl<T: Clone> RecordedPass<T> {
     ) -> Result<T, BackendError> {
         match model.components.get(&target) {
             Some(layer) => model.backend.select(&layer.v, 1, components),
-            None => self.last.readers(&model.backend, components),
+            None => model.backend.permute(&self.last.readers(&model.backend, components)?, &[1, 0]),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tributary_model::{AliveEntries, CiSet, Layer, Prompt, Thresholds};
+use tributary_model::{AliveEntries, CiSet, Contrast, Layer, Prompt, Thresholds};
 
 use crate::Method;
 
@@ -22,6 +22,8 @@ pub struct Request<'a> {
     pub max_memory: Option<u64>,
     /// For each set the last position that takes part, where it is not the prompt's; empty where it is that of every prompt.
     pub until: &'a [Option<usize>],
+    /// What of the output is alive whatever its probability.
+    pub output: OutputEntries<'a>,
     /// Whether what is alive under the model's own causal importances is asked for beside given sets; those are not computed
     /// otherwise.
     pub ghosts: bool,
@@ -37,9 +39,20 @@ impl<'a> Request<'a> {
             method: Method::Mixed,
             max_memory: None,
             until: &[],
+            output: OutputEntries::default(),
             ghosts: true,
         }
     }
+}
+
+/// Entries of the output that are alive whatever their probability.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutputEntries<'a> {
+    /// Components of the output behind the tokens of the vocabulary.
+    pub contrasts: &'a [Contrast],
+    /// For each set the entries, (position, component), of which those after its last position take no part; empty for none in
+    /// any set. Contrasts are alive nowhere else.
+    pub of_sets: &'a [Vec<(usize, usize)>],
 }
 
 /// The activations at which attributions are evaluated.

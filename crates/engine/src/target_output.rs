@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{Prediction, Thresholds, TokenProb};
+use tributary_model::{Contrast, Prediction, Thresholds, TokenProb};
 
 use crate::Model;
 use crate::last::Last;
@@ -31,7 +31,7 @@ impl<E: Element> TargetOutput<E> {
         model: &Model<B>,
         last: &Last<B::Tensor>,
     ) -> Result<Self, BackendError> {
-        let output = Logits::compute(&model.backend, last, 0)?.normalise(&model.backend, &NOTHING, None)?;
+        let output = Logits::compute(&model.backend, last, 0)?.normalise(&model.backend, &NOTHING, &[], None)?;
         let likeliest = output.probs.par_chunks_exact(model.architecture.vocab).map(likeliest).collect();
         Ok(Self { probs: output.probs, entropy: output.cross_entropy, likeliest: Arc::new(likeliest) })
     }
@@ -41,16 +41,24 @@ impl<E: Element> TargetOutput<E> {
         &self.probs
     }
 
-    /// The comparison of a set, whose `output` has its cross-entropy relative to these probabilities.
+    /// The comparison of a set, whose `output` has its cross-entropy relative to these probabilities. `differences` are those
+    /// of the logits of its contrasts, in the order of their entries.
     ///
     /// `KL = sum p_t (ln p_t - ln p_m)`, the cross-entropy less the entropy. It is never negative; in the last digits the
     /// difference may be.
-    pub(crate) fn compare(&self, output: &SetOutput<E>, vocab: usize) -> Prediction<E> {
+    pub(crate) fn compare(&self, output: &SetOutput<E>, vocab: usize, differences: &[E]) -> Prediction<E> {
         // Not `max`, which would make 0 of a NaN.
         let not_negative = |kl: f64| if kl < 0.0 { 0.0 } else { kl };
         let kl = output.cross_entropy.iter().zip(&self.entropy);
         let kl = kl.map(|(cross, own)| E::from_f64(not_negative(cross - own)));
-        let target_prob = output.alive.iter().map(|(position, token)| self.probs[position * vocab + token]);
+        let mut contrasts = differences.iter().map(|difference| Contrast::probability(difference.to_f64()));
+        let target_prob = output.alive.iter().map(|(position, component)| {
+            if component < vocab {
+                self.probs[position * vocab + component]
+            } else {
+                contrasts.next().map_or_else(E::default, E::from_f64)
+            }
+        });
         Prediction {
             target_prob: target_prob.collect(),
             kl: kl.collect(),

@@ -17,6 +17,7 @@ mod attribution;
 mod causal_importances;
 mod ci_function;
 mod ci_set;
+mod contrast;
 mod faithfulness;
 mod layer;
 mod pair;
@@ -37,6 +38,7 @@ pub use attribution::{
 pub use causal_importances::CausalImportances;
 pub use ci_function::{CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer, StoredCiArrays, StoredError};
 pub use ci_set::{CiSet, Prompt};
+pub use contrast::Contrast;
 pub use faithfulness::{Faithfulness, FarOutput, is_far};
 pub use layer::{Layer, Role};
 pub use pair::{Pair, pair_table};

@@ -26,6 +26,8 @@ pub enum Remedy {
     Sets,
     /// To choose another last position.
     Until,
+    /// Another output that is asked for.
+    OutputTarget,
     /// To choose a prompt by its number.
     Prompt,
     /// To compute by automatic differentiation.

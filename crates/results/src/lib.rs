@@ -26,6 +26,7 @@ mod layer_names;
 mod manifest;
 mod manifest_file;
 mod model_info;
+mod output_targets;
 mod pending;
 mod reader;
 mod set_file;
@@ -38,6 +39,7 @@ pub use manifest::{
     PairCounts, PairEntry, PromptEntry, RunInfo, SetEntry, Settings, Stages, Timings, TokenEntry,
 };
 pub use model_info::ModelInfo;
+pub use output_targets::{At, OutputContrast, OutputTargets, OutputToken};
 pub use pending::PendingResults;
 pub use reader::ResultFolder;
 pub use writer::{ResultWriter, set_file_size};

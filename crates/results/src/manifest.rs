@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use tributary_model::{Borderline, Faithfulness, Layer, Pair, Prompt, TokenProb, token_label};
 
-use crate::{ModelInfo, faithfulness, file_name, layer_names};
+use crate::{ModelInfo, OutputTargets, faithfulness, file_name, layer_names};
 
 /// Name of the manifest in a result folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -54,6 +54,9 @@ pub struct Settings {
     /// How many output tokens of a position may be alive, the most probable; `None` for any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_top: Option<usize>,
+    /// What of the output was asked for whatever its probability.
+    #[serde(default, skip_serializing_if = "OutputTargets::is_empty")]
+    pub output_targets: OutputTargets,
     /// The activations at which attributions were evaluated.
     #[serde(default, skip_serializing_if = "Forward::is_masked")]
     pub forward: Forward,
@@ -432,7 +435,16 @@ pub struct PairCounts {
 }
 
 impl Manifest {
-    /// Token string of an output node; its number where it is not known.
+    /// Every layer that has nodes, with its number of components, the differences of logits that were asked for among those of
+    /// the output.
+    pub fn node_layers(&self) -> impl Iterator<Item = (Layer, usize)> + '_ {
+        let contrasts = self.settings.output_targets.contrasts().len();
+        let of_layer =
+            move |(layer, count): (Layer, usize)| (layer, if layer.is_output() { count + contrasts } else { count });
+        self.run.model.node_layers().map(of_layer)
+    }
+
+    /// Token string of an output node, or those of a difference of logits; its number where it is not known.
     pub fn output_token(&self, id: u32) -> String {
         self.output_tokens.get(&id).cloned().unwrap_or_else(|| format!("<{id}>"))
     }
@@ -472,6 +484,7 @@ impl Manifest {
                 "settings.delta is given where settings.forward is not target, or is not where it is".to_owned()
             );
         }
+        self.settings.output_targets.check(self.run.model.vocab)?;
         for (i, prompt) in self.prompts.iter().enumerate() {
             let (tokens, strings) = (prompt.tokens.len(), prompt.token_strings.len());
             if tokens != strings {

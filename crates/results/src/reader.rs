@@ -160,7 +160,7 @@ struct SetFile<'a> {
 impl SetFile<'_> {
     fn read(&self, manifest: &Manifest, entry: &SetEntry) -> Result<SetAttributions<f32>, ResultError> {
         let model = &manifest.run.model;
-        let nodes = model
+        let nodes = manifest
             .node_layers()
             .map(|(layer, components)| Ok((layer, self.nodes(layer, components)?)))
             .collect::<Result<BTreeMap<_, _>, ResultError>>()?;

@@ -20,7 +20,7 @@ use crate::manifest::{
 };
 use crate::set_file::{Gathered, LARGEST_BUFFER, SET_FILE_BUFFERS, SetFile};
 use crate::tensors::Contents;
-use crate::{PendingResults, ResultError, ResultFolder, manifest_file, tensors};
+use crate::{OutputTargets, PendingResults, ResultError, ResultFolder, manifest_file, tensors};
 
 /// Writes a result folder, which appears when [`finish`](Self::finish) succeeds and not before.
 ///
@@ -111,6 +111,11 @@ impl ResultWriter {
             output_token_texts: BTreeMap::new(),
             writing: Duration::ZERO,
         })
+    }
+
+    /// Says what of the output was asked for whatever its probability, in place of what the settings say.
+    pub fn ask_for(&mut self, output_targets: OutputTargets) {
+        self.settings.output_targets = output_targets;
     }
 
     /// Bytes of memory that a writer of `sets` sets takes at most, with so many layers that have nodes and so many pairs:

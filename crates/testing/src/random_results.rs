@@ -67,6 +67,7 @@ impl RandomResults {
             allow_tf32: false,
             ghosts: true,
             output_top: None,
+            output_targets: tributary_results::OutputTargets::default(),
             forward: Forward::Masked,
             delta: None,
         }

@@ -127,6 +127,14 @@ pub enum Error {
         /// What is wrong, and what there is.
         problem: String,
     },
+    /// An output that is asked for is none.
+    #[error("{}{problem}", set.as_ref().map_or_else(String::new, |set| format!("set {set:?}: ")))]
+    OutputTarget {
+        /// The set, where it is one's prompt that has none.
+        set: Option<String>,
+        /// What is wrong, and what there is.
+        problem: String,
+    },
     /// The threads could not be set up.
     #[error("{threads} threads cannot be set up: {reason}")]
     Threads {
@@ -149,6 +157,7 @@ impl Error {
             Self::UnknownSet { .. } => Some(Remedy::Sets),
             Self::Threads { .. } => Some(Remedy::Threads),
             Self::Until { .. } => Some(Remedy::Until),
+            Self::OutputTarget { .. } => Some(Remedy::OutputTarget),
             Self::UnknownInput { remedy, .. } | Self::Moved { remedy, .. } => Some(*remedy),
             Self::OtherInput { remedy, .. } => *remedy,
             Self::Consensus { .. } | Self::NoSets { .. } | Self::Backend(_) | Self::UnknownBackend { .. } => None,

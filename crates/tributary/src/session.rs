@@ -6,9 +6,10 @@ use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{Attributions, Cost, Method, Model, Request, Sink, SinkError, attribute, outline, stream};
 use tributary_inputs::{Fingerprint, Tokenizer, TrainedRun};
 use tributary_model::SetAttributions;
-use tributary_results::{Kind, ModelInfo, PendingResults, ResultWriter, RunInfo, Stages, Timings};
+use tributary_results::{self as results, Kind, ModelInfo, PendingResults, ResultWriter, RunInfo, Stages, Timings};
 
 use crate::outline::Counter;
+use crate::output_targets::{AskedOutput, spelt};
 use crate::sets::InputSets;
 use crate::{Error, Folder, OnProgress, Outline, Progress, Settings, memory};
 
@@ -23,6 +24,8 @@ pub struct Session<B: AttributionBackend> {
     sets: InputSets,
     /// The last position of each set, where it is not its prompt's.
     until: Vec<Option<usize>>,
+    output_targets: results::OutputTargets,
+    asked: AskedOutput,
     fingerprint: Fingerprint,
     tokenizer: Tokenizer,
     /// Seconds that reading and uploading took.
@@ -39,10 +42,15 @@ impl<B: AttributionBackend> Session<B> {
         run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
         let sets = InputSets::read(&settings.input, &run, &mut |text| on_progress(Progress::Note(text)))?;
         let until = settings.until.of(&sets.named())?;
+        let vocab = run.weights.architecture.vocab;
+        let output_targets = settings.output_targets.resolve(&run.tokenizer, vocab)?;
+        let named = sets.named();
+        let named = named.iter().zip(&until).map(|((name, prompt, _), until)| (name.as_str(), *prompt, *until));
+        let asked = AskedOutput::new(&output_targets, vocab, named, &mut |text| on_progress(Progress::Note(text)))?;
         let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
         let model = Model::upload(backend, weights)?;
         let load = started.elapsed().as_secs_f64();
-        Ok(Self { settings, model, sets, until, fingerprint, tokenizer, load })
+        Ok(Self { settings, model, sets, until, output_targets, asked, fingerprint, tokenizer, load })
     }
 
     /// The model, on its backend.
@@ -57,6 +65,7 @@ impl<B: AttributionBackend> Session<B> {
             forward: self.settings.forward,
             method: self.method(),
             until: &self.until,
+            output: self.asked.entries(),
             max_memory: self.settings.max_memory.or_else(memory::default_limit),
             ghosts: self.settings.ghosts,
             ..Request::new(self.sets.sets())
@@ -85,17 +94,20 @@ impl<B: AttributionBackend> Session<B> {
 
     pub(crate) fn write_to(
         &self,
-        writer: ResultWriter,
+        mut writer: ResultWriter,
         folder: Folder<'_>,
         on_progress: &mut OnProgress<'_>,
     ) -> Result<PendingResults, Error> {
+        writer.ask_for(self.output_targets.clone());
         let mut files = FileSink { writer, sets: &self.sets };
         let cost = self.stream(&mut files, on_progress)?;
         on_progress(Progress::Finishing(folder.path));
-        files.writer.name_output_tokens(|token| self.tokenizer.token_string(token));
-        files
-            .writer
-            .decode_tokens(|tokens| self.tokenizer.token_texts(tokens), |token| self.tokenizer.token_text(token));
+        let (contrasts, vocab) = (self.output_targets.contrasts(), self.model.architecture().vocab);
+        let spelling = |token| self.tokenizer.token_string(token);
+        files.writer.name_output_tokens(|component| spelt(&contrasts, vocab, component, spelling));
+        let text = |token| self.tokenizer.token_text(token);
+        let texts = |tokens: &[u32]| self.tokenizer.token_texts(tokens);
+        files.writer.decode_tokens(texts, |component| spelt(&contrasts, vocab, component, text));
         Ok(files.writer.prepare(self.run_info(cost)))
     }
 

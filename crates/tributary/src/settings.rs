@@ -8,7 +8,7 @@ use tributary_inputs::{RunOptions, TrainedRun, run_folder};
 use tributary_model::Thresholds;
 use tributary_results as results;
 
-use crate::{Error, Until};
+use crate::{Error, OutputTargets, Until};
 
 /// What is to be computed: [`Settings::new`] has the defaults of everything but the run and the CI sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub forward: Forward,
     /// Up to where sets take part.
     pub until: Until,
+    /// What of the output is a node whatever its probability.
+    pub output_targets: OutputTargets,
     /// How attributions are computed; `None` for the fastest method that covers the model.
     pub method: Option<Method>,
     /// Bytes of memory to take beside the model; `None` for half of what is free. Sets that do not fit together are computed
@@ -45,6 +47,7 @@ impl Settings {
             thresholds: Thresholds::default(),
             forward: Forward::Masked,
             until: Until::default(),
+            output_targets: OutputTargets::default(),
             method: None,
             max_memory: None,
             ghosts: true,
@@ -53,7 +56,7 @@ impl Settings {
         }
     }
 
-    /// As a manifest records them.
+    /// As a manifest records them, without [`output_targets`](Self::output_targets), whose tokens are names yet.
     pub(crate) fn recorded(&self) -> results::Settings {
         results::Settings {
             ci_threshold: self.thresholds.ci,
@@ -65,6 +68,7 @@ impl Settings {
             allow_tf32: self.compute.allow_tf32,
             ghosts: self.ghosts,
             output_top: self.thresholds.output_top,
+            output_targets: results::OutputTargets::default(),
             forward: match self.forward {
                 Forward::Masked => results::Forward::Masked,
                 Forward::Target(_) => results::Forward::Target,

@@ -13,9 +13,10 @@ use tributary_engine::{DeltaGradient, Forward, Method, Model, Request, Targets, 
 use tributary_files::visible;
 use tributary_inputs::{CiSetFile, TrainedRun};
 use tributary_model::{Remedy, Thresholds, Weights};
-use tributary_results::{self as results, Manifest, ResultFolder};
+use tributary_results::{self as results, Manifest, PromptEntry, ResultFolder};
 
 use self::sample::StoredSet;
+use crate::output_targets::AskedOutput;
 use crate::sets::InputSets;
 use crate::{Compute, Error, OnProgress, Progress, Run, memory, on_backend};
 
@@ -236,7 +237,13 @@ impl Work for Job<'_, '_> {
         });
         let targets: Vec<Targets> = stored.iter().map(|set| set.targets(&manifest.pairs)).collect();
         let until: Vec<Option<usize>> = manifest.sets.iter().map(|set| set.until).collect();
+        let asked = {
+            let prompts = manifest.sets.iter().map(|set| (&manifest.prompts[set.prompt], set.until));
+            let last = |(prompt, until): (&PromptEntry, Option<usize>)| until.unwrap_or(prompt.tokens.len() - 1);
+            AskedOutput::of(&manifest.settings.output_targets, manifest.run.model.vocab, prompts.map(last))
+        };
         let request = Request {
+            output: asked.entries(),
             thresholds: thresholds(&manifest),
             forward: forward(&manifest),
             method,

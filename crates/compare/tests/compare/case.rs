@@ -49,6 +49,7 @@ pub(crate) fn settings() -> Settings {
         allow_tf32: false,
         ghosts: true,
         output_top: None,
+        output_targets: tributary_results::OutputTargets::default(),
         forward: Forward::Masked,
         delta: None,
     }

@@ -116,7 +116,7 @@ impl<'a, B: AttributionBackend> Target<'a, B> {
         let entries = &*targets[&layer];
         let selected = match forward.layers.get(&layer) {
             Some(recorded) => recorded.readers.clone(),
-            None => b.permute(&forward.last.readers(b, &entries.components)?, &[1, 0])?,
+            None => forward.last.readers(b, &entries.components)?,
         };
         let readers = RowMatrix::new(b.mul(&selected, &norm.weight)?);
         // `pre` is `<g, x>` and what the norm's bias adds to it.

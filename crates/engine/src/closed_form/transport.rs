@@ -172,7 +172,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         let entries = &*targets[&target];
         let readers = match forward.layers.get(&target) {
             Some(recorded) => recorded.readers.clone(),
-            None => b.permute(&forward.last.readers(b, &entries.components)?, &[1, 0])?,
+            None => forward.last.readers(b, &entries.components)?,
         };
         let slots: Vec<usize> = entries.slots[0].iter().map(|&slot| slot as usize).collect();
         let stream = self.stream.as_ref().unwrap_or_else(|| unreachable!("the stages before the target are known"));

@@ -20,8 +20,8 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let Context { model, forward, sources, targets } = context;
     let b = &model.backend;
     let (from, to) = (&*sources[&source], &*targets[&Layer::output()]);
-    // Those of the tokens that are alive anywhere, `[tokens, support]`.
-    let writers = b.download_vec(b.select(&forward.last.matrix, 0, &to.components)?)?;
+    // Those of what is alive anywhere of the output, `[components, support]`.
+    let writers = b.download_vec(forward.last.readers(b, &to.components)?)?;
     let support = from.components.len();
     let pair = Pair { source, target: Layer::output(), crosses_positions: false };
     for set in 0..from.alive.len() {

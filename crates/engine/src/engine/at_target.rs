@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tributary_backend::{AttributionBackend, BackendError, Element};
-use tributary_model::{AliveEntries, CiSet, Layer, SetAttributions};
+use tributary_backend::{AttributionBackend, Element};
+use tributary_model::{CiSet, Layer, SetAttributions};
 
 use super::{Evaluated, PromptFacts, Run};
 use crate::batch::Batch;
@@ -20,7 +20,7 @@ use crate::pass::Pass;
 use crate::recorded_pass::RecordedPass;
 use crate::support::Supports;
 use crate::timings::{StageClock, time};
-use crate::{EngineError, Model, Progress, Sink, Timings};
+use crate::{EngineError, Progress, Sink, Timings};
 
 /// The sets of one prompt, after their masked forward passes.
 pub(super) struct OfPrompt<'a, T> {
@@ -53,7 +53,8 @@ impl<B: AttributionBackend> Run<'_, B> {
         let supports = Supports { layers, zero_is_alive: true };
         let tokens = &sets[0].prompt.tokens;
         let forward = time(&mut timings.forward, || RecordedPass::run(model, &[tokens], &Pass::of_target(), supports))?;
-        let forward = RecordedPass { deltas: deltas.map(Rc::clone), ..forward };
+        let target_last = forward.last.with(&facts.last.contrasts);
+        let forward = RecordedPass { deltas: deltas.map(Rc::clone), last: target_last, ..forward };
         let mut of_union = EntryValues::of_layers(b, &forward, &union)?;
         for (&layer, of_layer) in &of_union {
             check_activations(&sets[0].name, layer, &of_layer.pre[0])?;
@@ -64,7 +65,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         for (at, &set) in sets.iter().enumerate() {
             let Evaluated { output, prediction } =
                 self.evaluate(members[at], set, (last, items[at]), facts, &mut target, timings)?;
-            let logits = logits_of(model, &facts.last, &output.alive)?;
+            let logits = facts.last.logits(b, &output.alive.iter().collect::<Vec<_>>())?;
             check_activations(&set.name, Layer::output(), &logits)?;
             alive.push_output(output.alive, wanted.as_ref().map(|wanted| wanted[at]));
             if let Some(of_output) = values.get_mut(&Layer::output()) {
@@ -72,13 +73,13 @@ impl<B: AttributionBackend> Run<'_, B> {
                 of_output.mask.push(Vec::new());
             }
             let entries = RecordedEntries { alive: &alive, values: &values };
-            let graph = self.begin(set, at, entries, facts.original.as_ref(), output.probs);
+            let graph = self.begin(set, at, entries, facts.original.as_ref(), (output.importance, output.probs));
             let graph = SetAttributions { prediction: Some(prediction), ..graph };
             time(&mut timings.sink, || sink.begin(members[at], graph)).map_err(EngineError::Sink)?;
         }
         if self.values {
             let union = alive.union();
-            let logits = logits_of(model, &facts.last, &union.of(Layer::output())[0])?;
+            let logits = facts.last.logits(b, &union.of(Layer::output())[0].iter().collect::<Vec<_>>())?;
             of_union.insert(Layer::output(), EntryValues { pre: vec![logits], mask: vec![Vec::new()] });
             let sink_seconds = Cell::new(0.0);
             let mut cut = Cut::new(&model.pairs, &union, &alive);
@@ -115,22 +116,4 @@ fn of_sets<E: Element>(
         (layer, EntryValues { mask: vec![Vec::new(); pre.len()], pre })
     };
     values.iter().map(of_layer).collect()
-}
-
-/// Logits of some tokens, from what is unembedded, added up in float64.
-fn logits_of<B: AttributionBackend>(
-    model: &Model<B>,
-    last: &Last<B::Tensor>,
-    entries: &AliveEntries,
-) -> Result<Vec<B::Element>, BackendError> {
-    let b = &model.backend;
-    let width = b.shape(&last.rows)[2];
-    let (rows, tokens) = (b.download(&last.rows)?, entries.component_union());
-    let readers = b.download_vec(b.select(&last.matrix, 0, &tokens)?)?;
-    let logit = |(position, token): (usize, usize)| {
-        let slot = tokens.binary_search(&token).unwrap_or_else(|_| unreachable!("every token has a row"));
-        let (x, reader) = (&rows[position * width..][..width], &readers[slot * width..][..width]);
-        B::Element::from_f64(crate::lanes::dot_shifted(x, reader, 0.0))
-    };
-    Ok(entries.iter().map(logit).collect())
 }

@@ -92,6 +92,19 @@ proptest! {
     }
 
     #[test]
+    fn both_at_once_are_what_each_is_alone(shape in shapes()) {
+        let weights = shape.model();
+        let sets = shape.sparse_ci_sets(&weights);
+        let [through, stopped, both] = [DeltaGradient::Through, DeltaGradient::Stopped, DeltaGradient::Both]
+            .map(|gradient| graphs(&weights, &sets, Forward::Target(gradient), Method::Mixed, &[]));
+        for ((through, stopped), both) in through.iter().zip(&stopped).zip(&both) {
+            for ((through, stopped), both) in through.pairs.iter().zip(&stopped.pairs).zip(&both.pairs) {
+                prop_assert_eq!((&both.values, &both.stopped), (&through.values, &stopped.values));
+            }
+        }
+    }
+
+    #[test]
     fn where_there_is_no_delta_nothing_passes_through_it(shape in shapes()) {
         let weights = without_delta(&shape.model());
         let sets: Vec<CiSet> = shape.ci_sets(&weights).iter().map(with_all).collect();

@@ -168,6 +168,7 @@ fn run_info(weights: &Weights) -> RunInfo {
         device: "cpu".to_owned(),
         dtype: "f32".to_owned(),
         method: "closed-form".to_owned(),
+        deltas: BTreeMap::new(),
         timings: tributary_results::Timings::default(),
     }
 }

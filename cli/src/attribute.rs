@@ -63,6 +63,7 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
         thresholds: args.thresholds(),
         forward: match (args.forward, args.delta) {
             (ForwardArg::Masked, _) => Forward::Masked,
+            (ForwardArg::Target, Some(DeltaArg::Both)) => Forward::Target(DeltaGradient::Both),
             (ForwardArg::Target, Some(DeltaArg::Stopped)) => Forward::Target(DeltaGradient::Stopped),
             (ForwardArg::Target, Some(DeltaArg::Through) | None) => Forward::Target(DeltaGradient::Through),
         },

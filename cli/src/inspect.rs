@@ -159,11 +159,18 @@ fn result(manifest: &Manifest) -> String {
     for line in summary::far(manifest) {
         let _ = writeln!(text, "{line}");
     }
+    for set in &manifest.sets {
+        if let Some(distance) = set.delta_distance {
+            let (name, distance) = (visible::on_one_line(&set.name), summary::delta_distance(distance));
+            let _ = writeln!(text, "set {name}: {distance}");
+        }
+    }
     for prompt in manifest.prompts.iter().filter(|prompt| !prompt.target_likeliest.is_empty()) {
         let _ = writeln!(text, "what the target model says comes next\n{}", likeliest(manifest, prompt));
     }
     let names: Vec<String> = manifest.sets.iter().map(|set| visible::on_one_line(&set.name)).collect();
-    let header = ["layer".to_owned(), "components".to_owned()].into_iter().chain(names);
+    let delta = (!run.deltas.is_empty()).then(|| "delta".to_owned());
+    let header = ["layer".to_owned(), "components".to_owned()].into_iter().chain(delta).chain(names);
     let mut layers = console::table([]);
     layers.set_header(header);
     for (layer, components) in run.model.node_layers() {
@@ -171,7 +178,11 @@ fn result(manifest: &Manifest) -> String {
             Some(counts) => format!("{} nodes, {} ghosts", counts.nodes, counts.ghosts),
             None => String::new(),
         });
-        layers.add_row([layer.to_string(), components.to_string()].into_iter().chain(counts));
+        let delta = (!run.deltas.is_empty()).then(|| match run.deltas.get(layer.path()) {
+            Some(size) => format!("{:.2} % of the weight", 100.0 * size),
+            None => String::new(),
+        });
+        layers.add_row([layer.to_string(), components.to_string()].into_iter().chain(delta).chain(counts));
     }
     let _ = writeln!(text, "{layers}");
     for set in &manifest.sets {

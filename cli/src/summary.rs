@@ -24,6 +24,9 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
         if let Some(prediction) = &set.prediction {
             let _ = writeln!(text, "{prediction}");
         }
+        if let Some(distance) = set.delta_distance {
+            let _ = writeln!(text, "{}", delta_distance(distance));
+        }
         let _ = writeln!(text, "{}", pairs(manifest, set));
     }
     let timings = &manifest.run.timings;
@@ -51,6 +54,14 @@ pub(crate) fn forward(settings: &Settings) -> String {
     let Some(delta) = settings.delta else { return String::new() };
     let top = settings.output_top.map_or_else(String::new, |top| format!(", at most {top} outputs a position"));
     format!("{top}; at the target model's activations, gradients {} deltas", delta.does())
+}
+
+/// How far the two attributions of a set lie apart, and what that says.
+pub(crate) fn delta_distance(distance: f32) -> String {
+    format!(
+        "attributions whose gradients stop at deltas are {:.3} % (relative L2) from those through them: what components leave out",
+        100.0 * distance
+    )
 }
 
 /// A line for each set with entries that rounding decides over.

@@ -251,6 +251,8 @@ pub(crate) enum DeltaArg {
     Through,
     /// Stop there
     Stopped,
+    /// Both, in two arrays, and how far they lie apart
+    Both,
 }
 
 /// The last position of all sets, or of one by its name.

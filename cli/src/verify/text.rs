@@ -41,12 +41,13 @@ pub(super) fn text(verification: &Verification) -> String {
         let _ = writeln!(
             text,
             "largest difference of an edge: {relative:.2e} of the largest value at its target, at set {}, {} {:?} -> {} \
-             {:?}: {:e} stored, {recomputed:e} computed again",
+             {:?}{}: {:e} stored, {recomputed:e} computed again",
             visible::on_one_line(&manifest.sets[set].name),
             pair.source,
             edge.source,
             pair.target,
             edge.target,
+            if edge.stopped { ", gradients stopped at deltas" } else { "" },
             edge.value,
         );
     }
@@ -81,6 +82,7 @@ pub(super) fn json(verification: &Verification) -> String {
             "source_entry": edge.source,
             "target": pair.target.to_string(),
             "target_entry": edge.target,
+            "value": if edge.stopped { "value_stopped" } else { "value" },
             "stored": edge.value,
             "recomputed": recomputed,
             "relative": relative,

@@ -1,4 +1,4 @@
-//! `--forward target`, `--delta` and `--until`.
+//! `--forward target`, `--delta`, `--until` and what of the output is asked for.
 
 use serde_json::{Value, json};
 use tributary_inputs::test_support::RandomWeights;
@@ -6,6 +6,7 @@ use tributary_model::SetAttributions;
 use tributary_results::{Delta, Forward, Manifest, ResultFolder};
 
 use crate::attribute::{read, succeed};
+use crate::verify::rewrite;
 use crate::workshop::{Workshop, stderr, stdout};
 
 fn manifest(workshop: &Workshop) -> Manifest {
@@ -43,6 +44,89 @@ fn both_deltas_are_computed_told_and_verified() {
         }
         assert!(found[0].len() == found[1].len() && found[0] != found[1]);
     }
+}
+
+#[test]
+fn both_at_once_are_what_each_is_alone() {
+    let workshop = Workshop::small();
+    let compute = |delta: &str| {
+        let said = succeed(&workshop.attribute(&["--force", "--forward", "target", "--delta", delta]));
+        (said, read(&workshop, "out", "low"), manifest(&workshop))
+    };
+    let [(_, through, alone), (_, stopped, _), (said, both, of_both)] = ["through", "stopped", "both"].map(compute);
+    assert_eq!(of_both.settings.delta, Some(Delta::Both));
+    assert_eq!(values(&both), values(&through));
+    let second: Vec<f32> = both.pairs.iter().flat_map(|pair| pair.stopped.clone()).collect();
+    assert_eq!(second, values(&stopped));
+    assert!(through.pairs.iter().all(|pair| pair.stopped.is_empty()));
+
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let difference = &mut second.iter().zip(values(&through)).map(|(a, b)| f64::from(*a) - f64::from(b));
+    let expected = norm(difference) / norm(&mut values(&through).into_iter().map(f64::from));
+    let found = f64::from(of_both.sets[0].delta_distance.unwrap());
+    // Stored in f32.
+    assert!(expected > 1e-4 && (found - expected).abs() <= 1e-6 * expected, "{found} {expected}");
+    assert!(said.contains(&format!("{:.3} % (relative L2) from those through them", 100.0 * found as f32)), "{said}");
+    for pair in &of_both.sets[0].pairs {
+        assert!(pair.delta_distance.is_some() || pair.edges == 0 || pair.nonzero == 0);
+    }
+    assert_eq!(alone.sets[0].delta_distance, None);
+
+    // Of every decomposed layer, and the same whichever was asked for.
+    assert_eq!(of_both.run.deltas.len(), of_both.run.model.components.len());
+    assert_eq!(of_both.run.deltas, alone.run.deltas);
+    assert!(of_both.run.deltas.values().all(|&size| size > 0.0));
+    assert!(succeed(&workshop.tributary(&["inspect", "out"])).contains("% of the weight"));
+
+    let verify = ["verify", "out", "--json", "--quiet", "--device", "cpu", "--samples", "1000000"];
+    let report: Value = serde_json::from_str(&stdout(&workshop.tributary(&verify))).unwrap();
+    assert_eq!((report["passed"].as_bool(), report["edges"].as_u64()), (Some(true), Some(2 * all_edges(&of_both))));
+    // A second value that is not what the model gives.
+    rewrite(&workshop, |set| {
+        let pair = set.pairs.iter_mut().find(|pair| !pair.stopped.is_empty()).unwrap();
+        pair.stopped[0] += 1.0;
+    });
+    let report: Value = serde_json::from_str(&stdout(&workshop.tributary(&verify))).unwrap();
+    assert_eq!((&report["passed"], &report["largest_difference"]["value"]), (&json!(false), &json!("value_stopped")));
+}
+
+fn all_edges(manifest: &Manifest) -> u64 {
+    manifest.sets.iter().map(|set| set.edges as u64).sum()
+}
+
+#[test]
+fn outputs_that_are_asked_for_are_nodes_whatever_their_probability() {
+    let workshop = Workshop::small();
+    let asked = ["--output-token", "1:w3", "--output-token", "last:#5", "--output-contrast", "2:w3-\"w5\""];
+    for forward in ["masked", "target"] {
+        let none = ["--output-prob-threshold", "1", "--forward", forward, "--force"];
+        succeed(&workshop.attribute(&[&none[..], &asked].concat()));
+        let graph = read(&workshop, "out", "low");
+        let output = &graph.nodes[&tributary_model::Layer::output()];
+        assert_eq!(output.alive.iter().collect::<Vec<_>>(), [(1, 3), (2, 5), (2, 11)], "{forward}");
+        let prob = |position: usize, token: usize| graph.output_probs[position * 11 + token];
+        let of_two = prob(2, 3) / (prob(2, 3) + prob(2, 5));
+        assert_eq!(output.importance[..2], [prob(1, 3), prob(2, 5)]);
+        // Of rounded probabilities.
+        assert!((output.importance[2] - of_two).abs() < 1e-6, "{} {of_two}", output.importance[2]);
+        let manifest = manifest(&workshop);
+        assert_eq!((manifest.output_token(5), manifest.output_token(11)), ("w5".to_owned(), "w3−w5".to_owned()));
+        let verify = ["verify", "out", "--json", "--quiet", "--device", "cpu", "--samples", "1000000"];
+        let report: Value = serde_json::from_str(&stdout(&workshop.tributary(&verify))).unwrap();
+        assert_eq!(report["passed"], true, "{report}");
+        // Everything that reads results takes it.
+        succeed(&workshop.tributary(&["plot", "out", "--format", "svg", "--force"]));
+        assert!(std::fs::read_to_string(workshop.path("out/plots/low.svg")).unwrap().contains("w3−w5"));
+        succeed(&workshop.tributary(&["report", "out", "--out", "report.html", "--force"]));
+        for format in ["json", "graphml", "parquet", "circuit-tracer"] {
+            succeed(&workshop.tributary(&["export", "out", "--format", format, "--out", "exported", "--force"]));
+        }
+        succeed(&workshop.tributary(&["compare", "out", "--out", "consensus", "--force"]));
+    }
+    // What takes no part is told.
+    let output = workshop.attribute(&["--force", "--until", "high=1", "--output-token", "2:#1"]);
+    succeed(&output);
+    assert!(stderr(&output).contains("set \"high\" takes part up to position 1: the output asked for at position 2"));
 }
 
 #[test]
@@ -115,6 +199,22 @@ fn what_makes_no_sense_is_refused() {
     refused(&["--until", "other=1"], "set \"other\": there is no such set; there are \"low\", \"high\"");
     refused(&["--until", "low=x"], "expected a position, from 0, or SET=POSITION");
     refused(&["--output-top", "0"], "0 is not in");
+    refused(
+        &["--output-token", "3:#1"],
+        "set \"low\": the output at position 3 is asked for, but its prompt has 3 tokens",
+    );
+    refused(
+        &["--output-token", "1:#11"],
+        "there is no token #11: the vocabulary has 11, numbered from 0 (--output-token",
+    );
+    refused(
+        &["--output-token", "1:nothing"],
+        "no token is \"nothing\", neither decoded nor as the vocabulary spells it",
+    );
+    refused(&["--output-token", "first:#1"], "\"first\" is no position; expected a number from 0, or last");
+    refused(&["--output-token", "w3"], "expected a position from 0 or last, a colon, and a token");
+    refused(&["--output-contrast", "1:w3"], "expected two tokens with - between");
+    refused(&["--output-contrast", "1:#3-w3"], "token 3 is to be compared with itself");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn the_models_own_importances_pass() {
 }
 
 /// Writes the result again with `edit` done to its first set.
-fn rewrite(workshop: &Workshop, edit: impl Fn(&mut SetAttributions<f32>)) {
+pub(crate) fn rewrite(workshop: &Workshop, edit: impl Fn(&mut SetAttributions<f32>)) {
     let folder = ResultFolder::open(&workshop.path("out")).unwrap();
     let manifest = folder.manifest().clone();
     let sets: Vec<_> = manifest.sets.iter().map(|set| folder.read_set(&set.name).unwrap()).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tributary_model::{AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
-use tributary_results::{Kind, Manifest, ResultWriter, RunInfo, Settings, Timings};
+use tributary_results::{Delta, Kind, Manifest, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::alignment::Alignment;
 use crate::{CompareError, ComparedSet, Consensus, ConsensusEdge, ConsensusNode};
@@ -58,6 +58,7 @@ impl Consensus {
             device: "cpu".to_owned(),
             dtype: "f64".to_owned(),
             method: CONSENSUS_METHOD.to_owned(),
+            deltas: BTreeMap::new(),
             timings: Timings::default(),
         };
         Ok(writer.finish(run)?)
@@ -159,7 +160,8 @@ fn settings(sets: &[ComparedSet]) -> Settings {
         output_top: first.output_top,
         output_targets: first.output_targets.clone(),
         forward: first.forward,
-        delta: first.delta,
+        // The second of two values has no part in it.
+        delta: first.delta.map(|delta| if delta == Delta::Both { Delta::Through } else { delta }),
     }
 }
 

@@ -4,7 +4,6 @@ mod at_target;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -171,8 +170,8 @@ impl<B: AttributionBackend> Run<'_, B> {
         cost.timings.attribution += started.elapsed().as_secs_f64();
         cost.batches = planned.len();
         cost.memory = planned.iter().map(|planned| planned.memory).fold(memory, u64::max);
-        let through = self.values && request.forward == Forward::Target(DeltaGradient::Through);
-        let deltas = if through { Some(Rc::new(Deltas::new(model)?)) } else { None };
+        let through = matches!(request.forward, Forward::Target(DeltaGradient::Through | DeltaGradient::Both));
+        let deltas = if through && self.values { Some(model.deltas()?) } else { None };
         for (done, planned) in planned.into_iter().enumerate() {
             progress(Progress::Forward { done, batches: cost.batches });
             let started = Instant::now();
@@ -469,6 +468,7 @@ impl<B: AttributionBackend> Run<'_, B> {
             original_source: original(pair.source),
             original_target: original(pair.target),
             values: Vec::new(),
+            stopped: Vec::new(),
         });
         let nodes = alive.layers().map(|layer| {
             let entries = entries(layer);
@@ -526,7 +526,7 @@ struct PromptFacts<T> {
 struct Shared<'a, T> {
     facts: &'a Facts<'a, T>,
     /// Where gradients pass through them.
-    deltas: Option<&'a Rc<Deltas<T>>>,
+    deltas: Option<&'a Arc<Deltas<T>>>,
 }
 
 /// The same for each distinct prompt, by its tokens.

@@ -70,7 +70,7 @@ pub(crate) fn at_target<B: AttributionBackend>(
     let activations = recorded_layers(model, &sizes, positions);
     let through = match gradient {
         DeltaGradient::Stopped => 0,
-        DeltaGradient::Through => {
+        DeltaGradient::Through | DeltaGradient::Both => {
             let deltas = model.component_counts.keys().filter_map(|&layer| a.linear(layer));
             let deltas: usize = deltas.map(|linear| linear.d_in * linear.d_out).sum();
             let widest = sizes.iter().map(|&(_, size)| size).max().unwrap_or(0);

@@ -1,10 +1,12 @@
 //! A decomposed model on a backend, and the pieces its forward pass is made of.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use tributary_backend::{AttributionBackend, BackendError, Unary};
 use tributary_model::{Architecture, Array, Components, Layer, Norm, NormWeights, Pair, Role, Weights, pair_table};
 
+use crate::deltas::Deltas;
 use crate::own_ci::OwnCi;
 use crate::route::{Route, fastest};
 use crate::upload::upload;
@@ -28,6 +30,8 @@ pub struct Model<B: AttributionBackend> {
     pub(crate) own_ci: OwnCi<B::Tensor>,
     /// `[vocab, d_model]`; the token embedding itself where they are tied.
     pub(crate) lm_head: B::Tensor,
+    /// Once they were needed.
+    pub(crate) deltas: OnceLock<Arc<Deltas<B::Tensor>>>,
 }
 
 pub(crate) struct NormTensors<T> {
@@ -102,6 +106,7 @@ impl<B: AttributionBackend> Model<B> {
             components,
             own_ci,
             lm_head,
+            deltas: OnceLock::new(),
         })
     }
 

@@ -1,7 +1,6 @@
 //! A forward pass of the decomposed model, and what it records.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, BackendError, Element};
@@ -30,7 +29,7 @@ pub(crate) struct RecordedPass<T> {
     /// Numbers of sets and of positions.
     pub(crate) shape: [usize; 2],
     /// What gradients pass through beside components; `None` where they do not.
-    pub(crate) deltas: Option<Rc<Deltas<T>>>,
+    pub(crate) deltas: Option<Arc<Deltas<T>>>,
 }
 
 /// A decomposed layer, cut to the [support](crate::support) of the batch.

@@ -72,6 +72,8 @@ pub enum DeltaGradient {
     Through,
     /// They stop there.
     Stopped,
+    /// One after the other, at the same activations.
+    Both,
 }
 
 /// Where the CI sets come from.

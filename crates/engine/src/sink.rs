@@ -16,6 +16,13 @@ pub trait Sink<E> {
     /// Those of one pair may come in several pieces.
     fn values(&mut self, set: usize, pair: usize, values: &[E]) -> Result<(), SinkError>;
 
+    /// After all values of all pairs, the same of attributions whose gradients stop at what no component holds of the weights:
+    /// where both are asked for.
+    fn stopped_values(&mut self, set: usize, pair: usize, values: &[E]) -> Result<(), SinkError> {
+        let _ = (set, pair, values);
+        Ok(())
+    }
+
     /// All values of a set have come.
     fn end(&mut self, set: usize) -> Result<(), SinkError>;
 
@@ -55,6 +62,13 @@ impl<E: Copy + Default> Sink<E> for Collect<E> {
     fn values(&mut self, set: usize, pair: usize, values: &[E]) -> Result<(), SinkError> {
         if let Some(graph) = &mut self.sets[set] {
             graph.pairs[pair].values.extend_from_slice(values);
+        }
+        Ok(())
+    }
+
+    fn stopped_values(&mut self, set: usize, pair: usize, values: &[E]) -> Result<(), SinkError> {
+        if let Some(graph) = &mut self.sets[set] {
+            graph.pairs[pair].stopped.extend_from_slice(values);
         }
         Ok(())
     }

@@ -103,6 +103,8 @@ pub struct PairAttribution<E> {
     pub original_target: Arc<AliveEntries>,
     /// The attributions. Empty until they are computed.
     pub values: Vec<E>,
+    /// The same where gradients stop at what no component holds of the weights; empty unless both were asked for.
+    pub stopped: Vec<E>,
 }
 
 /// A dense attribution tensor, as published results hold one.
@@ -148,6 +150,7 @@ impl<E> PairAttribution<E> {
             original_source: Arc::clone(&from.original),
             original_target: Arc::clone(&to.original),
             values: Vec::new(),
+            stopped: Vec::new(),
         }
     }
 
@@ -255,6 +258,7 @@ impl<E: Copy> SetAttributions<E> {
             original_source: Arc::clone(&pair.original_source),
             original_target: Arc::clone(&pair.original_target),
             values: all(&pair.values),
+            stopped: all(&pair.stopped),
         });
         SetAttributions {
             name: self.name.clone(),

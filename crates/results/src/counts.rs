@@ -3,6 +3,7 @@
 use tributary_backend::Element;
 use tributary_model::{LayerNodes, PairAttribution};
 
+use crate::delta_distance::DeltaDistance;
 use crate::{LayerCounts, PairCounts};
 
 pub(crate) fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
@@ -13,13 +14,15 @@ pub(crate) fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
 pub(crate) fn count_pair<E: Element>(pair: &PairAttribution<E>) -> PairCounts {
     let mut counts = count_components(pair);
     counts.count(&pair.values);
-    counts
+    let mut distance = DeltaDistance::default();
+    distance.add(pair.values.iter().zip(&pair.stopped).map(|(through, stopped)| (through.to_f32(), stopped.to_f32())));
+    PairCounts { delta_distance: distance.relative(), ..counts }
 }
 
 /// The counts of a pair of which no value has come yet.
 pub(crate) fn count_components<E>(pair: &PairAttribution<E>) -> PairCounts {
     let (n_c_in, n_c_out) = (pair.source.component_union().len(), pair.target.component_union().len());
-    PairCounts { n_c_in, n_c_out, edges: 0, nonzero: 0, largest: None }
+    PairCounts { n_c_in, n_c_out, edges: 0, nonzero: 0, largest: None, delta_distance: None }
 }
 
 impl PairCounts {

@@ -19,6 +19,7 @@
 //! ```
 
 mod counts;
+mod delta_distance;
 mod error;
 mod faithfulness;
 mod file_name;

@@ -124,6 +124,8 @@ pub enum Delta {
     Through,
     /// They stopped there.
     Stopped,
+    /// Both: `value` holds the former, `value_stopped` the latter.
+    Both,
 }
 
 impl Delta {
@@ -132,6 +134,7 @@ impl Delta {
         match self {
             Self::Through => "pass through",
             Self::Stopped => "stop at",
+            Self::Both => "pass through, and in a second computation stop at",
         }
     }
 
@@ -140,6 +143,7 @@ impl Delta {
         match self {
             Self::Through => "through",
             Self::Stopped => "stopped",
+            Self::Both => "both",
         }
     }
 }
@@ -203,6 +207,10 @@ pub struct RunInfo {
     pub dtype: String,
     /// How attributions were computed: the settings' method, with `auto` resolved.
     pub method: String,
+    /// By layer the Frobenius norm of what no component holds of its weight, by that of the weight, where attributions were
+    /// evaluated at the target model's activations; empty otherwise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deltas: BTreeMap<String, f32>,
     /// Durations of the steps.
     pub timings: Timings,
 }
@@ -365,6 +373,10 @@ pub struct SetEntry {
     pub nodes: usize,
     /// Number of edges.
     pub edges: usize,
+    /// How far its attributions whose gradients stop at what no component holds of the weights are from those whose gradients
+    /// pass through: L2 norm of the difference by that of the latter. `None` unless both were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta_distance: Option<f32>,
     /// How faithful its masked model is to the target model; `None` where that is not known.
     #[serde(serialize_with = "faithfulness::serialize", skip_serializing_if = "Option::is_none")]
     pub prediction: Option<Faithfulness>,
@@ -432,6 +444,9 @@ pub struct PairCounts {
     pub nonzero: usize,
     /// Largest absolute value; `None` without edges, or when it is not finite.
     pub largest: Option<f32>,
+    /// As [`SetEntry::delta_distance`], of this pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta_distance: Option<f32>,
 }
 
 impl Manifest {

@@ -90,6 +90,8 @@ struct StoredSet {
     metadata: Option<serde_json::Value>,
     #[serde(default)]
     until: Option<usize>,
+    #[serde(default)]
+    delta_distance: Option<f32>,
     nodes: usize,
     edges: usize,
     prediction: Option<StoredFaithfulness>,
@@ -170,7 +172,9 @@ impl StoredPair {
 
 impl StoredSet {
     fn resolve(self, i: usize, layers: &Layers) -> Result<SetEntry, String> {
-        let Self { name, file, sha256, prompt, metadata, until, nodes, edges, prediction, pairs, .. } = self;
+        let Self {
+            name, file, sha256, prompt, metadata, until, delta_distance, nodes, edges, prediction, pairs, ..
+        } = self;
         let counts = self.layers.iter().map(|(name, &counts)| {
             let layer = layers.named(name, || format!("a key of sets[{i}].layers"))?;
             Ok((layer, counts))
@@ -192,6 +196,7 @@ impl StoredSet {
             until,
             nodes,
             edges,
+            delta_distance,
             prediction,
             layers: counts,
             pairs,

@@ -9,8 +9,10 @@ use tributary_files::{input, memory, recover, sha256};
 use tributary_model::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, SetAttributions, TokenProb};
 
 use crate::counts::{count_layer, count_pair};
-use crate::manifest::{MANIFEST_FILE, Manifest, SetEntry};
-use crate::tensors::{KL, LIKELIEST, OUTPUT_PROBS, TARGET_PROB, edge_tensor, importance_name, node_tensor};
+use crate::manifest::{Delta, MANIFEST_FILE, Manifest, SetEntry};
+use crate::tensors::{
+    KL, LIKELIEST, OUTPUT_PROBS, TARGET_PROB, VALUE_STOPPED, edge_tensor, importance_name, node_tensor,
+};
 use crate::{PromptEntry, ResultError, manifest_file};
 
 /// Bytes of memory that an edge takes besides the file: its value, and the two nodes and value of who makes a graph of it.
@@ -77,8 +79,8 @@ impl ResultFolder {
     fn longest(&self, set: &SetEntry) -> u64 {
         /// Indices, importances and activations of a node, and what the target model has for it.
         const OF_NODE: usize = 8 + 4 + 4 + 4;
-        /// Index and value of an edge.
-        const OF_EDGE: usize = 8 + 4;
+        /// Index and both values of an edge.
+        const OF_EDGE: usize = 8 + 4 + 4;
         /// The name of a tensor, its shape and where it is.
         const OF_TENSOR: usize = 1 << 10;
         let ghosts = set.layers.values().map(|counts| counts.ghosts).fold(0, usize::saturating_add);
@@ -164,7 +166,9 @@ impl SetFile<'_> {
             .node_layers()
             .map(|(layer, components)| Ok((layer, self.nodes(layer, components)?)))
             .collect::<Result<BTreeMap<_, _>, ResultError>>()?;
-        let pairs = manifest.pairs.iter().map(|pair| self.pair(pair.pair(), &nodes)).collect::<Result<Vec<_>, _>>()?;
+        let both = manifest.settings.delta == Some(Delta::Both);
+        let pairs = manifest.pairs.iter().map(|pair| self.pair(pair.pair(), &nodes, both));
+        let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
         let output_probs = if manifest.settings.output_probs {
             self.numbers(OUTPUT_PROBS, &[self.positions, model.vocab])?
         } else {
@@ -284,12 +288,18 @@ impl SetFile<'_> {
             .ok_or_else(|| self.broken(tensor, "its rows do not ascend strictly".to_owned()))
     }
 
-    fn pair(&self, pair: Pair, nodes: &BTreeMap<Layer, LayerNodes<f32>>) -> Result<PairAttribution<f32>, ResultError> {
+    fn pair(
+        &self,
+        pair: Pair,
+        nodes: &BTreeMap<Layer, LayerNodes<f32>>,
+        both: bool,
+    ) -> Result<PairAttribution<f32>, ResultError> {
         // The manifest was checked to name only layers of its model.
         let empty = PairAttribution::between(pair, nodes);
         let edges = empty.edge_count();
         let values = self.numbers(&edge_tensor(&pair, "value"), &[edges])?;
-        let attribution = PairAttribution { values, ..empty };
+        let stopped = if both { self.numbers(&edge_tensor(&pair, VALUE_STOPPED), &[edges])? } else { Vec::new() };
+        let attribution = PairAttribution { values, stopped, ..empty };
         let tensor = edge_tensor(&pair, "index");
         // The index says nothing that the nodes do not; where it is there, it has to agree.
         if self.tensors.tensor(&tensor).is_err() && self.implied_index {

@@ -20,6 +20,9 @@ pub(crate) const LIKELIEST: &str = "likeliest";
 /// What the target model's probabilities of output nodes are called.
 pub(crate) const TARGET_PROB: &str = "target_prob";
 
+/// What the values of edges are called of which gradients stop at deltas.
+pub(crate) const VALUE_STOPPED: &str = "value_stopped";
+
 /// Name of a tensor over the nodes of a layer.
 pub(crate) fn node_tensor(layer: Layer, what: &str) -> String {
     format!("nodes/{layer}/{what}")
@@ -124,6 +127,8 @@ pub(crate) fn write_numbers<E: Element>(values: &[E], out: &mut impl Write) -> i
 pub(crate) struct Contents {
     pub(crate) output_probs: bool,
     pub(crate) implied_index: bool,
+    /// The values of which gradients stop at deltas, after all others.
+    pub(crate) stopped: bool,
 }
 
 /// Writes a set as a safetensors file up to the values of its pairs, which are to follow, pair by pair.
@@ -207,6 +212,9 @@ fn tensors<E: Element>(set: &SetAttributions<E>, positions: usize, contents: Con
     }
     for pair in &set.pairs {
         push(edge_tensor(&pair.pair, "value"), Values::Later(pair.edge_count()));
+    }
+    for pair in set.pairs.iter().filter(|_| contents.stopped) {
+        push(edge_tensor(&pair.pair, VALUE_STOPPED), Values::Later(pair.edge_count()));
     }
     tensors
 }

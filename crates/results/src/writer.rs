@@ -13,9 +13,10 @@ use tributary_files::{PARTIAL, Replace, Transaction};
 use tributary_model::{Layer, PairAttribution, Prediction, Prompt, SetAttributions};
 
 use crate::counts::{count_components, count_layer};
+use crate::delta_distance::{self, DeltaDistance};
 use crate::file_name::FileNames;
 use crate::manifest::{
-    FORMAT, FORMAT_VERSION, LayerCounts, MANIFEST_FILE, Manifest, PairCounts, PairEntry, PromptEntry, RunInfo,
+    Delta, FORMAT, FORMAT_VERSION, LayerCounts, MANIFEST_FILE, Manifest, PairCounts, PairEntry, PromptEntry, RunInfo,
     SetEntry, Settings,
 };
 use crate::set_file::{Gathered, LARGEST_BUFFER, SET_FILE_BUFFERS, SetFile};
@@ -62,6 +63,8 @@ struct OpenSet {
     entry: SetEntry,
     /// Number of edges of each pair.
     expected: Vec<usize>,
+    /// How many values have come of each of which gradients stop at deltas; `None` unless those are to come.
+    stopped: Option<Vec<usize>>,
 }
 
 impl ResultWriter {
@@ -150,6 +153,11 @@ impl ResultWriter {
         for (pair, attribution) in set.pairs.iter().enumerate() {
             self.write_values(index, pair, &attribution.values)?;
         }
+        if contents(&self.settings).stopped {
+            for (pair, attribution) in set.pairs.iter().enumerate() {
+                self.write_stopped_values(index, pair, &attribution.stopped)?;
+            }
+        }
         self.end_set(index)
     }
 
@@ -197,13 +205,13 @@ impl ResultWriter {
             until: set.until,
             nodes: set.node_count(),
             edges: set.pairs.iter().map(PairAttribution::edge_count).sum(),
+            delta_distance: None,
             prediction,
             layers: set.nodes.iter().map(|(&layer, nodes)| (layer, count_layer(nodes))).collect(),
             pairs: set.pairs.iter().map(count_components).collect(),
             borderline: set.borderline.iter().copied().map(Into::into).collect(),
         };
-        let contents =
-            Contents { output_probs: self.settings.output_probs, implied_index: self.settings.implied_index };
+        let contents = contents(&self.settings);
         let mut begin = || {
             let mut out = SetFile::create(path.clone())?;
             tensors::begin_set(set, prompt, contents, &mut out.gathering(&mut self.gathered))?;
@@ -211,8 +219,9 @@ impl ResultWriter {
         };
         let to = self.transaction.folder().join(&entry.file);
         let out = begin().map_err(ResultError::io("write", &to))?;
-        let expected = set.pairs.iter().map(PairAttribution::edge_count).collect();
-        self.open.insert(index, OpenSet { out, path, entry, expected });
+        let expected: Vec<usize> = set.pairs.iter().map(PairAttribution::edge_count).collect();
+        let stopped = contents.stopped.then(|| vec![0; expected.len()]);
+        self.open.insert(index, OpenSet { out, path, entry, expected, stopped });
         self.flush_if_full()?;
         self.writing += started.elapsed();
         Ok(())
@@ -267,6 +276,36 @@ impl ResultWriter {
         Ok(())
     }
 
+    /// Writes the next values of pair number `pair`, of which gradients stop at what no component holds of the weights, where the
+    /// settings ask for both. They come after all others, as those do.
+    ///
+    /// # Panics
+    ///
+    /// As [`write_values`](Self::write_values), and where they were not asked for.
+    pub fn write_stopped_values<E: Element>(
+        &mut self,
+        index: usize,
+        pair: usize,
+        values: &[E],
+    ) -> Result<(), ResultError> {
+        let started = Instant::now();
+        let set = self.open.get_mut(&index).expect("a set begins before its values come");
+        let (entry, expected) = (&set.entry, &set.expected);
+        let come = set.stopped.as_mut().expect("a second value of each edge is not asked for");
+        let before = entry.pairs.iter().map(|counts| counts.edges).eq(expected.iter().copied())
+            && come[..pair] == expected[..pair];
+        assert!(before, "values of pair {pair} of set {:?} before all of those before it", entry.name);
+        come[pair] += values.len();
+        assert!(come[pair] <= expected[pair], "too many values of pair {pair} of set {:?}", entry.name);
+        let mut out = set.out.gathering(&mut self.gathered);
+        let written = tensors::write_numbers(values, &mut out);
+        drop(out);
+        written.map_err(not_written(&self.transaction, &set.entry))?;
+        self.flush_if_full()?;
+        self.writing += started.elapsed();
+        Ok(())
+    }
+
     /// Ends the file of a set.
     ///
     /// # Panics
@@ -274,11 +313,22 @@ impl ResultWriter {
     /// When the set was not begun, or values are missing.
     pub fn end_set(&mut self, index: usize) -> Result<(), ResultError> {
         let started = Instant::now();
-        let OpenSet { out, path, mut entry, expected } = self.open.remove(&index).expect("a set begins before it ends");
+        let OpenSet { out, path, mut entry, expected, stopped } =
+            self.open.remove(&index).expect("a set begins before it ends");
         let all = entry.pairs.iter().zip(&expected).all(|(counts, &expected)| counts.edges == expected);
+        let all = all && stopped.as_ref().is_none_or(|come| *come == expected);
         assert!(all, "values of set {:?} are missing", entry.name);
         let finished = out.finish(&mut self.gathered);
         entry.sha256 = finished.map_err(not_written(&self.transaction, &entry))?;
+        if stopped.is_some() {
+            let read = delta_distance::of_file(&path, &expected);
+            let distances = read.map_err(ResultError::io("read", &self.transaction.folder().join(&entry.file)))?;
+            entry.delta_distance =
+                distances.iter().copied().fold(DeltaDistance::default(), DeltaDistance::and).relative();
+            for (counts, distance) in entry.pairs.iter_mut().zip(distances) {
+                counts.delta_distance = distance.relative();
+            }
+        }
         self.sets.push(WrittenSet { index, path, entry });
         self.writing += started.elapsed();
         Ok(())
@@ -392,8 +442,12 @@ fn is_same_prompt(known: &PromptEntry, prompt: &PromptEntry) -> bool {
 
 /// Bytes that the file of a set takes, whose pairs need not have their values yet.
 pub fn set_file_size<E: Element>(set: &SetAttributions<E>, prompt: &Prompt, settings: &Settings) -> u64 {
-    let contents = Contents { output_probs: settings.output_probs, implied_index: settings.implied_index };
-    tensors::file_size(set, prompt, contents)
+    tensors::file_size(set, prompt, contents(settings))
+}
+
+fn contents(settings: &Settings) -> Contents {
+    let Settings { output_probs, implied_index, delta, .. } = *settings;
+    Contents { output_probs, implied_index, stopped: delta == Some(Delta::Both) }
 }
 
 /// Tokens whose strings the manifest is to have.

@@ -84,6 +84,7 @@ impl RandomResults {
             device: "cpu".to_owned(),
             dtype: "f32".to_owned(),
             method: "autograd".to_owned(),
+            deltas: BTreeMap::new(),
             timings: Timings { load: 0.5, model_ci: 0.25, forward: 1.5, attribution: 2.0, write: 0.0, stages },
         }
     }

@@ -1,9 +1,12 @@
 //! A run, its CI sets and a backend, ready to compute.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use tributary_backend::{AttributionBackend, Element};
-use tributary_engine::{Attributions, Cost, Method, Model, Request, Sink, SinkError, attribute, outline, stream};
+use tributary_engine::{
+    Attributions, Cost, Forward, Method, Model, Request, Sink, SinkError, attribute, outline, stream,
+};
 use tributary_inputs::{Fingerprint, Tokenizer, TrainedRun};
 use tributary_model::SetAttributions;
 use tributary_results::{self as results, Kind, ModelInfo, PendingResults, ResultWriter, RunInfo, Stages, Timings};
@@ -26,6 +29,8 @@ pub struct Session<B: AttributionBackend> {
     until: Vec<Option<usize>>,
     output_targets: results::OutputTargets,
     asked: AskedOutput,
+    /// By layer the size of its delta, where it matters.
+    deltas: BTreeMap<String, f32>,
     fingerprint: Fingerprint,
     tokenizer: Tokenizer,
     /// Seconds that reading and uploading took.
@@ -49,8 +54,15 @@ impl<B: AttributionBackend> Session<B> {
         let asked = AskedOutput::new(&output_targets, vocab, named, &mut |text| on_progress(Progress::Note(text)))?;
         let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
         let model = Model::upload(backend, weights)?;
+        let deltas = match settings.forward {
+            Forward::Masked => BTreeMap::new(),
+            Forward::Target(_) => {
+                let sizes = model.delta_sizes()?.into_iter();
+                sizes.map(|(layer, size)| (layer.to_string(), size as f32)).collect()
+            }
+        };
         let load = started.elapsed().as_secs_f64();
-        Ok(Self { settings, model, sets, until, output_targets, asked, fingerprint, tokenizer, load })
+        Ok(Self { settings, model, sets, until, output_targets, asked, deltas, fingerprint, tokenizer, load })
     }
 
     /// The model, on its backend.
@@ -142,6 +154,7 @@ impl<B: AttributionBackend> Session<B> {
             device: info.device,
             dtype: info.dtype.to_string(),
             method: self.method().name().to_owned(),
+            deltas: self.deltas.clone(),
             timings: Timings {
                 load: self.load,
                 model_ci: cost.timings.model_ci,
@@ -180,6 +193,10 @@ impl<E: Element> Sink<E> for FileSink<'_> {
 
     fn values(&mut self, set: usize, pair: usize, values: &[E]) -> Result<(), SinkError> {
         Ok(self.writer.write_values(set, pair, values)?)
+    }
+
+    fn stopped_values(&mut self, set: usize, pair: usize, values: &[E]) -> Result<(), SinkError> {
+        Ok(self.writer.write_stopped_values(set, pair, values)?)
     }
 
     fn end(&mut self, set: usize) -> Result<(), SinkError> {

@@ -77,6 +77,7 @@ impl Settings {
                 Forward::Masked => None,
                 Forward::Target(DeltaGradient::Through) => Some(results::Delta::Through),
                 Forward::Target(DeltaGradient::Stopped) => Some(results::Delta::Stopped),
+                Forward::Target(DeltaGradient::Both) => Some(results::Delta::Both),
             },
         }
     }

@@ -276,6 +276,7 @@ fn forward(manifest: &Manifest) -> Forward {
     match (manifest.settings.forward, manifest.settings.delta) {
         (results::Forward::Masked, _) => Forward::Masked,
         (results::Forward::Target, Some(results::Delta::Stopped)) => Forward::Target(DeltaGradient::Stopped),
+        (results::Forward::Target, Some(results::Delta::Both)) => Forward::Target(DeltaGradient::Both),
         (results::Forward::Target, _) => Forward::Target(DeltaGradient::Through),
     }
 }

@@ -64,6 +64,7 @@ fn run_info(model: ModelInfo) -> RunInfo {
         device: "cpu".to_owned(),
         dtype: "f32".to_owned(),
         method: "closed-form".to_owned(),
+        deltas: BTreeMap::new(),
         timings: Timings::default(),
     }
 }
@@ -97,6 +98,7 @@ pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
         until: None,
         nodes: case.set.node_count(),
         edges: case.set.edge_count(),
+        delta_distance: None,
         prediction: case.set.faithfulness(|&value| value),
         layers: BTreeMap::new(),
         pairs: Vec::new(),

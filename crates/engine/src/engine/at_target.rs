@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use tributary_backend::{AttributionBackend, Element};
 use tributary_model::{CiSet, Layer, SetAttributions};
@@ -20,7 +20,7 @@ use crate::pass::Pass;
 use crate::recorded_pass::RecordedPass;
 use crate::support::Supports;
 use crate::timings::{StageClock, time};
-use crate::{EngineError, Progress, Sink, Timings};
+use crate::{DeltaGradient, EngineError, Forward, Progress, Sink, Timings};
 
 /// The sets of one prompt, after their masked forward passes.
 pub(super) struct OfPrompt<'a, T> {
@@ -38,7 +38,7 @@ impl<B: AttributionBackend> Run<'_, B> {
     pub(super) fn at_target(
         &self,
         OfPrompt { members, sets, last, items, facts }: OfPrompt<'_, B::Tensor>,
-        deltas: Option<&Rc<Deltas<B::Tensor>>>,
+        deltas: Option<&Arc<Deltas<B::Tensor>>>,
         timings: &mut Timings,
         sink: &mut dyn Sink<B::Element>,
         progress: &mut dyn FnMut(Progress),
@@ -54,7 +54,7 @@ impl<B: AttributionBackend> Run<'_, B> {
         let tokens = &sets[0].prompt.tokens;
         let forward = time(&mut timings.forward, || RecordedPass::run(model, &[tokens], &Pass::of_target(), supports))?;
         let target_last = forward.last.with(&facts.last.contrasts);
-        let forward = RecordedPass { deltas: deltas.map(Rc::clone), last: target_last, ..forward };
+        let mut forward = RecordedPass { deltas: deltas.map(Arc::clone), last: target_last, ..forward };
         let mut of_union = EntryValues::of_layers(b, &forward, &union)?;
         for (&layer, of_layer) in &of_union {
             check_activations(&sets[0].name, layer, &of_layer.pre[0])?;
@@ -82,19 +82,32 @@ impl<B: AttributionBackend> Run<'_, B> {
             let logits = facts.last.logits(b, &union.of(Layer::output())[0].iter().collect::<Vec<_>>())?;
             of_union.insert(Layer::output(), EntryValues { pre: vec![logits], mask: vec![Vec::new()] });
             let sink_seconds = Cell::new(0.0);
-            let mut cut = Cut::new(&model.pairs, &union, &alive);
-            let mut emit = |pair: usize, _: usize, values: &[B::Element]| {
-                cut.hand_on(pair, values, |pair, set, values| {
-                    check_finite(&sets[set].name, &model.pairs[pair], values)?;
-                    let mut seconds = sink_seconds.get();
-                    let taken = time(&mut seconds, || sink.values(members[set], pair, values));
-                    sink_seconds.set(seconds);
-                    taken.map_err(EngineError::Sink)
-                })
-            };
-            let entries = RecordedEntries { alive: &union, values: &of_union };
             let mut clock = StageClock { stages: &mut timings.stages, sink: &sink_seconds };
-            by_route::attribute(model, &forward, entries, self.request.method, &mut clock, progress, &mut emit)?;
+            let entries = RecordedEntries { alive: &union, values: &of_union };
+            let method = self.request.method;
+            let both = self.request.forward == Forward::Target(DeltaGradient::Both);
+            for is_second in std::iter::once(false).chain(both.then_some(true)) {
+                if is_second {
+                    forward.deltas = None;
+                }
+                let mut cut = Cut::new(&model.pairs, &union, &alive);
+                let mut emit = |pair: usize, _: usize, values: &[B::Element]| {
+                    cut.hand_on(pair, values, |pair, set, values| {
+                        check_finite(&sets[set].name, &model.pairs[pair], values)?;
+                        let mut seconds = sink_seconds.get();
+                        let taken = time(&mut seconds, || {
+                            if is_second {
+                                sink.stopped_values(members[set], pair, values)
+                            } else {
+                                sink.values(members[set], pair, values)
+                            }
+                        });
+                        sink_seconds.set(seconds);
+                        taken.map_err(EngineError::Sink)
+                    })
+                };
+                by_route::attribute(model, &forward, entries, method, &mut clock, progress, &mut emit)?;
+            }
             timings.sink += sink_seconds.get();
         }
         for &set in members {

@@ -223,6 +223,7 @@ fn run(model: ModelInfo) -> RunInfo {
         device: "cpu".to_owned(),
         dtype: "f32".to_owned(),
         method: "closed-form".to_owned(),
+        deltas: BTreeMap::new(),
         timings: Timings::default(),
     }
 }

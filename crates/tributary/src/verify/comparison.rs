@@ -119,7 +119,7 @@ impl TargetScales {
         }
         for pair in &recomputed.pairs {
             let targets: Vec<(usize, usize)> = pair.target.iter().collect();
-            for ((_, row), value) in pair.edges().zip(&pair.values) {
+            for ((_, row), value) in pair.edges().zip(&pair.values).chain(pair.edges().zip(&pair.stopped)) {
                 let (position, component) = targets[row];
                 let scale = scales.entry((pair.pair.target, position, component)).or_insert(0.0);
                 *scale = scale.max(value.to_f64().abs());
@@ -271,7 +271,7 @@ impl Comparison {
                 self.skipped += 1;
                 continue;
             };
-            let recomputed = pair.values[at].to_f64();
+            let recomputed = if edge.stopped { &pair.stopped } else { &pair.values }[at].to_f64();
             let error = (recomputed - f64::from(edge.value)).abs();
             self.edges += 1;
             self.squared_error += error * error;

@@ -29,6 +29,8 @@ pub struct SampledEdge {
     pub source: (usize, usize),
     /// Position and component.
     pub target: (usize, usize),
+    /// Whether its value is that of which gradients stop at deltas, the second of two.
+    pub stopped: bool,
     /// What is stored.
     pub value: f32,
 }
@@ -96,9 +98,12 @@ fn edges_at(pair: usize, attribution: &PairAttribution<f32>, indices: &[usize]) 
     let mut rows = attribution.edges().enumerate();
     let edge = |&index: &usize| {
         let (_, (source, target)) = rows.find(|(at, _)| *at == index)?;
-        Some(SampledEdge { pair, source: sources[source], target: targets[target], value: attribution.values[index] })
+        let (source, target) = (sources[source], targets[target]);
+        let of = |stopped, value| SampledEdge { pair, source, target, stopped, value };
+        let second = attribution.stopped.get(index).map(|&value| of(true, value));
+        Some(std::iter::once(of(false, attribution.values[index])).chain(second))
     };
-    indices.iter().filter_map(edge).collect()
+    indices.iter().filter_map(edge).flatten().collect()
 }
 
 impl StoredSet {

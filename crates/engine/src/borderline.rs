@@ -42,8 +42,40 @@ pub(crate) fn borderline<E: Element>(
             let probs = row.iter().map(|prob| prob.to_f64()).enumerate();
             found.extend(near(Layer::output(), position, probs, thresholds.output_prob, margin));
         }
+        if let Some(top) = thresholds.output_top {
+            found.extend(around_last(position, row, thresholds, top, margin));
+        }
     }
     found
+}
+
+/// Tokens at a position of which rounding decides who is among the `top` most probable: those next to the last of them and to the
+/// first that is not, where these two are that near each other.
+fn around_last<E: Element>(
+    position: usize,
+    probs: &[E],
+    thresholds: Thresholds,
+    top: usize,
+    margin: f64,
+) -> impl Iterator<Item = Borderline> {
+    let passes = |&(_, prob): &(usize, f64)| thresholds.passes(prob, thresholds.output_prob);
+    let mut passing: Vec<(usize, f64)> = probs.iter().map(|prob| prob.to_f64()).enumerate().filter(passes).collect();
+    let mut around = Vec::new();
+    if passing.len() > top && top > 0 {
+        passing.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let (last, next) = (passing[top - 1].1, passing[top].1);
+        // Both may be off.
+        if last - next <= 2.0 * margin {
+            // What is near the threshold is told for that.
+            let is_near = |prob: f64| {
+                prob <= next + 2.0 * margin && prob >= last - 2.0 * margin && prob - thresholds.output_prob > margin
+            };
+            around = passing.into_iter().filter(|&(_, prob)| is_near(prob)).collect();
+            around.sort_unstable_by_key(|&(token, _)| token);
+        }
+    }
+    let entry = move |(component, importance)| Borderline { layer: Layer::output(), position, component, importance };
+    around.into_iter().map(entry)
 }
 
 /// Entries at a position, of these components and importances, within `margin` of `threshold`.
@@ -60,4 +92,27 @@ fn near(
     let entry = move |(component, importance)| Borderline { layer, position, component, importance };
     let is_near = move |&(_, importance): &(usize, f64)| importance != 0.0 && (importance - threshold).abs() <= margin;
     importances.filter(is_near).map(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(probs: &[f64], top: usize) -> Vec<usize> {
+        let thresholds = Thresholds { output_prob: 0.01, output_top: Some(top), ..Thresholds::TARGET };
+        borderline(probs, None, thresholds, probs.len()).into_iter().map(|entry| entry.component).collect()
+    }
+
+    #[test]
+    fn rounding_decides_who_is_last_of_the_most_probable() {
+        // The margin in float64 is 5.7e-14.
+        let probs = [0.2, 0.1, 0.1 + 5e-14, 0.3, 0.1 - 2e-13, 0.005];
+        assert_eq!(tokens(&probs, 1), [] as [usize; 0]);
+        assert_eq!(tokens(&probs, 2), [] as [usize; 0]);
+        assert_eq!(tokens(&probs, 3), [1, 2]);
+        assert_eq!(tokens(&probs, 4), [] as [usize; 0]);
+        // All that pass are alive then.
+        assert_eq!(tokens(&probs, 5), [] as [usize; 0]);
+        assert_eq!(tokens(&[0.2, 0.2, 0.2], 2), [0, 1, 2]);
+    }
 }

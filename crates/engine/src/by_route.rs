@@ -42,6 +42,8 @@ pub(crate) fn attribute<B: AttributionBackend>(
     let context = context(model, forward, entries);
     let mut edges = Edges::new(model, emit);
     let mut reads = ResidualReads::new(&context)?;
+    let last_read = targets.iter().rposition(|pairs| route(pairs[0].target) == Route::Residual);
+    let last_read = last_read.map(|at| targets[at][0].target);
     let mut transport = Transport::new(&context);
     for together in targets.chunk_by(|a, b| a[0].target.reading() == b[0].target.reading()) {
         let layers: Vec<Layer> = together.iter().map(|pairs| pairs[0].target).collect();
@@ -83,7 +85,7 @@ pub(crate) fn attribute<B: AttributionBackend>(
             }
         }
         // Past a writer that is not decomposed no target has a residual route.
-        if first.role().writes_residual() {
+        if first.role().writes_residual() && last_read.is_some_and(|last| first < last) {
             reads.write(first)?;
         }
     }

@@ -10,7 +10,7 @@ use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{SetAttributions, Thresholds};
 use tributary_tests::backends::open_or_skip;
 use tributary_tests::distance::Distance;
-use tributary_tests::golden::{Compared, GoldenCase, LARGEST_OF_PROBS};
+use tributary_tests::golden::{Bound, Checked, GoldenCase, check_pair};
 use tributary_tests::on_every_backend;
 use tributary_tests::rounding::METHODS;
 
@@ -24,7 +24,7 @@ use tributary_tests::rounding::METHODS;
 /// were float32 even then: 2^-24 of what a norm's gradient takes away again.
 ///
 /// GPUs add the terms of a sum in other orders and contract products with them; ten times that is allowed there.
-fn largest_error(device: &DeviceInfo, case: &GoldenCase) -> (f64, f64) {
+fn largest_error(device: &DeviceInfo, case: &GoldenCase) -> Bound {
     match device.dtype {
         Dtype::F32 if device.device != "cpu" => (1e-5, 1e-6),
         Dtype::F32 => (1e-6, 2e-7),
@@ -44,23 +44,12 @@ fn largest_of_own_ci(device: &DeviceInfo) -> f64 {
 
 /// Largest L2 distance of the two methods, which compute nothing in common past the forward pass, at a pair, in the same two
 /// parts. Both are as far from the truth as rounding makes them, so together no more than twice that.
-fn largest_apart(device: &DeviceInfo) -> (f64, f64) {
+fn largest_apart(device: &DeviceInfo) -> Bound {
     match device.dtype {
         Dtype::F32 if device.device != "cpu" => (2e-5, 2e-6),
         Dtype::F32 => (2e-6, 4e-7),
         Dtype::F64 => (1e-12, 1e-15),
     }
-}
-
-/// Panics where a pair is farther off than it may be of its norm and of that of its case.
-fn check_pair(distance: Distance, whole: Distance, (of_pair, of_case): (f64, f64), context: &str) {
-    let bound = of_pair * distance.norm() + of_case * whole.norm();
-    let (error, norm) = (distance.error(), distance.norm());
-    assert!(
-        error <= bound,
-        "{context}: {error:e} off, at most {bound:e}; norm {norm:e}, of the case {:e}",
-        whole.norm()
-    );
 }
 
 fn check<B: AttributionBackend + Clone>(
@@ -85,11 +74,8 @@ fn check<B: AttributionBackend + Clone>(
             let result =
                 attribute(&model, &Request { thresholds, method, ..Request::new(Sets::Given(&sets)) }, &mut |_| {})
                     .unwrap();
-            let compared: Vec<Compared> = result.sets.iter().map(|set| case.compare(set)).collect();
-            let whole: Distance = compared.iter().flat_map(|set| &set.pairs).map(|&(_, distance)| distance).sum();
-            let output_probs = compared.iter().map(|set| set.output_probs).max_by(f64::total_cmp).unwrap();
-            let edges: usize = compared.iter().map(|set| set.edges).sum();
             let info = model.backend().device();
+            let Checked { whole, output_probs, edges } = case.check(&result.sets, largest_error(&info, &case));
             println!(
                 "{} on {} {} by {}: {edges} edges, relative L2 error {:.2e}, output probabilities within {output_probs:.1e}, \
                  {:.2} s",
@@ -100,20 +86,12 @@ fn check<B: AttributionBackend + Clone>(
                 whole.relative(),
                 result.timings.attribution
             );
-            assert!(edges > 0);
             if B::Element::DTYPE == Dtype::F64 {
                 // Four digits of a float64 result are the same on every backend.
                 insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
                     insta::assert_snapshot!(format!("golden_{}", case.name.replace('/', "_")), digest(&result.sets));
                 });
             }
-            for (compared, set) in compared.iter().zip(&result.sets) {
-                for &(pair, distance) in &compared.pairs {
-                    let context = format!("{} set {}, {} -> {}", case.name, set.name, pair.source, pair.target);
-                    check_pair(distance, whole, largest_error(&info, &case), &context);
-                }
-            }
-            assert!(output_probs <= LARGEST_OF_PROBS, "{}: output probabilities {output_probs:e}", case.name);
             match &closed_form {
                 None => closed_form = Some(result.sets),
                 Some(closed_form) => {

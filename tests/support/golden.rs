@@ -13,7 +13,7 @@ use tributary_testing::skip;
 use crate::distance::Distance;
 
 /// Largest difference of an output probability: some ten roundings of numbers up to 1, in f32.
-pub const LARGEST_OF_PROBS: f64 = 1e-6;
+const LARGEST_OF_PROBS: f64 = 1e-6;
 
 /// A model, a prompt, CI sets, and what the published implementation gave for them when run in float64.
 pub struct GoldenCase {
@@ -38,18 +38,60 @@ pub struct GoldenCase {
     own_ci: Option<Vec<u8>>,
 }
 
-/// How far a set is from its reference.
+/// What a computation may be off of a pair: a part of the pair's own L2 norm, and a part of that of the whole case.
+pub type Bound = (f64, f64);
+
+/// How far all sets of a case are from their references.
 #[derive(Clone, Debug)]
-pub struct Compared {
-    /// Of every pair that has edges.
-    pub pairs: Vec<(Pair, Distance)>,
+pub struct Checked {
+    /// Of all pairs of all sets.
+    pub whole: Distance,
     /// Largest difference of an output probability.
     pub output_probs: f64,
     /// Number of edges compared.
     pub edges: usize,
 }
 
+/// How far a set is from its reference.
+#[derive(Clone, Debug)]
+struct Compared {
+    /// Of every pair that has edges.
+    pairs: Vec<(Pair, Distance)>,
+    /// Largest difference of an output probability.
+    output_probs: f64,
+    /// Number of edges compared.
+    edges: usize,
+}
+
+/// Panics where a pair is farther off than it may be.
+pub fn check_pair(distance: Distance, whole: Distance, (of_pair, of_case): Bound, context: &str) {
+    let bound = of_pair * distance.norm() + of_case * whole.norm();
+    let (error, norm) = (distance.error(), distance.norm());
+    assert!(
+        error <= bound,
+        "{context}: {error:e} off, at most {bound:e}; norm {norm:e}, of the case {:e}",
+        whole.norm()
+    );
+}
+
 impl GoldenCase {
+    /// Panics unless nodes and edges of all sets are those of the references and values as near as `bound` says.
+    pub fn check<E: Element>(&self, sets: &[SetAttributions<E>], bound: Bound) -> Checked {
+        let compared: Vec<Compared> = sets.iter().map(|set| self.compare(set)).collect();
+        let whole: Distance = compared.iter().flat_map(|set| &set.pairs).map(|&(_, distance)| distance).sum();
+        for (compared, set) in compared.iter().zip(sets) {
+            for &(pair, distance) in &compared.pairs {
+                let context = format!("{} set {}, {} -> {}", self.name, set.name, pair.source, pair.target);
+                check_pair(distance, whole, bound, &context);
+            }
+        }
+        let output_probs = compared.iter().map(|set| set.output_probs).max_by(f64::total_cmp).unwrap();
+        assert!(output_probs <= LARGEST_OF_PROBS, "{}: output probabilities {output_probs:e}", self.name);
+        let edges: usize = compared.iter().map(|set| set.edges).sum();
+        assert!(edges > 0, "{}", self.name);
+        Checked { whole, output_probs, edges }
+    }
+
     /// The cases kept in this repository.
     pub fn bundled() -> Vec<Self> {
         let root = root();
@@ -163,7 +205,7 @@ impl GoldenCase {
     }
 
     /// Compares one set's graph with the reference: panics where nodes or edges differ, measures where values do.
-    pub fn compare<E: Element>(&self, set: &SetAttributions<E>) -> Compared {
+    fn compare<E: Element>(&self, set: &SetAttributions<E>) -> Compared {
         let golden = SafeTensors::deserialize(&self.tensors).unwrap();
         let context = format!("{} set {}", self.name, set.name);
         let (mut pairs, mut edges) = (Vec::new(), 0);

@@ -248,12 +248,11 @@ fn other_forward(sets: &[ComparedSet]) -> Option<String> {
     };
     let other = sets.iter().find(|set| at(set) != at(&sets[0]))?;
     let said = |set: &ComparedSet| {
-        let (forward, delta) = at(set);
-        let delta = delta.map_or_else(String::new, |delta| format!(", where gradients {} deltas", delta.does()));
-        format!("{:?} at {} activations{delta}", set.label(), forward.name())
+        let evaluated = set.manifest().settings.evaluated();
+        format!("{:?} {}", set.label(), evaluated.as_deref().unwrap_or("at the masked model's activations"))
     };
     Some(format!(
-        "attributions are evaluated in {} and in {}: their values are not those of one thing",
+        "attributions are evaluated in {}, and in {}: their values are not those of one thing",
         said(&sets[0]),
         said(other)
     ))

@@ -131,6 +131,8 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "N", default_value_t = Options::default().max_edges_per_set)]
     pub(crate) max_edges: usize,
     #[command(flatten)]
+    pub(crate) view: ViewArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 

@@ -111,6 +111,28 @@ fn a_sparsity_coefficient_gives_a_sweep() {
 }
 
 #[test]
+fn a_sparsity_coefficient_is_taken_from_the_metadata_of_a_file() {
+    let workshop = Workshop::small();
+    workshop.edit_sets(|sets| {
+        sets["metadata"] =
+            json!({ "low": { "imp_min_coeff": 2e-4, "seed": 1 }, "high": { "imp_min_coeff": 1e-4, "seed": 2 } });
+    });
+    workshop.compute();
+    let report = json(&workshop, &["out"]);
+    assert_eq!(report["sweep"]["found_in"], "metadata imp_min_coeff");
+    let steps: Vec<(f64, Vec<&str>)> = report["sweep"]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| {
+            let label = |set: &Value| report["sets"][set.as_u64().unwrap() as usize]["label"].as_str().unwrap();
+            (step["coefficient"].as_f64().unwrap(), step["sets"].as_array().unwrap().iter().map(label).collect())
+        })
+        .collect();
+    assert_eq!(steps, [(1e-4, vec!["high"]), (2e-4, vec!["low"])]);
+}
+
+#[test]
 fn attributions_are_compared_as_they_are_looked_at() {
     let workshop = computed();
     let plain = json(&workshop, &["out"]);

@@ -13,12 +13,14 @@ use crate::{CliError, console};
 pub(crate) fn run(args: &CompareArgs) -> Result<(), CliError> {
     let folders: Vec<ResultFolder> =
         args.results.iter().map(|path| ResultFolder::open(path)).collect::<Result<_, _>>()?;
+    let view = args.view.view();
     if let Some(out) = &args.out {
+        Consensus::check_view(view)?;
         refuse_own_folder(out, &args.results)?;
     }
     let is_name = |name: &str| folders.iter().any(|folder| folder.manifest().set(name).is_some());
     let names = tributary::set_names(&args.sets, is_name);
-    let sets = open(&folders, &names, args.prompt)?;
+    let sets = open(&folders, &names, args.prompt, view)?;
     let alignment = Alignment::new(&sets, args.min_edge)?;
     let consensus = Consensus::new(&alignment, args.at_least)?;
     if let Some(out) = &args.out {

@@ -152,6 +152,7 @@ fn flag(remedy: Remedy) -> &'static str {
         Remedy::Autograd => "--method autograd",
         Remedy::F64 => "--dtype f64",
         Remedy::FullPrecision => "leave --allow-tf32 out",
+        Remedy::AsComputed => "leave --sign and --normalise out",
         Remedy::Threads => "--threads",
         Remedy::Svg => "--format svg",
     }

@@ -15,7 +15,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), CliError> {
     let result = ResultFolder::open(&args.result)?;
     let sets = selected_sets::of_result(&args.sets, result.manifest(), &args.result)?;
     let names = sets.into_iter().map(|set| set.name.clone()).collect();
-    let options = Options { sets: Some(names), max_edges_per_set: args.max_edges };
+    let options = Options { sets: Some(names), max_edges_per_set: args.max_edges, view: args.view.view() };
     if let Some(folder) = args.out.parent() {
         refuse_own_folder(folder, &[&args.result])?;
     }

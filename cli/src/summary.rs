@@ -51,9 +51,9 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
 
 /// Where attributions were evaluated, if not at the masked model's activations: after a list of settings.
 pub(crate) fn forward(settings: &Settings) -> String {
-    let Some(delta) = settings.delta else { return String::new() };
+    let Some(evaluated) = settings.evaluated() else { return String::new() };
     let top = settings.output_top.map_or_else(String::new, |top| format!(", at most {top} outputs a position"));
-    format!("{top}; at the target model's activations, gradients {} deltas", delta.does())
+    format!("{top}; {evaluated}")
 }
 
 /// How far the two attributions of a set lie apart, and what that says.

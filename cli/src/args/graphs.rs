@@ -131,6 +131,8 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "N", default_value_t = Options::default().max_edges_per_set)]
     pub(crate) max_edges: usize,
     #[command(flatten)]
+    pub(crate) view: ViewArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
@@ -154,6 +156,8 @@ pub(crate) struct CompareArgs {
     /// Longest list of nodes or edges; `all` for whole lists
     #[arg(long, value_name = "N|all", default_value = "5", value_parser = top)]
     pub(crate) top: Top,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
     /// Write the consensus graph to this folder, as results
     #[arg(long, short, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -51,7 +51,7 @@ impl Tables<'_> {
     }
 
     fn sets(&self) -> String {
-        let Comparison { prompt, sets, nodes, edges, options, notes, .. } = self.comparison;
+        let Comparison { prompt, sets, nodes, edges, options, view, notes, .. } = self.comparison;
         let mut text = format!(
             "{} sets on the prompt {:?}, {} tokens\nan edge is an attribution that is not zero",
             sets.len(),
@@ -62,6 +62,9 @@ impl Tables<'_> {
             let _ = write!(text, " and at least {least} in absolute value");
         }
         text.push('\n');
+        if let Some(view) = view.described() {
+            let _ = writeln!(text, "attributions: {view}");
+        }
         let is_known = sets.iter().any(|set| set.prediction.is_some());
         let mut table = console::table([]);
         let columns = ["set", "nodes", "its alone", "edges", "its alone", "sum |attribution|"].into_iter();

@@ -37,7 +37,7 @@ fn both_deltas_are_computed_told_and_verified() {
             }
             let said = succeed(&workshop.tributary(&["inspect", "out"]));
             assert!(
-                said.contains(&format!("at the target model's activations, gradients {} deltas", expected.does())),
+                said.contains(&format!("at the target model's activations, gradients {} what no", expected.does())),
                 "{said}"
             );
             found.push(values(&read(&workshop, "out", "low")));

@@ -1,6 +1,7 @@
 //! `tributary compare`: what it says is what the library computes, and its consensus is a result.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tributary_graph::{Normalise, Sign, View};
 use tributary_results::ResultFolder;
 
 use crate::workshop::Workshop;
@@ -107,6 +108,60 @@ fn a_sparsity_coefficient_gives_a_sweep() {
     assert_eq!(coefficients, [1e-4, 1e-3]);
     let text = workshop.succeed(&["compare", "out"]);
     assert!(text.contains("along the sparsity coefficient"), "{text}");
+}
+
+#[test]
+fn a_sparsity_coefficient_is_taken_from_the_metadata_of_a_file() {
+    let workshop = Workshop::small();
+    workshop.edit_sets(|sets| {
+        sets["metadata"] =
+            json!({ "low": { "imp_min_coeff": 2e-4, "seed": 1 }, "high": { "imp_min_coeff": 1e-4, "seed": 2 } });
+    });
+    workshop.compute();
+    let report = json(&workshop, &["out"]);
+    assert_eq!(report["sweep"]["found_in"], "metadata imp_min_coeff");
+    let steps: Vec<(f64, Vec<&str>)> = report["sweep"]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| {
+            let label = |set: &Value| report["sets"][set.as_u64().unwrap() as usize]["label"].as_str().unwrap();
+            (step["coefficient"].as_f64().unwrap(), step["sets"].as_array().unwrap().iter().map(label).collect())
+        })
+        .collect();
+    assert_eq!(steps, [(1e-4, vec!["high"]), (2e-4, vec!["low"])]);
+}
+
+#[test]
+fn attributions_are_compared_as_they_are_looked_at() {
+    let workshop = computed();
+    let plain = json(&workshop, &["out"]);
+    assert_eq!(plain["view"], json!({ "sign": "source", "normalise": "none" }));
+    let view = ["--sign", "target", "--normalise", "target"];
+    let viewed = json(&workshop, &[&["out", "--top", "all"], &view[..]].concat());
+    assert_eq!(viewed["view"], json!({ "sign": "target", "normalise": "target" }));
+    // Each set's magnitude is that of its graph in the view.
+    let folder = ResultFolder::open(&workshop.path("out")).unwrap();
+    for (set, plain) in viewed["sets"].as_array().unwrap().iter().zip(plain["sets"].as_array().unwrap()) {
+        let read = folder.read_set(set["name"].as_str().unwrap()).unwrap();
+        let graph = View { sign: Sign::Target, normalise: Normalise::Target }.of(&read);
+        let magnitude: f64 = graph.edges.iter().map(|edge| f64::from(edge.value.abs())).sum();
+        // The same sum, but for how its text is read.
+        assert!((set["magnitude"].as_f64().unwrap() - magnitude).abs() <= 1e-15 * magnitude);
+        assert_ne!(set["magnitude"], plain["magnitude"]);
+    }
+    let described = View { sign: Sign::Target, normalise: Normalise::Target }.described().unwrap();
+    let text = workshop.succeed(&[&["compare", "out"], &view[..]].concat());
+    assert!(text.contains(&format!("\nattributions: {described}\n")), "{text}");
+    assert!(!workshop.succeed(&["compare", "out"]).contains("attributions: "));
+    // Results hold attributions as they were computed.
+    let refused = workshop.fail(&["compare", "out", "--out", "consensus", "--sign", "target"]);
+    assert!(
+        refused.contains("as they were computed") && refused.contains("(leave --sign and --normalise out)"),
+        "{refused}"
+    );
+    assert!(!workshop.path("consensus").exists());
+    workshop.succeed(&["compare", "out", "--out", "consensus", "--sign", "source", "--normalise", "none"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `tributary report`. What the page shows is tested beside it.
 
 use serde_json::Value;
+use tributary_graph::{Normalise, Sign, View};
 use tributary_results::ResultFolder;
 
 use crate::workshop::Workshop;
@@ -26,6 +27,26 @@ fn the_page_holds_the_sets_that_are_asked_for() {
     assert_eq!(report["sets"][0]["left_out"]["edges"], nonzero - 7);
     let page = std::fs::read_to_string(workshop.path("cut.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") || page.starts_with("<!DOCTYPE html>"));
+}
+
+#[test]
+fn the_page_says_how_attributions_are_looked_at() {
+    let workshop = Workshop::small();
+    workshop.compute();
+    let write = |args: &[&str]| {
+        let report = workshop.succeed(&[&["report", "out", "-o", "page.html", "--force", "--json"], args].concat());
+        let report: Value = serde_json::from_str(&report).unwrap();
+        (report, std::fs::read_to_string(workshop.path("page.html")).unwrap())
+    };
+    let (_, page) = write(&[]);
+    assert!(page.contains(r#""attributions":{"evaluated":null,"view":null}"#));
+    let (report, page) = write(&["--sign", "target", "--normalise", "layer", "--max-edges", "5", "--sets", "low"]);
+    let view = View { sign: Sign::Target, normalise: Normalise::Layer };
+    assert!(page.contains(&view.described().unwrap()));
+    let graph = view.of(&ResultFolder::open(&workshop.path("out")).unwrap().read_set("low").unwrap());
+    let mut sizes: Vec<f32> = graph.edges.iter().map(|edge| edge.value.abs()).collect();
+    sizes.sort_by(|a, b| b.total_cmp(a));
+    assert_eq!(report["sets"][0]["left_out"]["largest_edge"].as_f64().map(|size| size as f32), Some(sizes[5]));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tributary_graph::Graph;
+use tributary_graph::{Graph, View};
 use tributary_model::{AliveEntries, Layer, Pair, SetAttributions};
 use tributary_results::{Manifest, PromptEntry, SetEntry};
 
@@ -18,13 +18,14 @@ pub struct ComparedSet {
     result: PathBuf,
     manifest: Arc<Manifest>,
     index: usize,
+    view: View,
     graph: Graph,
     originals: BTreeMap<Layer, Arc<AliveEntries>>,
 }
 
 impl ComparedSet {
     /// A set of a result. `label` is what it is called beside the others, `result` the folder, and `index` the set's
-    /// index in the manifest.
+    /// index in the manifest. Its graph is that of `view`.
     ///
     /// # Panics
     ///
@@ -35,10 +36,11 @@ impl ComparedSet {
         manifest: Arc<Manifest>,
         index: usize,
         set: &SetAttributions<f32>,
+        view: View,
     ) -> Self {
         assert!(index < manifest.sets.len(), "the manifest has no set {index}");
         let originals = set.nodes.iter().map(|(&layer, nodes)| (layer, Arc::clone(&nodes.original))).collect();
-        Self { label, result: result.to_owned(), manifest, index, graph: Graph::new(set), originals }
+        Self { label, result: result.to_owned(), manifest, index, view, graph: view.of(set), originals }
     }
 
     /// What it is called: the set's name, or `RESULT/SET` where several results are compared. For showing; its index
@@ -72,7 +74,12 @@ impl ComparedSet {
         self.entry().metadata.as_ref()
     }
 
-    /// Its graph.
+    /// How its attributions are looked at.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// Its graph, in that view.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -82,8 +89,8 @@ impl ComparedSet {
         &self.originals
     }
 
-    /// Whether `other` is a graph of the same model on the same tokens, with the same pair table: whether the same
-    /// entries and edges are the same things in both. The error names both and says what differs.
+    /// Whether `other` is a graph of the same model on the same tokens, with the same pair table, in the same view: whether
+    /// the same entries and edges are the same things in both. The error names both and says what differs.
     pub fn check_comparable(&self, other: &Self) -> Result<(), CompareError> {
         match self.difference(other) {
             None => Ok(()),
@@ -115,6 +122,9 @@ impl ComparedSet {
                 "the differences of logits among their outputs are others; compute them with the same, in one order"
                     .to_owned(),
             );
+        }
+        if self.view != other.view {
+            return Some("their attributions are looked at in two ways; give them one view".to_owned());
         }
         let pairs = |set: &Self| set.graph.pairs.iter().map(|&(pair, _)| pair).collect::<Vec<Pair>>();
         let (ours, theirs) = (pairs(self), pairs(other));

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use tributary_graph::View;
 use tributary_model::Faithfulness;
 use tributary_results::Manifest;
 
 use crate::alignment::{Alignment, is_edge};
-use crate::{CompareError, ComparedSet, Consensus, ConsensusSummary, EdgeOverlap, NodeOverlap, Sweep};
+use crate::{CompareError, ComparedSet, Consensus, ConsensusSummary, EdgeOverlap, NodeOverlap, Sweep, json};
 
 /// Name of the JSON form.
 pub const FORMAT: &str = "tributary-comparison";
@@ -49,6 +50,9 @@ pub struct Comparison {
     pub prompt: ComparedPrompt,
     /// How they were compared, with the defaults filled in.
     pub options: ComparisonOptions,
+    /// How the attributions of all sets are looked at.
+    #[serde(serialize_with = "json::view")]
+    pub view: View,
     /// The sets, in the order of everything that has an element for each set.
     pub sets: Vec<SetSummary>,
     /// What a reader should know: of edges that are left out, of settings that differ. Sentences.
@@ -153,6 +157,7 @@ impl Comparison {
                 output_token_texts: output_token_texts(alignment),
             },
             options: ComparisonOptions { min_edge: alignment.min_edge, k: Some(consensus.k), top },
+            view: first.view(),
             notes: notes(&summaries, sets),
             sets: summaries,
             nodes: NodeOverlap::new(alignment, top),
@@ -248,12 +253,11 @@ fn other_forward(sets: &[ComparedSet]) -> Option<String> {
     };
     let other = sets.iter().find(|set| at(set) != at(&sets[0]))?;
     let said = |set: &ComparedSet| {
-        let (forward, delta) = at(set);
-        let delta = delta.map_or_else(String::new, |delta| format!(", where gradients {} deltas", delta.does()));
-        format!("{:?} at {} activations{delta}", set.label(), forward.name())
+        let evaluated = set.manifest().settings.evaluated();
+        format!("{:?} {}", set.label(), evaluated.as_deref().unwrap_or("at the masked model's activations"))
     };
     Some(format!(
-        "attributions are evaluated in {} and in {}: their values are not those of one thing",
+        "attributions are evaluated in {}, and in {}: their values are not those of one thing",
         said(&sets[0]),
         said(other)
     ))

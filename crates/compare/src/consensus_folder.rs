@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tributary_graph::View;
 use tributary_model::{AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
 use tributary_results::{Delta, Kind, Manifest, ResultWriter, RunInfo, Settings, Timings};
 
@@ -25,14 +26,28 @@ pub const CONSENSUS_SETS: [(&str, &str); 4] = [
 ];
 
 impl Consensus {
+    /// Whether a result can hold a consensus of sets in this view.
+    ///
+    /// # Errors
+    ///
+    /// When attributions are not as they were computed.
+    pub fn check_view(view: View) -> Result<(), CompareError> {
+        view.described().map_or(Ok(()), |view| Err(CompareError::Viewed { view }))
+    }
+
     /// Writes the consensus to the folder `out` as [`CONSENSUS_SETS`]: results that every reader of results reads, in
     /// float32. `alignment` is the one it was made from. Results that are in the folder are refused unless `force`.
     ///
     /// Nodes have the means of their causal importance, probability and activation over the sets that have them; a mean
     /// that there is none of is NaN. Originally alive is what is so in any set.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_view`](Self::check_view), or when the folder cannot be written.
     pub fn write(&self, alignment: &Alignment<'_>, out: &Path, force: bool) -> Result<Manifest, CompareError> {
         let sets = alignment.sets;
         let first = &sets[0];
+        Self::check_view(first.view())?;
         let mut writer = ResultWriter::create(out, force, settings(sets))?;
         let (nodes, rows) = self.layer_nodes(alignment);
         let prompt = first.prompt();

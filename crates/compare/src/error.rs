@@ -91,6 +91,15 @@ pub enum CompareError {
         /// How many sets there are.
         sets: usize,
     },
+    /// A result cannot hold the consensus of attributions that are looked at otherwise than as they were computed.
+    #[error(
+        "a result holds attributions as they were computed, and the consensus would be of others ({view}); compare them in this \
+         view without writing it, or write the consensus of what was computed"
+    )]
+    Viewed {
+        /// What the view does to them, in words.
+        view: String,
+    },
     /// More edges than can be numbered.
     #[error("the sets have {edges} edges together, more than 2^32; choose fewer sets or a larger least magnitude")]
     TooManyEdges {
@@ -106,6 +115,7 @@ impl CompareError {
             Self::Result(error) => error.remedy(),
             Self::SeveralPrompts { .. } | Self::UnknownPrompt { .. } => Some(Remedy::Prompt),
             Self::UnknownSet { .. } => Some(Remedy::Sets),
+            Self::Viewed { .. } => Some(Remedy::AsComputed),
             _ => None,
         }
     }

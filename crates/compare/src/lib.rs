@@ -10,10 +10,11 @@
 //! use std::path::Path;
 //!
 //! use tributary_compare::{Comparison, ComparisonOptions, open};
+//! use tributary_graph::View;
 //! use tributary_results::ResultFolder;
 //!
 //! let result = ResultFolder::open(Path::new("../../tests/results/walked"))?;
-//! let sets = open(&[result], &[], None)?;
+//! let sets = open(&[result], &[], None, View::default())?;
 //! let (comparison, consensus) = Comparison::of_sets(&sets, &ComparisonOptions::default())?;
 //! let nodes = &comparison.nodes.overlap;
 //! println!("{} of {} nodes are in all {} sets", nodes.intersection, nodes.union, sets.len());

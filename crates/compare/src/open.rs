@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
+use tributary_graph::View;
 use tributary_results::{Manifest, ResultFolder};
 
 use crate::{CONSENSUS_SETS, CompareError, ComparedSet};
@@ -15,7 +16,7 @@ const OF_EDGE: u64 = 116;
 /// `names` chooses sets by name (of every folder that has it) or by label; empty takes all, of a consensus
 /// folder its means alone. All are on one prompt, which
 /// is number `prompt` of the first folder, and may be left out where that folder's sets, those chosen by `names`, have one.
-/// Of the other folders the sets on the same tokens are taken; there has to be one.
+/// Of the other folders the sets on the same tokens are taken; there has to be one. The graphs of all are those of `view`.
 ///
 /// # Errors
 ///
@@ -25,6 +26,7 @@ pub fn open(
     folders: &[ResultFolder],
     names: &[String],
     prompt: Option<usize>,
+    view: View,
 ) -> Result<Vec<ComparedSet>, CompareError> {
     let Some(first) = folders.first() else {
         return Err(CompareError::TooFewSets { found: "there is nothing".to_owned() });
@@ -91,7 +93,7 @@ pub fn open(
         let &(folder, index) = at;
         let set = folders[folder].read_set(name_of(at))?;
         let manifest = Arc::clone(&manifests[folder]);
-        Ok(ComparedSet::new(label_of(at).clone(), folders[folder].path(), manifest, index, &set))
+        Ok(ComparedSet::new(label_of(at).clone(), folders[folder].path(), manifest, index, &set, view))
     };
     on_prompt.iter().map(read).collect()
 }

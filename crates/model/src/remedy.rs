@@ -36,6 +36,8 @@ pub enum Remedy {
     F64,
     /// To compute in full precision, not in TF32.
     FullPrecision,
+    /// To take attributions as they were computed.
+    AsComputed,
     /// To take another number of threads.
     Threads,
     /// To draw SVGs alone.

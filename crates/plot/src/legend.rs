@@ -99,12 +99,7 @@ impl Figure<'_> {
         }
         remarks.push(edges);
         remarks.extend(self.view.described().map(|view| format!("attributions: {view}")));
-        if let Some(delta) = self.manifest.settings.delta {
-            remarks.push(format!(
-                "attributions at the target model's activations, gradients {} what no component holds of the weights",
-                delta.does()
-            ));
-        }
+        remarks.extend(self.manifest.settings.evaluated().map(|evaluated| format!("attributions {evaluated}")));
         let crosses = |edge: &tributary_graph::Edge| {
             let position = |node: u32| self.graph.nodes[node as usize].entry.position;
             edge.flows() && position(edge.source) != position(edge.target)

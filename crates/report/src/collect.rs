@@ -1,11 +1,11 @@
 //! What is written of the graphs of one prompt.
 
-use tributary_graph::{Edge, Entry, Graph, Limits, Selection};
+use tributary_graph::{Edge, Entry, Limits, Selection};
 use tributary_model::{Faithfulness, Layer, Prediction, SetAttributions};
 use tributary_results::SetEntry;
 
-use crate::SetSummary;
 use crate::columns::Block;
+use crate::{Options, SetSummary};
 
 /// The graphs of the sets of one prompt.
 #[derive(Debug)]
@@ -45,9 +45,9 @@ impl PromptGraphs {
         Self { prompt, sets: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, set: &SetAttributions<f32>, entry: &SetEntry, max_edges: usize) {
-        let graph = Graph::new(set);
-        let limits = Limits { min_edge: None, top_edges: Some(max_edges) };
+    pub(crate) fn add(&mut self, set: &SetAttributions<f32>, entry: &SetEntry, options: &Options) {
+        let graph = options.view.of(set);
+        let limits = Limits { min_edge: None, top_edges: Some(options.max_edges_per_set) };
         let selection = Selection::new(&graph, limits);
         let mut nodes: Vec<CountedNode> =
             graph.nodes.iter().map(|&node| CountedNode { node, incoming: 0, outgoing: 0 }).collect();

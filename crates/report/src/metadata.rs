@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tributary_graph::layer_rows;
 use tributary_model::{Faithfulness, Layer};
-use tributary_results::{Manifest, TokenEntry};
+use tributary_results::{Forward, Manifest, TokenEntry};
 
 use crate::Options;
 use crate::collect::{PromptGraphs, SetGraph, entry_columns};
@@ -20,6 +20,7 @@ pub(crate) struct Metadata {
     tool_version: &'static str,
     model: Model,
     computation: Computation,
+    attributions: Attributions,
     max_edges_per_set: usize,
     far: Far,
     /// In the order data flows. Everything else names layers by their index here.
@@ -54,6 +55,17 @@ struct Computation {
     method: String,
     ci_threshold: f64,
     output_prob_threshold: f64,
+    /// Whether what is alive is above the thresholds, and not just at them.
+    is_strict: bool,
+}
+
+/// What is to be said of all attributions; `None` where nothing is.
+#[derive(Debug, Serialize)]
+struct Attributions {
+    /// Where they were evaluated.
+    evaluated: Option<String>,
+    /// How they are looked at.
+    view: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,7 +172,9 @@ impl Metadata {
                 method: run.method.clone(),
                 ci_threshold: manifest.settings.ci_threshold,
                 output_prob_threshold: manifest.settings.output_prob_threshold,
+                is_strict: manifest.settings.forward == Forward::Target,
             },
+            attributions: Attributions { evaluated: manifest.settings.evaluated(), view: options.view.described() },
             max_edges_per_set: options.max_edges_per_set,
             far: Far { kl: Faithfulness::FAR_KL, means: manifest.settings.far() },
             rows: rows.iter().map(|row| row.iter().map(index_of).collect()).collect(),

@@ -33,7 +33,7 @@ pub fn write(folder: &ResultFolder, options: &Options, out: &mut impl Write) -> 
             prompts.push(PromptGraphs::new(entry.prompt));
             prompts.len() - 1
         });
-        prompts[at].add(&set, entry, options.max_edges_per_set);
+        prompts[at].add(&set, entry, options);
     }
     let metadata = Metadata::new(manifest, &prompts, options);
     let title = prompts.first().map_or("", |prompt| manifest.prompts[prompt.prompt].text.as_str());

@@ -1,5 +1,7 @@
 //! What is asked of a report, and what it holds.
 
+use tributary_graph::View;
+
 /// What a report shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -7,12 +9,14 @@ pub struct Options {
     pub sets: Option<Vec<String>>,
     /// The strongest edges of a set that are written, at most this many. The page says what was left out.
     pub max_edges_per_set: usize,
+    /// How attributions are looked at. The strongest edges are those in this view, and the page says which it is.
+    pub view: View,
 }
 
 impl Default for Options {
-    /// All sets, 100,000 edges of each.
+    /// All sets, 100,000 edges of each, as they were computed.
     fn default() -> Self {
-        Self { sets: None, max_edges_per_set: 100_000 }
+        Self { sets: None, max_edges_per_set: 100_000, view: View::default() }
     }
 }
 

@@ -88,6 +88,12 @@ impl Settings {
             Forward::Target => Faithfulness::FAR_AT_TARGET,
         }
     }
+
+    /// Where attributions were evaluated, in words; `None` where that is at the masked model's activations.
+    pub fn evaluated(&self) -> Option<String> {
+        let does = self.delta?.does();
+        Some(format!("at the target model's activations, gradients {does} what no component holds of the weights"))
+    }
 }
 
 /// The activations at which attributions were evaluated.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::Value;
 use tributary_compare::ComparedSet;
-use tributary_graph::Entry;
+use tributary_graph::{Entry, View};
 use tributary_model::{
     AliveEntries, Layer, LayerNodes, PairAttribution, Prediction, Prompt, Role, SetAttributions, TokenProb, pair_table,
     published_blocks,
@@ -87,6 +87,11 @@ pub(crate) fn positions(set: &SetAttributions<f32>) -> usize {
 
 /// Sets as they are read from one result, without the detour over files.
 pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
+    viewed(cases, View::default())
+}
+
+/// The same in a view.
+pub(crate) fn viewed(cases: &[Case], view: View) -> Vec<ComparedSet> {
     let first = &cases[0].set;
     let prompt = PromptEntry::from(&prompt(positions(first)));
     let entry = |case: &Case| SetEntry {
@@ -117,7 +122,7 @@ pub(crate) fn compared(cases: &[Case]) -> Vec<ComparedSet> {
         sets: cases.iter().map(entry).collect(),
     });
     let new = |(index, case): (usize, &Case)| {
-        ComparedSet::new(case.set.name.clone(), Path::new("out"), Arc::clone(&manifest), index, &case.set)
+        ComparedSet::new(case.set.name.clone(), Path::new("out"), Arc::clone(&manifest), index, &case.set, view)
     };
     cases.iter().enumerate().map(new).collect()
 }

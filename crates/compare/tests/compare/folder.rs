@@ -5,11 +5,12 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use tributary_compare::{Alignment, CONSENSUS_METHOD, CONSENSUS_SETS, Comparison, ComparisonOptions, Consensus, open};
-use tributary_graph::Graph;
+use tributary_graph::{Graph, Normalise, View};
+use tributary_model::Remedy;
 use tributary_results::{Manifest, ResultError, ResultFolder, Settings};
 use tributary_testing::config;
 
-use crate::case::{Case, cases, positions, prompt, settings, write};
+use crate::case::{Case, cases, positions, prompt, settings, viewed, write};
 
 fn consensus_of(
     parent: &Path,
@@ -21,7 +22,7 @@ fn consensus_of(
     let out = parent.join("out");
     write(&out, &with_prompt, settings, |_| {});
     let result = ResultFolder::open(&out).unwrap();
-    let sets = open(std::slice::from_ref(&result), &[], None).unwrap();
+    let sets = open(std::slice::from_ref(&result), &[], None, View::default()).unwrap();
     let alignment = Alignment::new(&sets, Some(0.25)).unwrap();
     let consensus = Consensus::new(&alignment, Some(k)).unwrap();
     let manifest = consensus.write(&alignment, &parent.join("consensus"), false).unwrap();
@@ -96,10 +97,10 @@ proptest! {
             prop_assert_eq!(ours.output_tokens.get(&token), theirs.output_tokens.get(&token));
         }
         // A consensus is an ordinary result: it can be compared too.
-        let alone = open(std::slice::from_ref(&folder), &[], None).unwrap_err().to_string();
+        let alone = open(std::slice::from_ref(&folder), &[], None, View::default()).unwrap_err().to_string();
         prop_assert!(alone.contains("there is only \"consensus\""), "the others are no attributions: {}", alone);
         let names = CONSENSUS_SETS.map(|(name, _)| name.to_owned());
-        let sets = open(&[folder], &names, None).unwrap();
+        let sets = open(&[folder], &names, None, View::default()).unwrap();
         let (comparison, _) = Comparison::of_sets(&sets, &ComparisonOptions::default()).unwrap();
         prop_assert_eq!(comparison.nodes.overlap.intersection, consensus.nodes.len());
         prop_assert_eq!(comparison.edges.overlap.counts[3], consensus.edges.len());
@@ -107,11 +108,24 @@ proptest! {
 }
 
 #[test]
+fn attributions_in_a_view_are_no_result() {
+    let cases = [crate::case::small("a", &[], &[]), crate::case::small("b", &[], &[])];
+    let view = View { normalise: Normalise::Target, ..View::default() };
+    let sets = viewed(&cases, view);
+    let alignment = Alignment::new(&sets, None).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let error = Consensus::new(&alignment, None).unwrap().write(&alignment, &out.path().join("out"), true).unwrap_err();
+    assert!(error.to_string().contains("(divided by the L2 norm over the edges to the same node)"), "{error}");
+    assert_eq!(error.remedy(), Some(Remedy::AsComputed));
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_result_that_is_there_is_kept() {
     let parent = tempfile::tempdir().unwrap();
     let case = |name| crate::case::small(name, &[], &[]);
     let (_, result, _) = consensus_of(parent.path(), &[case("a"), case("b")], settings(), 1);
-    let sets = open(&[result], &[], None).unwrap();
+    let sets = open(&[result], &[], None, View::default()).unwrap();
     let alignment = Alignment::new(&sets, None).unwrap();
     let consensus = Consensus::new(&alignment, None).unwrap();
     let error = consensus.write(&alignment, &parent.path().join("out"), false).unwrap_err();

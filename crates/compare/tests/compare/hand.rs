@@ -1,10 +1,10 @@
 //! Small cases computed by hand.
 
 use tributary_compare::{Alignment, CompareError, Comparison, ComparisonOptions, Consensus};
-use tributary_graph::Entry;
+use tributary_graph::{Entry, Normalise, Sign, View};
 use tributary_model::Layer;
 
-use crate::case::{Case, at, c_fc_layer, compared, down_layer, small};
+use crate::case::{Case, at, c_fc_layer, compared, down_layer, small, viewed};
 
 fn wte() -> Entry {
     at(Layer::wte(), 0, 0)
@@ -170,6 +170,35 @@ fn weak_edges_do_not_count() {
 }
 
 #[test]
+fn a_view_is_of_all_that_is_compared() {
+    let case = |name, values: [f32; 2], activations: [f32; 2]| {
+        let edges = [(wte(), c_fc(0), values[0]), (wte(), c_fc(1), values[1])];
+        let mut case = small(name, &[c_fc(0), c_fc(1)], &edges);
+        case.set.nodes.get_mut(&c_fc_layer()).unwrap().activation = activations.to_vec();
+        case
+    };
+    let cases = [case("a", [3.0, -4.0], [1.0, -2.0]), case("b", [8.0, 6.0], [-0.5, 0.0])];
+    let view = View { sign: Sign::Target, normalise: Normalise::Layer };
+    let options = ComparisonOptions { k: Some(1), ..ComparisonOptions::default() };
+    let (comparison, consensus) = Comparison::of_sets(&viewed(&cases, view), &options).unwrap();
+    // 3 and 4 by 5; -8 and 0 by 8, where as computed there are 3, -4, 8 and 6.
+    assert_eq!(comparison.view, view);
+    assert_eq!(comparison.sets.iter().map(|set| (set.edges, set.zero)).collect::<Vec<_>>(), [(2, 0), (1, 1)]);
+    let magnitudes = [f64::from(0.6_f32) + f64::from(0.8_f32), 1.0];
+    assert_eq!(comparison.sets.iter().map(|set| set.magnitude).collect::<Vec<_>>(), magnitudes);
+    assert_eq!(comparison.edges.sign_disagreement[0][1].count, 1);
+    let found: Vec<_> = consensus.edges.iter().map(|edge| (edge.mean, edge.sets)).collect();
+    assert_eq!(found, [((f64::from(0.6_f32) - 1.0) / 2.0, 2), (f64::from(0.8_f32), 1)]);
+    let importances: Vec<f64> = consensus.nodes.iter().map(|node| node.importance).collect();
+    assert_eq!(importances, [magnitudes[0].midpoint(1.0), f64::from(0.6_f32).midpoint(1.0), f64::from(0.8_f32) / 2.0]);
+    // In the view, not as computed.
+    let options = ComparisonOptions { min_edge: Some(0.7), ..options };
+    let (comparison, _) = Comparison::of_sets(&viewed(&cases, view), &options).unwrap();
+    assert_eq!(comparison.sets.iter().map(|set| (set.edges, set.weak)).collect::<Vec<_>>(), [(1, 1), (1, 0)]);
+    assert_eq!(compare(&cases, Some(0.7), 1).0.edges.overlap.counts, [2, 2]);
+}
+
+#[test]
 fn edges_that_are_not_finite_do_not_count_and_are_named() {
     let alive = [c_fc(0), c_fc(1), token(0)];
     let edges = |value| [(wte(), c_fc(0), value), (wte(), c_fc(1), 1.0), (wte(), token(0), f32::NEG_INFINITY)];
@@ -216,6 +245,9 @@ fn what_cannot_be_asked_for_is_refused() {
         let error = Consensus::new(&alignment, Some(k)).unwrap_err().to_string();
         assert!(error.contains(&format!("at least {k} sets")) && error.ends_with("give 1 to 3"), "{error}");
     }
+    let view = View { sign: Sign::Target, ..View::default() };
+    let error = sets[0].check_comparable(&viewed(&three(), view)[1]).unwrap_err().to_string();
+    assert!(error.ends_with("their attributions are looked at in two ways; give them one view"), "{error}");
     let error = Alignment::new(&sets[..1], None).unwrap_err().to_string();
     assert!(error.starts_with("there is only \"a\" to compare; give"), "{error}");
 }

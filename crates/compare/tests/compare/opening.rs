@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use tributary_compare::{Alignment, CompareError, ComparedSet, open};
+use tributary_compare::{Alignment, CompareError, ComparedSet, Comparison, ComparisonOptions};
+use tributary_graph::View;
 use tributary_model::Prompt;
-use tributary_results::{ModelInfo, ResultFolder};
+use tributary_results::{Delta, Forward, ModelInfo, ResultFolder, Settings};
 
 use crate::case::{Case, at, c_fc_layer, prompt, settings, small, write};
 
@@ -20,6 +21,10 @@ fn result(path: &Path, sets: &[(&str, u32)]) -> ResultFolder {
     let cases: Vec<(Case, Prompt)> = sets.iter().map(|&(name, token)| (set(name), on(token))).collect();
     write(path, &cases, settings(), |_| {});
     ResultFolder::open(path).unwrap()
+}
+
+fn open(folders: &[ResultFolder], names: &[String], prompt: Option<usize>) -> Result<Vec<ComparedSet>, CompareError> {
+    tributary_compare::open(folders, names, prompt, View::default())
 }
 
 fn labels(sets: &[ComparedSet]) -> Vec<&str> {
@@ -132,10 +137,48 @@ fn what_differs_is_said_of_both() {
             return open(&[ResultFolder::open(&path(&name)).unwrap()], &[], None).unwrap().remove(0);
         }
         let manifest = write(&path(&name), &[(case.clone(), given)], settings(), |_| {});
-        ComparedSet::new("long".to_owned(), &path(&name), std::sync::Arc::new(manifest), 0, &case.set)
+        let manifest = std::sync::Arc::new(manifest);
+        ComparedSet::new("long".to_owned(), &path(&name), manifest, 0, &case.set, View::default())
     };
     let found = two(&[0]).check_comparable(&two(&[2])).unwrap_err().to_string();
     assert!(found.contains("token 0 of their prompts is \"t\" (0) in the one and \"t\" (2) in the other"), "{found}");
     let found = two(&[0]).check_comparable(&two(&[0, 1])).unwrap_err().to_string();
     assert!(found.contains("their prompts have 1 and 2 tokens; give results on one prompt"), "{found}");
+}
+
+/// Where attributions were evaluated decides what they are: what differs in that is told.
+#[test]
+fn other_activations_and_deltas_are_told() {
+    let parent = tempfile::tempdir().unwrap();
+    let result = |name: &str, forward, delta| {
+        let settings = Settings { forward, delta, ..settings() };
+        write(&parent.path().join(name), &[(set("s"), on(0))], settings, |_| {});
+        ResultFolder::open(&parent.path().join(name)).unwrap()
+    };
+    let masked = result("masked", Forward::Masked, None);
+    let through = result("through", Forward::Target, Some(Delta::Through));
+    let stopped = result("stopped", Forward::Target, Some(Delta::Stopped));
+    let same = result("same", Forward::Target, Some(Delta::Stopped));
+    let notes = |folders: [&ResultFolder; 2]| {
+        let sets = open(&folders.map(Clone::clone), &[], None).unwrap();
+        Comparison::of_sets(&sets, &ComparisonOptions::default()).unwrap().0.notes
+    };
+    let at_target = |does: &str| {
+        format!("at the target model's activations, gradients {does} what no component holds of the weights")
+    };
+    let told = |first: &str, other: &str| {
+        [format!("attributions are evaluated in {first}, and in {other}: their values are not those of one thing")]
+    };
+    assert_eq!(
+        notes([&masked, &through]),
+        told("\"masked/s\" at the masked model's activations", &format!("\"through/s\" {}", at_target("pass through")))
+    );
+    assert_eq!(
+        notes([&through, &stopped]),
+        told(
+            &format!("\"through/s\" {}", at_target("pass through")),
+            &format!("\"stopped/s\" {}", at_target("stop at"))
+        )
+    );
+    assert_eq!(notes([&stopped, &same]), [""; 0]);
 }

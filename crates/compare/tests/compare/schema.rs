@@ -4,10 +4,11 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tributary_compare::{Comparison, ComparisonOptions, SCHEMA};
+use tributary_graph::{Normalise, Sign, View};
 use tributary_model::Layer;
 use tributary_testing::config;
 
-use crate::case::{Case, at, c_fc_layer, cases, compared, small};
+use crate::case::{Case, at, c_fc_layer, cases, small, viewed};
 
 fn validator() -> Validator {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
@@ -15,20 +16,26 @@ fn validator() -> Validator {
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-fn json_of(cases: &[Case], options: &ComparisonOptions) -> Value {
-    let (comparison, _) = Comparison::of_sets(&compared(cases), options).unwrap();
+fn json_of(cases: &[Case], options: &ComparisonOptions, view: View) -> Value {
+    let (comparison, _) = Comparison::of_sets(&viewed(cases, view), options).unwrap();
     // By way of text, as it is written: what is not finite would be null there, which the schema allows only where
     // there may be no number.
     serde_json::from_str(&serde_json::to_string(&comparison).unwrap()).unwrap()
+}
+
+fn views() -> impl Strategy<Value = View> {
+    let sign = prop::sample::select(vec![Sign::Source, Sign::Target]);
+    let normalise = prop::sample::select(vec![Normalise::None, Normalise::Target, Normalise::Layer]);
+    (sign, normalise).prop_map(|(sign, normalise)| View { sign, normalise })
 }
 
 proptest! {
     #![proptest_config(config(64))]
 
     #[test]
-    fn comparisons_fit_their_schema(cases in cases(), top in prop::option::of(0_usize..5), min_edge in prop::option::of(0.0_f32..2.0)) {
+    fn comparisons_fit_their_schema(cases in cases(), top in prop::option::of(0_usize..5), min_edge in prop::option::of(0.0_f32..2.0), view in views()) {
         thread_local!(static VALIDATOR: Validator = validator());
-        let json = json_of(&cases, &ComparisonOptions { min_edge, k: Some(1), top });
+        let json = json_of(&cases, &ComparisonOptions { min_edge, k: Some(1), top }, view);
         let errors: Vec<String> = VALIDATOR.with(|validator| {
             validator.iter_errors(&json).map(|error| format!("{} at {}", error, error.instance_path())).collect()
         });
@@ -55,11 +62,12 @@ fn the_schema_refuses_what_is_not_said() {
     let (wte, a, b) = (at(Layer::wte(), 0, 0), at(c_fc_layer(), 0, 0), at(c_fc_layer(), 0, 1));
     let sets =
         [small("coeff_1", &[a, b], &[(wte, a, 1.0), (wte, b, f32::NAN)]), small("coeff_2", &[a], &[(wte, a, -2.5)])];
-    let json = json_of(&sets, &ComparisonOptions::default());
+    let json = json_of(&sets, &ComparisonOptions::default(), View::default());
     let validator = validator();
     assert!(validator.is_valid(&json), "{:?}", validator.iter_errors(&json).collect::<Vec<_>>());
     assert_eq!(json["format"], "tributary-comparison");
     assert_eq!(json["options"], json!({ "min_edge": null, "k": 2, "top": 10 }));
+    assert_eq!(json["view"], json!({ "sign": "source", "normalise": "none" }));
     assert_eq!(
         json["nodes"]["unique"][0]["strongest"][0]["node"],
         json!({
@@ -70,6 +78,8 @@ fn the_schema_refuses_what_is_not_said() {
     assert_eq!(json["sweep"]["nodes"]["steps"][1]["strongest_deaths"][0]["since"], json!(1.0));
     for (pointer, change) in [
         ("/format_version", json!(2)),
+        ("/view/sign", json!("both")),
+        ("/view/extra", json!(1)),
         ("/sets/0/magnitude", json!(null)),
         ("/sets/0/prediction", json!({})),
         ("/edges/pairwise/jaccard/0/1", json!(1.5)),

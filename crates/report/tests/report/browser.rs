@@ -5,11 +5,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use tributary_graph::{Normalise, Sign, View};
 use tributary_report::{Options, write};
-use tributary_results::ResultFolder;
+use tributary_results::{Delta, Forward, ResultFolder, Settings};
 use tributary_testing::{in_ci, skip};
 
-use crate::case::{expected, large, nasty};
+use crate::case::{expected, large, nasty, nasty_as, settings};
 use crate::node::{chromium, web};
 
 #[test]
@@ -47,17 +48,23 @@ fn the_page_works_in_a_browser() {
 
 fn reports(folder: &Path) {
     let small = nasty(&folder.join("nasty"));
-    report(&small, 100_000, &folder.join("nasty.html"));
-    report(&small, 40, &folder.join("cut.html"));
-    fs::write(folder.join("nasty.json"), expected(&small).to_string()).unwrap();
+    let plain = View::default();
+    report(&small, 100_000, plain, &folder.join("nasty.html"));
+    report(&small, 40, plain, &folder.join("cut.html"));
+    fs::write(folder.join("nasty.json"), expected(&small, plain).to_string()).unwrap();
+    let at_target = Settings { forward: Forward::Target, delta: Some(Delta::Stopped), ..settings() };
+    let at_target = nasty_as(&folder.join("viewed"), at_target);
+    let view = View { sign: Sign::Target, normalise: Normalise::Layer };
+    report(&at_target, 100_000, view, &folder.join("viewed.html"));
+    fs::write(folder.join("viewed.json"), expected(&at_target, view).to_string()).unwrap();
     let large = large(&folder.join("large"));
-    report(&large, 100_000, &folder.join("large.html"));
+    report(&large, 100_000, plain, &folder.join("large.html"));
     magnitudes(&large, &folder.join("large.f32"));
 }
 
-fn report(result: &ResultFolder, max_edges_per_set: usize, path: &Path) {
+fn report(result: &ResultFolder, max_edges_per_set: usize, view: View, path: &Path) {
     let mut file = File::create(path).unwrap();
-    write(result, &Options { sets: None, max_edges_per_set }, &mut file).unwrap();
+    write(result, &Options { sets: None, max_edges_per_set, view }, &mut file).unwrap();
 }
 
 /// The absolute values of the edges of every set, in little endian, each set preceded by their number as u32.

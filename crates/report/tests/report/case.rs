@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use tributary_graph::{Entry, Graph};
+use tributary_graph::{Entry, View};
 use tributary_model::{
     AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, Prompt, SetAttributions, TokenProb, pair_table,
     published_blocks,
@@ -29,6 +29,11 @@ pub(crate) const NASTY: [&str; 9] = [
 /// A small result: sets named as nastily as can be, on two prompts, with edges that are zero, infinite or NaN, and a set
 /// without any node but the embedding's.
 pub(crate) fn nasty(folder: &Path) -> ResultFolder {
+    nasty_as(folder, settings())
+}
+
+/// The same as a result of other settings.
+pub(crate) fn nasty_as(folder: &Path, settings: Settings) -> ResultFolder {
     let mut random = Rng::with_seed(1);
     let model = model(2, 6, 30);
     let prompts = [
@@ -36,7 +41,7 @@ pub(crate) fn nasty(folder: &Path) -> ResultFolder {
         prompt(&["one"], "one"),
     ];
     let pairs = pairs(&model);
-    let mut writer = ResultWriter::create(folder, false, settings()).unwrap();
+    let mut writer = ResultWriter::create(folder, false, settings).unwrap();
     for (index, name) in NASTY.into_iter().enumerate() {
         let prompt = &prompts[usize::from(index >= 7)];
         let density = if index == 4 { 0.0 } else { 0.5 };
@@ -98,11 +103,11 @@ pub(crate) fn large(folder: &Path) -> ResultFolder {
 }
 
 /// What a page of a result has to show, taken from the graphs: every set with its nodes, ghosts and edges.
-pub(crate) fn expected(result: &ResultFolder) -> Value {
+pub(crate) fn expected(result: &ResultFolder, view: View) -> Value {
     let manifest = result.manifest();
     let sets = manifest.sets.iter().map(|entry| {
         let set = result.read_set(&entry.name).unwrap();
-        let graph = Graph::new(&set);
+        let graph = view.of(&set);
         let prediction = set.prediction.map(|prediction| {
             let found = entry.prediction.unwrap();
             json!({
@@ -137,7 +142,8 @@ pub(crate) fn expected(result: &ResultFolder) -> Value {
         })
     });
     let sets: Vec<Value> = sets.collect();
-    json!({ "prompts": manifest.prompts, "output_tokens": manifest.output_tokens, "sets": sets })
+    let attributions = json!({ "evaluated": manifest.settings.evaluated(), "view": view.described() });
+    json!({ "attributions": attributions, "prompts": manifest.prompts, "output_tokens": manifest.output_tokens, "sets": sets })
 }
 
 /// Values of all sizes, as attributions are.
@@ -197,7 +203,7 @@ fn set(
     SetAttributions::new(name.to_owned(), nodes, pairs)
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         ci_threshold: 1e-6,
         output_prob_threshold: 0.1,

@@ -7,11 +7,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tributary_graph::{Entry, Graph};
+use tributary_graph::{Entry, Graph, Normalise, Sign, View};
 use tributary_report::{Options, ReportError, Summary, write};
-use tributary_results::{ResultError, ResultFolder};
+use tributary_results::{Delta, Forward, ResultError, ResultFolder, Settings};
 
-use crate::case::{NASTY, nasty};
+use crate::case::{NASTY, nasty, nasty_as, settings};
 
 /// The columns of a block, all as f64, which holds every u32 and f32.
 type Columns = BTreeMap<String, Vec<f64>>;
@@ -77,36 +77,69 @@ fn folder() -> (tempfile::TempDir, ResultFolder) {
     (folder, result)
 }
 
-/// Every node, ghost and finite edge of every set is there with its numbers, edges in descending order.
+/// Every node, ghost and finite edge of every set is there with its numbers, edges in descending order, in every view.
 #[test]
 fn the_page_holds_the_graphs() {
     let (_folder, result) = folder();
-    for max_edges_per_set in [0, 40, 100_000] {
-        let page = Page::new(&result, &Options { sets: None, max_edges_per_set });
-        let mut shown = 0;
-        for (number, prompt) in page.metadata["prompts"].as_array().unwrap().iter().enumerate() {
-            let entries = page.block(&format!("prompt-{number}"), &prompt["columns"]);
-            let layers = page.metadata["layers"].as_array().unwrap();
-            let of = |column: &str, index: f64| whole(entries[column][whole(index) as usize]);
-            let entry = |index: f64| Entry {
-                layer: layers[of("layer", index) as usize]["name"].as_str().unwrap().parse().unwrap(),
-                position: of("position", index),
-                component: of("component", index),
-            };
-            for (index, set) in prompt["sets"].as_array().unwrap().iter().enumerate() {
-                shown += 1;
-                let columns = page.block(&format!("prompt-{number}-set-{index}"), &set["columns"]);
-                let graph = Graph::new(&result.read_set(set["name"].as_str().unwrap()).unwrap());
-                check_nodes(&columns, &graph, entry);
-                check_edges(&columns, &graph, entry, max_edges_per_set);
-                check_counts(set, &page.summary, &graph, &columns);
-                check_prediction(&page, number, set, &columns, &result);
-                let in_manifest = result.manifest().set(&graph.set).unwrap();
-                assert_eq!(prompt["text"], result.manifest().prompts[in_manifest.prompt].text);
+    for sign in [Sign::Source, Sign::Target] {
+        for normalise in [Normalise::None, Normalise::Target, Normalise::Layer] {
+            for max_edges_per_set in [0, 40, 100_000] {
+                check_page(&result, &Options { sets: None, max_edges_per_set, view: View { sign, normalise } });
             }
         }
-        assert_eq!(shown, NASTY.len());
-        assert_eq!(page.summary.sets.iter().map(|set| &set.name[..]).collect::<Vec<_>>(), NASTY);
+    }
+}
+
+fn check_page(result: &ResultFolder, options: &Options) {
+    let page = Page::new(result, options);
+    assert_eq!(page.metadata["attributions"]["view"], serde_json::json!(options.view.described()));
+    let mut shown = 0;
+    for (number, prompt) in page.metadata["prompts"].as_array().unwrap().iter().enumerate() {
+        let entries = page.block(&format!("prompt-{number}"), &prompt["columns"]);
+        let layers = page.metadata["layers"].as_array().unwrap();
+        let of = |column: &str, index: f64| whole(entries[column][whole(index) as usize]);
+        let entry = |index: f64| Entry {
+            layer: layers[of("layer", index) as usize]["name"].as_str().unwrap().parse().unwrap(),
+            position: of("position", index),
+            component: of("component", index),
+        };
+        for (index, set) in prompt["sets"].as_array().unwrap().iter().enumerate() {
+            shown += 1;
+            let columns = page.block(&format!("prompt-{number}-set-{index}"), &set["columns"]);
+            let graph = options.view.of(&result.read_set(set["name"].as_str().unwrap()).unwrap());
+            check_nodes(&columns, &graph, entry);
+            check_edges(&columns, &graph, entry, options.max_edges_per_set);
+            check_counts(set, &page.summary, &graph, &columns);
+            check_prediction(&page, number, set, &columns, result);
+            let in_manifest = result.manifest().set(&graph.set).unwrap();
+            assert_eq!(prompt["text"], result.manifest().prompts[in_manifest.prompt].text);
+        }
+    }
+    assert_eq!(shown, NASTY.len());
+    assert_eq!(page.summary.sets.iter().map(|set| &set.name[..]).collect::<Vec<_>>(), NASTY);
+}
+
+/// What is said of attributions: nothing where they are the masked model's, as they were computed.
+#[test]
+fn the_page_says_where_attributions_were_evaluated_and_how_they_are_looked_at() {
+    let (_folder, result) = folder();
+    let page = Page::new(&result, &Options::default());
+    assert_eq!(page.metadata["attributions"], serde_json::json!({ "evaluated": null, "view": null }));
+    assert_eq!(page.metadata["computation"]["is_strict"], false);
+    let folder = tempfile::tempdir().unwrap();
+    for (delta, does) in [(Delta::Through, "pass through"), (Delta::Stopped, "stop at")] {
+        let of = Settings { forward: Forward::Target, delta: Some(delta), ..settings() };
+        let result = nasty_as(&folder.path().join(delta.name()), of);
+        let view = View { sign: Sign::Target, ..View::default() };
+        let page = Page::new(&result, &Options { view, ..Options::default() });
+        assert_eq!(
+            page.metadata["attributions"],
+            serde_json::json!({
+                "evaluated": format!("at the target model's activations, gradients {does} what no component holds of the weights"),
+                "view": "signs: whether the source drives the target harder (+) or less hard (\u{2212})",
+            })
+        );
+        assert_eq!(page.metadata["computation"]["is_strict"], true);
     }
 }
 

@@ -29,7 +29,7 @@ function fill(session) {
     return item(dot(nodeRadius(importance, prompt.largestImportance, Infinity, 1)), number(importance));
   });
   const rest = [item(element("span", { className: "mark ghost" }), "ghost"), item(element("span", { className: "mark unjoined" }), "no shown edge")];
-  const { far } = session.metadata;
+  const { far, attributions } = session.metadata;
   const bars = [
     item(element("span", { className: "mark kl" }), `full: ${number(far.kl)} nat or more`),
     item(element("span", { className: "mark kl other" }), "another likeliest token"),
@@ -41,6 +41,7 @@ function fill(session) {
     group("Importance", nodes),
     group("Nodes", rest),
     ...(isKnown ? [group("KL from the target model", bars)] : []),
+    ...(attributions.view === null ? [] : [group("Attributions", [element("span", {}, attributions.view)])]),
   );
 }
 

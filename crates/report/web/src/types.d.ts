@@ -11,7 +11,11 @@ export interface Metadata {
     method: string;
     ci_threshold: number;
     output_prob_threshold: number;
+    /** Whether what is alive is above the thresholds, and not just at them. */
+    is_strict: boolean;
   };
+  /** Where all attributions were evaluated, and how they are looked at, in words; null where that need not be said. */
+  attributions: { evaluated: string | null; view: string | null };
   max_edges_per_set: number;
   /** From where on a masked model is far from the target model, in nats, and what that means. */
   far: { kl: number; means: string };

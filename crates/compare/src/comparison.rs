@@ -247,10 +247,7 @@ fn notes(sets: &[SetSummary], compared: &[ComparedSet]) -> Vec<String> {
 }
 
 fn other_forward(sets: &[ComparedSet]) -> Option<String> {
-    let at = |set: &ComparedSet| {
-        let settings = &set.manifest().settings;
-        (settings.forward, settings.delta)
-    };
+    let at = |set: &ComparedSet| set.manifest().settings.definition();
     let other = sets.iter().find(|set| at(set) != at(&sets[0]))?;
     let said = |set: &ComparedSet| {
         let evaluated = set.manifest().settings.evaluated();

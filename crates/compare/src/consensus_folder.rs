@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tributary_graph::View;
 use tributary_model::{AliveEntries, Layer, LayerNodes, PairAttribution, Prompt, Role, SetAttributions};
-use tributary_results::{Delta, Kind, Manifest, ResultWriter, RunInfo, Settings, Timings};
+use tributary_results::{Kind, Manifest, ResultWriter, RunInfo, Settings, Timings};
 
 use crate::alignment::Alignment;
 use crate::{CompareError, ComparedSet, Consensus, ConsensusEdge, ConsensusNode};
@@ -43,11 +43,19 @@ impl Consensus {
     ///
     /// # Errors
     ///
-    /// As [`check_view`](Self::check_view), or when the folder cannot be written.
+    /// As [`check_view`](Self::check_view), when attributions of some sets are evaluated otherwise than those of others, or when the
+    /// folder cannot be written.
     pub fn write(&self, alignment: &Alignment<'_>, out: &Path, force: bool) -> Result<Manifest, CompareError> {
         let sets = alignment.sets;
         let first = &sets[0];
         Self::check_view(first.view())?;
+        let definition = |set: &ComparedSet| set.manifest().settings.definition();
+        if let Some(other) = sets.iter().find(|set| definition(set) != definition(first)) {
+            return Err(CompareError::TwoDefinitions {
+                first: first.label().to_owned(),
+                second: other.label().to_owned(),
+            });
+        }
         let mut writer = ResultWriter::create(out, force, settings(sets))?;
         let (nodes, rows) = self.layer_nodes(alignment);
         let prompt = first.prompt();
@@ -176,7 +184,7 @@ fn settings(sets: &[ComparedSet]) -> Settings {
         output_targets: first.output_targets.clone(),
         forward: first.forward,
         // The second of two values has no part in it.
-        delta: first.delta.map(|delta| if delta == Delta::Both { Delta::Through } else { delta }),
+        delta: first.definition().1,
     }
 }
 

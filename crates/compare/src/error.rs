@@ -100,6 +100,17 @@ pub enum CompareError {
         /// What the view does to them, in words.
         view: String,
     },
+    /// A consensus of attributions that are evaluated in two ways.
+    #[error(
+        "attributions of {first:?} and {second:?} are evaluated at other activations, or with other gradients at what no component \
+         holds of the weights: their consensus would be of neither; compare them without writing it, or choose sets of one kind"
+    )]
+    TwoDefinitions {
+        /// A set.
+        first: String,
+        /// One that is evaluated otherwise.
+        second: String,
+    },
     /// More edges than can be numbered.
     #[error("the sets have {edges} edges together, more than 2^32; choose fewer sets or a larger least magnitude")]
     TooManyEdges {

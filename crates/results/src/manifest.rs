@@ -89,6 +89,12 @@ impl Settings {
         }
     }
 
+    /// What `value` is of: where attributions were evaluated, and what gradients did.
+    pub fn definition(&self) -> (Forward, Option<Delta>) {
+        let delta = self.delta.map(|delta| if delta == Delta::Both { Delta::Through } else { delta });
+        (self.forward, delta)
+    }
+
     /// Where attributions were evaluated, in words; `None` where that is at the masked model's activations.
     pub fn evaluated(&self) -> Option<String> {
         let does = self.delta?.does();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tributary_compare::{Alignment, CompareError, ComparedSet, Comparison, ComparisonOptions};
+use tributary_compare::{Alignment, CompareError, ComparedSet, Comparison, ComparisonOptions, Consensus};
 use tributary_graph::View;
 use tributary_model::Prompt;
 use tributary_results::{Delta, Forward, ModelInfo, ResultFolder, Settings};
@@ -181,4 +181,11 @@ fn other_activations_and_deltas_are_told() {
         )
     );
     assert_eq!(notes([&stopped, &same]), [""; 0]);
+    // Of them there is no mean.
+    let sets = open(&[masked, through], &[], None).unwrap();
+    let alignment = Alignment::new(&sets, None).unwrap();
+    let out = parent.path().join("consensus");
+    let error = Consensus::new(&alignment, None).unwrap().write(&alignment, &out, false).unwrap_err().to_string();
+    assert!(error.contains("\"masked/s\" and \"through/s\" are evaluated at other activations"), "{error}");
+    assert!(!out.exists());
 }

@@ -4,6 +4,7 @@ use tributary_engine::{Cost, Method, Model, Request, Sets, Sink, SinkError, stre
 use tributary_model::SetAttributions;
 
 use crate::Failure;
+use crate::definition::DefinitionArgs;
 use crate::generated::{Alive, Size};
 use crate::median::median;
 
@@ -13,6 +14,8 @@ pub(crate) struct GrowthArgs {
     rounds: usize,
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
+    #[command(flatten)]
+    definition: DefinitionArgs,
 }
 
 const BASE: Size = Size {
@@ -26,7 +29,12 @@ const BASE: Size = Size {
 };
 
 pub(crate) fn run(args: &GrowthArgs) -> Result<(), Failure> {
-    println!("generated runs on flex, {} threads, median of {} rounds\n", args.threads, args.rounds);
+    println!(
+        "generated runs on flex, {} threads, {:?}, median of {} rounds\n",
+        args.threads,
+        args.definition.forward(),
+        args.rounds
+    );
     let sets = [1, 2, 4, 8, 16, 32, 64].map(|sets| (sets, Size { sets, ..BASE }));
     series("sets", &sets, args)?;
     let positions = [16, 32, 64, 128, 256, 512].map(|positions| (positions, Size { positions, sets: 1, ..BASE }));
@@ -57,7 +65,7 @@ fn series(name: &str, sizes: &[(usize, Size)], args: &GrowthArgs) -> Result<(), 
     );
     let mut points = Vec::new();
     for &(x, size) in sizes {
-        let point = measure(x as f64, size, args.rounds)?;
+        let point = measure(x as f64, size, args)?;
         println!(
             "{x:>24}  {:>11}  {:>11}  {:>9.2} ms  {:>9.2} ms  {:>9.2} ms",
             point.edges,
@@ -82,14 +90,15 @@ fn series(name: &str, sizes: &[(usize, Size)], args: &GrowthArgs) -> Result<(), 
     Ok(())
 }
 
-fn measure(x: f64, size: Size, rounds: usize) -> Result<Point, Failure> {
+fn measure(x: f64, size: Size, args: &GrowthArgs) -> Result<Point, Failure> {
     let weights = size.weights();
     let model = Model::upload(tributary_flex::f32(), weights.clone())?;
     let sets = size.ci_sets(&weights.architecture.linear_layers().collect::<Vec<_>>());
-    let request = Request { method: Method::ClosedForm, ..Request::new(Sets::Given(&sets)) };
+    let (forward, thresholds) = (args.definition.forward(), args.definition.thresholds());
+    let request = Request { method: Method::ClosedForm, forward, thresholds, ..Request::new(Sets::Given(&sets)) };
     let mut counter = Counter::default();
     let mut costs: Vec<Cost> = Vec::new();
-    for _ in 0..=rounds {
+    for _ in 0..=args.rounds {
         counter = Counter::default();
         costs.push(stream(&model, &request, &mut counter, &mut |_| {})?);
     }

@@ -11,6 +11,8 @@
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "it talks to a terminal")]
 
+mod definition;
+mod floor;
 mod generated;
 mod growth;
 mod large;

@@ -10,13 +10,16 @@ use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tributary_backend::AttributionBackend;
+use tributary_engine::Forward;
 use tributary_inputs::test_support::{RandomWeights, Style, write_run};
 use tributary_model::{
-    Activation, Architecture, Array, Biases, CiArrays, CiNetwork, CiTransformer, Layer, Norm, PositionEncoding, Role,
-    RopeScaling, Values, Weights, published_layers,
+    Activation, Architecture, Array, Biases, CiArrays, CiNetwork, CiSet, CiTransformer, Layer, Norm, PositionEncoding,
+    Role, RopeScaling, Values, Weights, published_layers,
 };
 
 use crate::Failure;
+use crate::definition::DefinitionArgs;
+use crate::floor::Floor;
 use crate::generated::{Aliveness, ci_sets, prompt, write_ci_sets};
 use crate::median::median;
 use crate::process::{Finished, built_command, file_size, tributary};
@@ -40,6 +43,8 @@ pub(crate) struct PublishedArgs {
     threads: usize,
     #[arg(long, default_value = "flex")]
     backend: String,
+    #[command(flatten)]
+    definition: DefinitionArgs,
     /// What gives the model's own causal importances
     #[arg(long, value_enum, default_value = "layerwise")]
     ci_function: CiFunctionKind,
@@ -99,12 +104,27 @@ pub(crate) fn run(args: &PublishedArgs) -> Result<(), Failure> {
     println!("reading and hashing the checkpoint, nothing else: {floor:.3} s");
     if args.ci_function == CiFunctionKind::Transformer {
         let products = transformer_products(args.positions) as f64 / 1e9;
-        let rate = rate(args)?;
+        let rate = rate(args, [args.positions, CI_WIDTH, CI_HIDDEN])?;
         println!(
             "the model's own CI has {products:.1} G multiply-adds, {:.3} s at the {rate:.1} G/s of flex's product [{}, 2048] x \
              [2048, 8192]",
             products / rate,
             args.positions
+        );
+    }
+    if matches!(args.definition.forward(), Forward::Target(_)) {
+        let a = architecture();
+        // As wide as what goes past an MLP.
+        let rate = rate(args, [256, a.d_model, a.d_mlp])?;
+        let Floor { transport, residual, inside } = Floor::new(&a, &generated_sets(args));
+        println!(
+            "multiply-adds that are needed: {transport:.1} G of what travels through deltas ({:.2} s at the {rate:.1} G/s of flex's \
+             product [256, {}] x [{}, {}]), {residual:.1} G of edges to what reads the stream, {inside:.1} G of the others ({:.2} s)",
+            transport / rate,
+            a.d_model,
+            a.d_model,
+            a.d_mlp,
+            (residual + inside) / rate
         );
     }
     println!();
@@ -152,9 +172,7 @@ impl Inputs {
             write_run(&self.run, &weights, Style::Current);
         }
         if !self.ci_sets.exists() {
-            let alive = |&layer| Aliveness { layer, components: components(layer), alive: ALIVE };
-            let layers: Vec<Aliveness> = layers.iter().map(alive).collect();
-            let sets = ci_sets(args.sets, &prompt(args.positions, random.architecture.vocab), &layers);
+            let sets = generated_sets(args);
             let mut out = BufWriter::new(File::create(&self.ci_sets)?);
             write_ci_sets(&sets, &mut out)?;
             out.flush()?;
@@ -173,11 +191,19 @@ impl Inputs {
         };
         // What loading takes without a file of CI sets.
         let load = seconds(&attribute(&["--prompt", "w1"])?.printed["timings"], "load")?;
-        let Finished { printed, peak, seconds: whole } = attribute(&["--ci-sets", &self.ci_sets.to_string_lossy()])?;
+        let (ci_sets, definition) = (self.ci_sets.to_string_lossy(), args.definition.flags());
+        let Finished { printed, peak, seconds: whole } = attribute(&[&["--ci-sets", &ci_sets], definition].concat())?;
         let read_ci_sets = seconds(&printed["timings"], "load")? - load;
         let edges = printed["sets"].as_array().into_iter().flatten().filter_map(|set| set["edges"].as_u64()).sum();
         Ok(Measured { load, read_ci_sets, timings: printed["timings"].clone(), whole, peak, edges })
     }
+}
+
+/// The CI sets that are generated.
+fn generated_sets(args: &PublishedArgs) -> Vec<CiSet> {
+    let alive = |layer| Aliveness { layer, components: components(layer), alive: ALIVE };
+    let layers: Vec<Aliveness> = architecture().linear_layers().map(alive).collect();
+    ci_sets(args.sets, &prompt(args.positions, architecture().vocab), &layers)
 }
 
 /// `LlamaSimpleMLP` as the run of the published graphs has it.
@@ -259,11 +285,10 @@ fn transformer_products(positions: usize) -> usize {
 }
 
 /// Multiply-adds in 10^9 a second of a large product of flex on as many threads.
-fn rate(args: &PublishedArgs) -> Result<f64, Failure> {
+fn rate(args: &PublishedArgs, [rows, inner, columns]: [usize; 3]) -> Result<f64, Failure> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build()?;
     pool.install(|| {
         let b = tributary_flex::f32();
-        let [rows, inner, columns] = [args.positions, CI_WIDTH, CI_HIDDEN];
         let x = b.upload_vec(vec![0.5; rows * inner], &[rows, inner])?;
         let w = b.upload_vec(vec![0.25; inner * columns], &[inner, columns])?;
         let mut times = Vec::new();

@@ -1,5 +1,6 @@
 //! The main job, stage by stage.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -148,6 +149,7 @@ fn settings() -> Settings {
         allow_tf32: false,
         ghosts: true,
         output_top: None,
+        output_targets: tributary_results::OutputTargets::default(),
         forward: Forward::Masked,
         delta: None,
     }

@@ -36,6 +36,27 @@ pub enum Normalise {
     Layer,
 }
 
+impl Sign {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        }
+    }
+}
+
+impl Normalise {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Target => "target",
+            Self::Layer => "layer",
+        }
+    }
+}
+
 impl View {
     /// What it does to attributions, in words; `None` where it leaves them as they are.
     pub fn described(self) -> Option<String> {

@@ -36,6 +36,8 @@ pub enum Remedy {
     FullPrecision,
     /// To take another number of threads.
     Threads,
+    /// To choose another sign of attributions, or none.
+    Sign,
     /// To draw SVGs alone.
     Svg,
 }

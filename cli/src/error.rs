@@ -70,7 +70,7 @@ pub enum CliError {
     },
     /// Flags of pruning with a format that is not pruned.
     #[error(
-        "--output-position, --node-threshold, --edge-threshold and --no-pruning are for --format circuit-tracer; the other formats hold every edge"
+        "--output-position, --node-threshold, --edge-threshold and --no-pruning are for --format circuit-tracer; the other formats are not pruned"
     )]
     NotPruned,
     /// The folder is neither a trained run nor a result.
@@ -152,6 +152,7 @@ fn flag(remedy: Remedy) -> &'static str {
         Remedy::F64 => "--dtype f64",
         Remedy::FullPrecision => "leave --allow-tf32 out",
         Remedy::Threads => "--threads",
+        Remedy::Sign => "--sign",
         Remedy::Svg => "--format svg",
     }
 }

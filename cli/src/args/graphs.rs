@@ -194,6 +194,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, conflicts_with_all = ["output_position", "node_threshold", "edge_threshold"])]
     pub(crate) no_pruning: bool,
     #[command(flatten)]
+    pub(crate) view: ViewArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
@@ -207,6 +209,8 @@ pub(crate) enum ExportFormat {
     Json,
     /// For the local viewer of circuit-tracer
     CircuitTracer,
+    /// As the published app of param-decomp has graphs, with both signs, and causal importances as a file of CI sets
+    ParamDecomp,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -222,6 +226,8 @@ pub(crate) enum SchemaFormat {
     Graph,
     /// `tributary export --format circuit-tracer`
     CircuitTracer,
+    /// `tributary export --format param-decomp`
+    ParamDecomp,
     /// `tributary compare --json`
     Comparison,
 }

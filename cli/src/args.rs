@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Write one offline page that shows the graphs of all sets side by side.
     Report(ReportArgs),
-    /// Write the graphs of a result for other tools: Parquet, GraphML, JSON, circuit-tracer's viewer.
+    /// Write the graphs of a result for other tools: Parquet, GraphML, JSON, circuit-tracer, param-decomp.
     Export(ExportArgs),
     /// Print the JSON Schema of a JSON format that this tool writes.
     Schema(SchemaArgs),

@@ -70,7 +70,7 @@ pub enum CliError {
     },
     /// Flags of pruning with a format that is not pruned.
     #[error(
-        "--output-position, --node-threshold, --edge-threshold and --no-pruning are for --format circuit-tracer; the other formats hold every edge"
+        "--output-position, --node-threshold, --edge-threshold and --no-pruning are for --format circuit-tracer; the other formats are not pruned"
     )]
     NotPruned,
     /// The folder is neither a trained run nor a result.
@@ -154,6 +154,7 @@ fn flag(remedy: Remedy) -> &'static str {
         Remedy::FullPrecision => "leave --allow-tf32 out",
         Remedy::AsComputed => "leave --sign and --normalise out",
         Remedy::Threads => "--threads",
+        Remedy::Sign => "--sign",
         Remedy::Svg => "--format svg",
     }
 }

@@ -29,9 +29,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<(), CliError> {
         ExportFormat::Parquet => Format::Parquet,
         ExportFormat::Graphml => Format::GraphMl,
         ExportFormat::Json => Format::Json,
+        ExportFormat::ParamDecomp => Format::ParamDecomp,
         ExportFormat::CircuitTracer => Format::CircuitTracer((!args.no_pruning).then_some(pruning)),
     };
-    let exported = export(&result, &sets, &args.out, args.output.force, &format)?;
+    let exported = export(&result, &sets, &args.out, args.output.force, &format, args.view.view())?;
     for set in &exported.sets {
         for warning in &set.warnings {
             console::say(&format!("note: set {}: {warning}", visible::on_one_line(&set.set)));

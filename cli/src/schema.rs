@@ -1,7 +1,7 @@
 //! `tributary schema`: the JSON Schemas, which come with the tool.
 
 use tributary_compare::SCHEMA;
-use tributary_export::{CIRCUIT_TRACER_SCHEMA, GRAPH_SCHEMA};
+use tributary_export::{CIRCUIT_TRACER_SCHEMA, GRAPH_SCHEMA, PARAM_DECOMP_SCHEMA};
 
 use crate::args::{SchemaArgs, SchemaFormat};
 use crate::{CliError, console};
@@ -10,6 +10,7 @@ pub(crate) fn run(args: &SchemaArgs) -> Result<(), CliError> {
     console::print_json(match args.format {
         SchemaFormat::Graph => GRAPH_SCHEMA,
         SchemaFormat::CircuitTracer => CIRCUIT_TRACER_SCHEMA,
+        SchemaFormat::ParamDecomp => PARAM_DECOMP_SCHEMA,
         SchemaFormat::Comparison => SCHEMA,
     })
 }

@@ -198,6 +198,8 @@ pub(crate) struct ExportArgs {
     #[arg(long, conflicts_with_all = ["output_position", "node_threshold", "edge_threshold"])]
     pub(crate) no_pruning: bool,
     #[command(flatten)]
+    pub(crate) view: ViewArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
@@ -211,6 +213,8 @@ pub(crate) enum ExportFormat {
     Json,
     /// For the local viewer of circuit-tracer
     CircuitTracer,
+    /// As the published app of param-decomp has graphs, with both signs, and causal importances as a file of CI sets
+    ParamDecomp,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -226,6 +230,8 @@ pub(crate) enum SchemaFormat {
     Graph,
     /// `tributary export --format circuit-tracer`
     CircuitTracer,
+    /// `tributary export --format param-decomp`
+    ParamDecomp,
     /// `tributary compare --json`
     Comparison,
 }

@@ -69,6 +69,50 @@ fn the_viewer_gets_a_pruned_graph_unless_all_is_asked_for() {
 }
 
 #[test]
+fn what_the_app_gets_is_computed_again_as_it_was() {
+    let workshop = computed();
+    let report = json(&workshop, &["--format", "param-decomp"]);
+    assert_eq!(workshop.list("exported"), ["high.ci.json", "high.json", "low.ci.json", "low.json"]);
+    let folder = ResultFolder::open(&workshop.path("out")).unwrap();
+    let before = folder.read_set("low").unwrap();
+    let nonzero: usize = folder.manifest().set("low").unwrap().pairs.iter().map(|pair| pair.nonzero).sum();
+    let of_low = report["exports"].as_array().unwrap().iter().find(|set| set["set"] == "low").unwrap();
+    assert_eq!(of_low["edges"], nonzero);
+    let args = ["attribute", "--model", "run", "--backend", "flex", "--quiet", "--ci-sets", "exported/low.ci.json"];
+    workshop.succeed(&[&args[..], &["--out", "again"]].concat());
+    let again = ResultFolder::open(&workshop.path("again")).unwrap();
+    assert_eq!(again.manifest().prompts[0].tokens, folder.manifest().prompts[0].tokens);
+    let after = again.read_set("low").unwrap();
+    assert_eq!((after.nodes, after.pairs), (before.nodes, before.pairs));
+    let error = workshop.fail(&["attribute", "--model", "run", "--ci-sets", "exported/low.json", "--out", "x"]);
+    assert!(error.contains("exported/low.json") && error.contains("give their ids"), "{error}");
+}
+
+#[test]
+fn exports_show_attributions_as_asked_for() {
+    let workshop = computed();
+    let values = |more: &[&str]| -> (Value, Vec<f32>) {
+        json(&workshop, &[&["--format", "json", "--sets", "low", "--force"], more].concat());
+        let graph: Value =
+            serde_json::from_str(&std::fs::read_to_string(workshop.path("exported/low.json")).unwrap()).unwrap();
+        (graph["view"].clone(), serde_json::from_value(graph["edges"]["value"].clone()).unwrap())
+    };
+    let (view, computed) = values(&[]);
+    assert_eq!((&view["sign"], &view["normalise"]), (&"source".into(), &"none".into()));
+    let (view, signed) = values(&["--sign", "target", "--normalise", "none"]);
+    assert_eq!((&view["sign"], &view["normalise"]), (&"target".into(), &"none".into()));
+    let magnitudes = |values: &[f32]| -> Vec<f32> { values.iter().map(|value| value.abs()).collect() };
+    assert!(signed != computed && magnitudes(&signed) == magnitudes(&computed));
+    let (view, relative) = values(&["--normalise", "layer"]);
+    assert_eq!((&view["sign"], &view["normalise"]), (&"source".into(), &"layer".into()));
+    assert!(relative.iter().all(|value| value.abs() <= 1.0) && relative != computed);
+    let args = ["export", "out", "--format", "param-decomp", "--out", "app"];
+    let error = workshop.fail(&[&args[..], &["--sign", "target"]].concat());
+    assert!(error.contains("both signs") && error.contains("(--sign)") && !workshop.path("app").exists(), "{error}");
+    workshop.succeed(&[&args[..], &["--quiet", "--normalise", "target"]].concat());
+}
+
+#[test]
 fn a_result_is_not_written_over_while_it_is_read() {
     let workshop = computed();
     let before = std::fs::read(workshop.path("out/manifest.json")).unwrap();
@@ -102,7 +146,7 @@ fn nothing_is_replaced_without_force() {
 #[test]
 fn schemas_come_with_the_tool() {
     let workshop = computed();
-    for format in ["graph", "circuit-tracer", "comparison"] {
+    for format in ["graph", "circuit-tracer", "param-decomp", "comparison"] {
         let schema: Value = serde_json::from_str(&workshop.succeed(&["schema", format])).unwrap();
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use tributary_files::{OutputFile, Replace, Transaction, input};
-use tributary_graph::{Edge, Node, Pruned};
+use tributary_graph::{Edge, Node, Pruned, View};
 use tributary_model::{Layer, Role};
 use tributary_results::SetEntry;
 
-use crate::graph_json::write_json;
+use crate::graph_json::{ViewRow, write_json};
 use crate::set::Set;
 use crate::summary::{ExportedSet, LeftOut, MANY_LINKS, Warning};
 use crate::viewer_text::{logit_label, shown};
@@ -48,6 +48,9 @@ struct Metadata {
     schema_version: u32,
     /// What the viewer shows before `scan`: without it, the sets of a prompt look the same in its list.
     title_prefix: String,
+    /// Where attributions are not as they were computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation_settings: Option<ViewRow>,
 }
 
 #[derive(Serialize)]
@@ -123,6 +126,7 @@ impl<'a> ViewerGraph<'a> {
             node_threshold,
             schema_version: 1,
             title_prefix: set.entry.name.clone(),
+            generation_settings: (set.view != View::default()).then(|| set.view.into()),
         };
         Self { set, metadata, pruned, numbers: layers.zip(0..).collect(), target_logit }
     }

@@ -37,6 +37,11 @@ pub enum ExportError {
         /// Number of tokens.
         positions: usize,
     },
+    /// A sign is chosen where both are written.
+    #[error(
+        "files for param-decomp hold attributions with both signs, as edges and edgesAbs; leave the choice of a sign out"
+    )]
+    BothSigns,
     /// The list of graphs that is to be extended is not one.
     #[error("{path:?} is not circuit-tracer's list of graphs: {reason}; remove it, or choose another folder")]
     Metadata {
@@ -66,6 +71,7 @@ impl ExportError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Result(error) => error.remedy(),
+            Self::BothSigns => Some(Remedy::Sign),
             _ => None,
         }
     }

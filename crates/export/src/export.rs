@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use tributary_files::{Replace, Transaction};
-use tributary_graph::Graph;
+use tributary_graph::{Sign, View};
 use tributary_results::{ResultFolder, SetEntry};
 
 use crate::circuit_tracer::{self, Added, ViewerGraph};
+use crate::param_decomp::AppGraph;
 use crate::set::Set;
 use crate::summary::{Exported, ExportedSet, LeftOut};
 use crate::{ExportError, Format, graph_json, graphml, parquet_tables};
@@ -15,7 +16,7 @@ use crate::{ExportError, Format, graph_json, graphml, parquet_tables};
 /// Writes the graphs of some sets of `folder` into the folder `out`, which is made if need be; a set that is named twice
 /// is written once. File names begin with the stem of [`SetEntry::file`].
 ///
-/// One set at a time is in memory. The files appear together at the end: a failure before leaves nothing. Files that are
+/// Attributions are written as `view` shows them, which the files say. One set at a time is in memory. The files appear together at the end: a failure before leaves nothing. Files that are
 /// there are refused unless `force`. Only the list of graphs for circuit-tracer is extended: what it says of other
 /// graphs stays.
 ///
@@ -28,8 +29,9 @@ pub fn export(
     out: &Path,
     force: bool,
     format: &Format,
+    view: View,
 ) -> Result<Exported, ExportError> {
-    format.check()?;
+    format.check(view)?;
     if sets.is_empty() {
         return Err(ExportError::NoSets { path: folder.path().to_owned() });
     }
@@ -42,6 +44,7 @@ pub fn export(
             Format::GraphMl => vec![format!("{}.graphml", set.stem())],
             Format::Json => vec![format!("{}.json", set.stem())],
             Format::CircuitTracer(_) => vec![format!("{}.json", slug(set))],
+            Format::ParamDecomp => ["json", "ci.json"].map(|end| format!("{}.{end}", set.stem())).to_vec(),
         }
     };
     let transaction = Transaction::begin(out)?;
@@ -62,9 +65,9 @@ pub fn export(
     let mut exported = Vec::with_capacity(sets.len());
     for entry in sets {
         let attributions = folder.read_set(&entry.name)?;
-        let graph = Graph::new(&attributions);
+        let graph = view.of(&attributions);
         let prediction = attributions.prediction.as_ref();
-        let set = Set { manifest: folder.manifest(), entry, graph: &graph, prediction };
+        let set = Set { manifest: folder.manifest(), entry, graph: &graph, view, prediction };
         let files = names(entry).iter().map(|name| transaction.create(name, replace)).collect::<Result<Vec<_>, _>>()?;
         let mut summary = ExportedSet {
             set: entry.name.clone(),
@@ -88,6 +91,12 @@ pub fn export(
                 summary.ghosts = 0;
             }
             Format::Json => graph_json::write(set, next())?,
+            Format::ParamDecomp => {
+                let by_target = View { sign: Sign::Target, ..view }.of(&attributions);
+                let graph = AppGraph::new(set, &by_target);
+                graph.write(next(), next())?;
+                graph.summarise(&mut summary);
+            }
             Format::CircuitTracer(pruning) => {
                 let graph = ViewerGraph::new(set, slug(entry), *pruning);
                 graph.write(next())?;

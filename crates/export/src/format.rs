@@ -1,5 +1,7 @@
 //! What is exported to.
 
+use tributary_graph::{Sign, View};
+
 use crate::ExportError;
 
 /// A format of exported graphs.
@@ -13,6 +15,9 @@ pub enum Format {
     Json,
     /// `SLUG.json` and `graph-metadata.json` for circuit-tracer's viewer, pruned or not.
     CircuitTracer(Option<Pruning>),
+    /// `STEM.json` as the published app of param-decomp has graphs, and `STEM.ci.json`, the causal importances as a file of CI
+    /// sets.
+    ParamDecomp,
 }
 
 /// The output that a pruned graph carries.
@@ -58,11 +63,19 @@ impl Default for Pruning {
 impl Format {
     /// Bytes of memory that an edge of the set takes that is written at a time.
     pub(crate) fn of_edge(&self) -> u64 {
-        if matches!(self, Self::CircuitTracer(Some(_))) { 60 } else { 32 }
+        match self {
+            Self::CircuitTracer(Some(_)) => 60,
+            // A second graph, of other signs.
+            Self::ParamDecomp => 44,
+            _ => 32,
+        }
     }
 
-    /// Whether its options make sense.
-    pub(crate) fn check(&self) -> Result<(), ExportError> {
+    /// Whether its options make sense, and can be had with this view.
+    pub(crate) fn check(&self, view: View) -> Result<(), ExportError> {
+        if *self == Self::ParamDecomp && view.sign != Sign::default() {
+            return Err(ExportError::BothSigns);
+        }
         let Self::CircuitTracer(Some(Pruning { node_threshold, edge_threshold, .. })) = *self else { return Ok(()) };
         for (threshold, found) in [("the node threshold", node_threshold), ("the edge threshold", edge_threshold)] {
             if !(0.0..=1.0).contains(&found) {

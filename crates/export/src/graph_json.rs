@@ -4,10 +4,11 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 use tributary_files::OutputFile;
-use tributary_graph::{Edge, Entry, Graph};
+use tributary_graph::{Edge, Entry, Graph, View};
 use tributary_results::{ModelInfo, PromptEntry};
 
 use crate::ExportError;
+use crate::computation::Computation;
 use crate::set::Set;
 
 /// Name of the graph in exported files.
@@ -28,6 +29,7 @@ struct Document<'a> {
     prompt: &'a PromptEntry,
     model: &'a ModelInfo,
     computation: Computation<'a>,
+    view: ViewRow,
     counts: Counts,
     #[serde(skip_serializing_if = "Option::is_none")]
     prediction: Option<PredictionRow<'a>>,
@@ -36,15 +38,17 @@ struct Document<'a> {
     edges: Edges<'a>,
 }
 
-#[derive(Serialize)]
-struct Computation<'a> {
-    backend: &'a str,
-    device: &'a str,
-    dtype: &'a str,
-    method: &'a str,
-    allow_tf32: bool,
-    ci_threshold: f64,
-    output_prob_threshold: f64,
+/// How attributions are looked at.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct ViewRow {
+    sign: &'static str,
+    normalise: &'static str,
+}
+
+impl From<View> for ViewRow {
+    fn from(View { sign, normalise }: View) -> Self {
+        Self { sign: sign.name(), normalise: normalise.name() }
+    }
 }
 
 #[derive(Serialize)]
@@ -135,7 +139,6 @@ fn entry_fields(set: Set<'_>, entry: Entry) -> EntryFields {
 
 pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<(), ExportError> {
     let Set { manifest, entry, graph, .. } = set;
-    let (run, settings) = (&manifest.run, &manifest.settings);
     let not_finite = graph.not_finite();
     let document = Document {
         format: GRAPH_FORMAT,
@@ -144,16 +147,9 @@ pub(crate) fn write(set: Set<'_>, mut file: OutputFile) -> Result<(), ExportErro
         set: &entry.name,
         metadata: &entry.metadata,
         prompt: set.prompt(),
-        model: &run.model,
-        computation: Computation {
-            backend: &run.backend,
-            device: &run.device,
-            dtype: &run.dtype,
-            method: &run.method,
-            allow_tf32: settings.allow_tf32,
-            ci_threshold: settings.ci_threshold,
-            output_prob_threshold: settings.output_prob_threshold,
-        },
+        model: &manifest.run.model,
+        computation: Computation::of(set),
+        view: set.view.into(),
         counts: Counts {
             nodes: graph.nodes.len(),
             ghosts: graph.ghosts.len(),

@@ -6,12 +6,13 @@ use tributary_files::OutputFile;
 use tributary_graph::Node;
 use tributary_model::token_label;
 
+use crate::computation::AtTarget;
 use crate::set::{Set, json_text};
 use crate::xml::{escape, number};
 use crate::{ExportError, GRAPH_FORMAT, GRAPH_FORMAT_VERSION};
 
 /// Domain, name and type of every attribute.
-const KEYS: [(&str, &str, &str); 24] = [
+const KEYS: [(&str, &str, &str); 28] = [
     ("graph", "format", "string"),
     ("graph", "format_version", "int"),
     ("graph", "tool_version", "string"),
@@ -23,6 +24,10 @@ const KEYS: [(&str, &str, &str); 24] = [
     ("graph", "model_fingerprint", "string"),
     ("graph", "mean_kl", "float"),
     ("graph", "agreeing", "int"),
+    ("graph", "forward", "string"),
+    ("graph", "delta", "string"),
+    ("graph", "sign", "string"),
+    ("graph", "normalise", "string"),
     ("node", "label", "string"),
     ("node", "layer", "string"),
     ("node", "position", "int"),
@@ -66,6 +71,12 @@ fn document(set: Set<'_>, out: &mut impl Write) -> io::Result<()> {
         data(out, "graph_mean_kl", &number(found.mean_kl))?;
         data(out, "graph_agreeing", &found.agreeing.to_string())?;
     }
+    if let Some(AtTarget { forward, delta }) = AtTarget::of(set) {
+        data(out, "graph_forward", forward)?;
+        delta.map_or(Ok(()), |delta| data(out, "graph_delta", delta))?;
+    }
+    data(out, "graph_sign", set.view.sign.name())?;
+    data(out, "graph_normalise", set.view.normalise.name())?;
     let ids: Vec<String> = set.graph.nodes.iter().map(id).collect();
     for (id, node) in ids.iter().zip(&set.graph.nodes) {
         write_node(set, id, node, out)?;

@@ -17,6 +17,7 @@ use tributary_files::{FilesError, OutputFile};
 use tributary_graph::{Entry, Node};
 use tributary_model::Layer;
 
+use crate::computation::AtTarget;
 use crate::set::{Set, json_text};
 use crate::{ExportError, GRAPH_FORMAT, GRAPH_FORMAT_VERSION};
 
@@ -145,10 +146,16 @@ fn properties(set: Set<'_>) -> WriterProperties {
         ("token_texts", json_text(prompt.texts())),
         ("model_class", model.class.clone()),
         ("model_fingerprint", model.fingerprint.clone()),
+        ("sign", set.view.sign.name().to_owned()),
+        ("normalise", set.view.normalise.name().to_owned()),
     ];
     if let Some((found, _)) = set.prediction() {
         about.push(("mean_kl", found.mean_kl.to_string()));
         about.push(("agreeing", found.agreeing.to_string()));
+    }
+    if let Some(AtTarget { forward, delta }) = AtTarget::of(set) {
+        about.push(("forward", forward.to_owned()));
+        about.extend(delta.map(|delta| ("delta", delta.to_owned())));
     }
     WriterProperties::builder()
         .set_compression(Compression::SNAPPY)

@@ -1,6 +1,6 @@
 //! What all formats say of a set.
 
-use tributary_graph::{Entry, Graph};
+use tributary_graph::{Entry, Graph, View};
 use tributary_model::{Faithfulness, Prediction};
 use tributary_results::{Manifest, ModelInfo, PromptEntry, SetEntry};
 
@@ -9,7 +9,9 @@ use tributary_results::{Manifest, ModelInfo, PromptEntry, SetEntry};
 pub(crate) struct Set<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) entry: &'a SetEntry,
+    /// As `view` shows it.
     pub(crate) graph: &'a Graph,
+    pub(crate) view: View,
     pub(crate) prediction: Option<&'a Prediction<f32>>,
 }
 

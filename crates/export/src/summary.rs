@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// Number of links above which circuit-tracer's viewer becomes slow or fails.
 pub const MANY_LINKS: usize = 20_000;
 
+/// Number of edges that the published app showed at most.
+pub const APP_EDGES: usize = 50_000;
+
 /// What an export wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
@@ -24,11 +27,11 @@ pub struct ExportedSet {
     pub files: Vec<PathBuf>,
     /// Number of nodes written.
     pub nodes: usize,
-    /// Number of ghosts written: none to GraphML and circuit-tracer.
+    /// Number of ghosts written: none to GraphML, circuit-tracer and param-decomp.
     pub ghosts: usize,
     /// Number of edges written.
     pub edges: usize,
-    /// What was not written; nothing but for circuit-tracer.
+    /// What was not written; nothing but for circuit-tracer and param-decomp.
     pub left_out: LeftOut,
     /// Number of edges of the graph that are NaN or infinite, written or not.
     pub not_finite: usize,
@@ -57,6 +60,11 @@ pub enum Warning {
         /// How many.
         links: usize,
     },
+    /// More than [`APP_EDGES`] edges for the published app.
+    ManyEdges {
+        /// How many.
+        edges: usize,
+    },
     /// The set has edges, but nothing reaches an output node, so pruning dropped them all.
     NothingCarried,
     /// circuit-tracer's viewer cannot lay out a prompt of one token.
@@ -68,6 +76,9 @@ impl fmt::Display for Warning {
         match self {
             Self::ManyLinks { links } => {
                 write!(f, "{links} links, and circuit-tracer's viewer is slow or fails above {MANY_LINKS}: prune more")
+            }
+            Self::ManyEdges { edges } => {
+                write!(f, "{edges} edges, of which the published app showed the {APP_EDGES} strongest at most")
             }
             Self::NothingCarried => f.write_str(
                 "pruning dropped every edge, as no attribution reaches an output node: export without pruning",

@@ -468,9 +468,18 @@ impl<'de> Deserialize<'de> for TokenId {
             fn visit_u64<E: Error>(self, id: u64) -> Result<TokenId, E> {
                 Ok(TokenId(id))
             }
+
+            // As published graphs have them.
+            fn visit_str<E: Error>(self, text: &str) -> Result<TokenId, E> {
+                Err(E::custom(format!(
+                    "found the text {}, expected a token id, a whole number: several tokens may have one text; give their ids, \
+                     or the text of the prompt as \"prompt\" in place of \"tokens\"",
+                    shortened(text)
+                )))
+            }
         }
 
-        deserializer.deserialize_u64(Id)
+        deserializer.deserialize_any(Id)
     }
 }
 

@@ -263,7 +263,7 @@ fn objects_that_do_not_fit() {
         ("{\"prompt\": \"w1\", \"tokens\": 1}", "expected an array of token ids"),
         (
             "{\"prompt\": \"w1\", \"tokens\": [\"a\"]}",
-            "invalid type: string \"a\", expected a token id, a whole number",
+            "found the text \"a\", expected a token id, a whole number: several tokens may have one text; give their ids, or the text of the prompt as \"prompt\" in place of \"tokens\"",
         ),
         ("{\"prompt\": \"w1\", \"tokens\": [-1]}", "expected a token id, a whole number"),
         (

@@ -130,6 +130,23 @@ fn several_sets_and_metadata() {
 }
 
 #[test]
+fn layers_of_gated_and_fused_models_have_the_names_of_the_app() {
+    for (class, names) in [
+        ("LlamaSimple", &["0.glu.gate", "0.glu.up", "0.glu.down", "0.attn.o", "0.mlp.down"][..]),
+        ("GPT2", &["0.attn_fused.qkv", "0.attn_fused.o", "0.mlp.up", "0.mlp.down"]),
+    ] {
+        let fixture = Fixture::new(&RandomWeights::of_class(class, 4));
+        for name in names {
+            let file = fixture.read(&one(&format!("\"{name}:1:0\": 0.5"))).unwrap();
+            let mut with_any = file.sets[0].layers.iter().filter(|(_, ci)| ci.values().count() > 0);
+            let (layer, ci) = with_any.next().unwrap();
+            assert!(layer.is_canonically(name) && with_any.next().is_none(), "{layer} for {name}");
+            assert_eq!(ci.get(1, 0).to_bits(), 0.5_f32.to_bits());
+        }
+    }
+}
+
+#[test]
 fn nodes_that_are_no_components_are_counted() {
     let fixture = Fixture::new(&RandomWeights::gpt2_simple(3));
     let values = "\"embed:0:0\": 1.0, \"output:2:8\": 0.3, \"wte:1:0\": 1.0, \"0.attn.q:1:0\": 0.5";

@@ -14,6 +14,7 @@ mod alive;
 mod architecture;
 mod array;
 mod attribution;
+mod canonical;
 mod causal_importances;
 mod ci_function;
 mod ci_set;
@@ -35,6 +36,7 @@ pub use attribution::{
     Borderline, DenseAttribution, LayerNodes, PairAttribution, Prediction, SetAttributions, TokenProb,
     alive_components, edge_count, source_rows,
 };
+pub use canonical::canonical_names;
 pub use causal_importances::CausalImportances;
 pub use ci_function::{CiArrays, CiFunction, CiInput, CiNetwork, CiTransformer, StoredCiArrays, StoredError};
 pub use ci_set::{CiSet, Prompt};

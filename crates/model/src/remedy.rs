@@ -40,6 +40,8 @@ pub enum Remedy {
     AsComputed,
     /// To take another number of threads.
     Threads,
+    /// To choose another sign of attributions, or none.
+    Sign,
     /// To draw SVGs alone.
     Svg,
 }

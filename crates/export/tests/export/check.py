@@ -170,6 +170,48 @@ def check_json(expected, out):
     return len(edges)
 
 
+def check_param_decomp(expected, out):
+    graph = json.loads((out / f"{expected.stem}.json").read_text(encoding="utf-8"))
+    own = graph["tributary"]
+    assert (own["set"], own["token_ids"]) == (expected.name, expected.prompt["tokens"])
+    assert graph["tokens"] == expected.texts
+
+    def entry(name):
+        layer, position, component = name.rsplit(":", 2)
+        return (own["layers"][layer], int(position), int(component))
+
+    def numbers(named):
+        return {entry(name): f32(value) for name, value in named.items()}
+
+    def finite(place, layers):
+        values = {node: fields[place] for node, fields in expected.nodes.items() if layers(node[0])}
+        return {node: value for node, value in values.items() if math.isfinite(float(value))}
+
+    pseudo = ("wte", "output")
+    assert numbers(graph["nodeSubcompActs"]) == finite(3, lambda layer: layer not in pseudo)
+    importances = finite(0, lambda layer: layer not in pseudo)
+    shown = importances | finite(1, lambda layer: layer == "output")
+    shown |= {node: f32(1.0) for node in expected.nodes if node[0] == "wte"}
+    assert numbers(graph["nodeCiVals"]) == shown
+    sets = json.loads((out / f"{expected.stem}.ci.json").read_text(encoding="utf-8"))
+    assert list(sets["node_ci_vals"]) == [expected.name]
+    assert numbers(sets["node_ci_vals"][expected.name]) == importances
+
+    wanted = [edge for edge in expected.edges if math.isfinite(edge[2]) and edge[2] != 0]
+    found = [(entry(edge["src"]), entry(edge["tgt"]), edge["val"]) for edge in graph["edges"]]
+    same = lambda edges: [(source, target, f32(value)) for source, target, value in edges]
+    assert same(found) == same(wanted), expected.name
+    by_target = {(edge["src"], edge["tgt"]): edge["val"] for edge in graph["edgesAbs"]}
+    for edge, (_, target, value) in zip(graph["edges"], wanted):
+        activation = float(expected.nodes[target][3])
+        signed = by_target.pop((edge["src"], edge["tgt"]), 0.0)
+        if not math.isnan(activation):
+            assert f32(abs(signed)) == f32(abs(value) if activation else 0.0), edge
+            assert signed * value * activation >= 0, edge
+    assert not by_target
+    return len(found)
+
+
 @functools.cache
 def circuit_tracer_models():
     """circuit-tracer's models, without the rest of it."""

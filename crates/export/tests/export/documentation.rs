@@ -6,7 +6,7 @@ use std::path::Path;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
-use tributary_export::{CIRCUIT_TRACER_SCHEMA, Format, GRAPH_SCHEMA};
+use tributary_export::{CIRCUIT_TRACER_SCHEMA, Format, GRAPH_SCHEMA, PARAM_DECOMP_SCHEMA};
 
 use crate::results::Written;
 
@@ -45,11 +45,15 @@ fn every_column_and_field_is_documented() {
     let graphml = fs::read_to_string(graphml).unwrap();
     let document = roxmltree::Document::parse(&graphml).unwrap();
     let keys: Vec<_> = document.descendants().filter_map(|element| element.attribute("attr.name")).collect();
-    assert_eq!(keys.len(), 24);
+    assert_eq!(keys.len(), 28);
     for name in keys {
         assert_named("GraphML", name);
     }
-    for (title, schema, least) in [("JSON", GRAPH_SCHEMA, 40), ("circuit-tracer", CIRCUIT_TRACER_SCHEMA, 30)] {
+    for (title, schema, least) in [
+        ("JSON", GRAPH_SCHEMA, 40),
+        ("circuit-tracer", CIRCUIT_TRACER_SCHEMA, 30),
+        ("param-decomp", PARAM_DECOMP_SCHEMA, 40),
+    ] {
         let mut names = BTreeSet::new();
         properties(&serde_json::from_str(schema).unwrap(), &mut names);
         assert!(names.len() >= least, "{} names in the schema of {title}", names.len());

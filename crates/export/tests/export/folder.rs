@@ -6,11 +6,13 @@ use std::path::Path;
 
 use tributary_export::{ExportError, Format, METADATA_FILE, Pruning, export};
 use tributary_files::FilesError;
+use tributary_graph::View;
 use tributary_results::ResultError;
 
 use crate::results::Written;
 
-const FORMATS: [Format; 4] = [Format::Parquet, Format::GraphMl, Format::Json, Format::CircuitTracer(None)];
+const FORMATS: [Format; 5] =
+    [Format::Parquet, Format::GraphMl, Format::Json, Format::CircuitTracer(None), Format::ParamDecomp];
 
 fn names(folder: &Path) -> BTreeSet<String> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -70,10 +72,13 @@ fn sets_are_chosen() {
     let written = Written::nasty(3);
     let out = tempfile::tempdir().unwrap();
     let [a, b] = [4, 1].map(|set| &written.sets()[set]);
-    let exported = export(&written.folder, &[a, b, a], out.path(), false, &Format::Json).unwrap();
+    let exported = export(&written.folder, &[a, b, a], out.path(), false, &Format::Json, View::default()).unwrap();
     let names: Vec<_> = exported.sets.iter().map(|set| &set.set).collect();
     assert_eq!(names, [&a.name, &b.name]);
-    assert!(matches!(export(&written.folder, &[], out.path(), false, &Format::Json), Err(ExportError::NoSets { .. })));
+    assert!(matches!(
+        export(&written.folder, &[], out.path(), false, &Format::Json, View::default()),
+        Err(ExportError::NoSets { .. })
+    ));
 }
 
 #[test]

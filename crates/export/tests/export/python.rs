@@ -93,6 +93,11 @@ fn python_reads_json_as_what_the_results_hold() {
 }
 
 #[test]
+fn python_reads_what_the_app_gets() {
+    check("param-decomp", Format::ParamDecomp);
+}
+
+#[test]
 fn circuit_tracer_takes_its_files() {
     check("circuit-tracer", Format::CircuitTracer(None));
     check(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use tributary_export::{ExportError, Exported, Format, export};
-use tributary_graph::Graph;
+use tributary_graph::{Graph, View};
 use tributary_model::{
     AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prompt, Role, pair_table, published_blocks,
 };
@@ -140,7 +140,18 @@ impl Written {
 
     /// Exports all sets.
     pub(crate) fn export(&self, out: &Path, force: bool, format: Format) -> Result<Exported, ExportError> {
-        export(&self.folder, &self.sets().iter().collect::<Vec<_>>(), out, force, &format)
+        self.export_as(View::default(), out, force, format)
+    }
+
+    /// Exports all sets as a view shows them.
+    pub(crate) fn export_as(
+        &self,
+        view: View,
+        out: &Path,
+        force: bool,
+        format: Format,
+    ) -> Result<Exported, ExportError> {
+        export(&self.folder, &self.sets().iter().collect::<Vec<_>>(), out, force, &format, view)
     }
 }
 

@@ -11,20 +11,6 @@ use tributary_model::{CausalImportances, Layer};
 use super::{Context, Finite, Layers, OPTIMIZED, OTHER_RUN, list};
 use crate::error::shortened;
 
-/// What the app calls nodes that are no components, unless a layer of that name is decomposed.
-const PSEUDO_LAYERS: [&str; 3] = ["embed", "wte", "output"];
-
-/// What the app calls layers within their block, and the modules that it calls so.
-const MODULES: [(&str, &[&str]); 7] = [
-    ("attn.q", &["q_proj"]),
-    ("attn.k", &["k_proj"]),
-    ("attn.v", &["v_proj"]),
-    ("attn.o", &["o_proj"]),
-    ("mlp.up", &["c_fc", "up_proj"]),
-    ("mlp.down", &["down_proj"]),
-    ("mlp.gate", &["gate_proj"]),
-];
-
 /// The values of one set, before its prompt is tokenised.
 #[derive(Default)]
 pub(crate) struct NodeValues {
@@ -92,9 +78,10 @@ fn node(
         value.ok_or_else(|| format!("{}: its {what} is {}, expected a whole number from 0", quoted(), shortened(text)))
     };
     let (position, component) = (number("position", position)?, number("component", component)?);
-    let Some((&layer, &count)) = components.iter().find(|(layer, _)| layer.path() == name || is_called(**layer, name))
+    let Some((&layer, &count)) =
+        components.iter().find(|(layer, _)| layer.path() == name || layer.is_canonically(name))
     else {
-        if PSEUDO_LAYERS.contains(&name) {
+        if is_pseudo_layer(name) {
             return Ok(None);
         }
         return Err(format!(
@@ -113,12 +100,9 @@ fn node(
     Ok(Some((layer, position, component)))
 }
 
-/// Whether the app calls a layer `name`.
-fn is_called(layer: Layer, name: &str) -> bool {
-    let Some((block, short)) = name.split_once('.') else { return false };
-    let module = layer.path().rsplit('.').next().unwrap_or_default();
-    let is_module = MODULES.iter().any(|(known, modules)| *known == short && modules.contains(&module));
-    is_module && layer.block().is_some_and(|number| number.to_string() == block)
+/// Whether the app calls nodes so that are no components, now or in its first files. A decomposed layer of that name comes first.
+fn is_pseudo_layer(name: &str) -> bool {
+    name == Layer::wte().path() || [Layer::wte(), Layer::output()].iter().any(|layer| layer.is_canonically(name))
 }
 
 /// Reads the values of one set, or of several by name.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 use tributary_backend::AttributionBackend;
-use tributary_engine::{Cost, DeltaGradient, Forward, Method, Model, Request, Sets, stream};
+use tributary_engine::{Cost, DeltaGradient, Forward, Method, Model, Request, Sets, outline, stream};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{CiSet, Thresholds};
 
@@ -99,6 +99,23 @@ pub(crate) fn run(args: &TargetArgs) -> Result<(), Failure> {
         masked_graph.attribution + all.masked,
         all.stopped / (masked_graph.attribution + all.masked)
     );
+    let copies = |count: usize| -> Vec<CiSet> {
+        (0..count).map(|at| CiSet { name: format!("copy_{at}"), ..sets[0].clone() }).collect()
+    };
+    let (one_of_it, many) = (copies(1), copies(COPIES + 1));
+    let last = vec![until[0]; COPIES + 1];
+    let further = |measure: &dyn Fn(&Work<'_, _>) -> Result<f64, Failure>| -> Result<f64, Failure> {
+        let of = |sets| measure(&Work { model: &model, sets, until: &last, rounds: args.rounds });
+        Ok((of(&many)? - of(&one_of_it)?) / COPIES as f64)
+    };
+    let alone = further(&|work| work.outline())?;
+    println!(
+        "a further set that has what the first has, its masked forward pass, outputs and nodes alone {alone:.2} ms:"
+    );
+    for gradient in [DeltaGradient::Stopped, DeltaGradient::Through] {
+        let of = further(&|work| Ok(work.measure(Forward::Target(gradient), Thresholds::TARGET)?.attribution))?;
+        println!("    {gradient:?} {of:.2} ms, {:.2} times that", of / alone);
+    }
     println!("through, one set       {:9.2} ms, {:.2} times stopped", first.through, first.through / first.stopped);
     let Some(script) = &args.script else {
         println!("SKIPPED: the comparison with PyTorch: name a script with --script");
@@ -114,6 +131,9 @@ pub(crate) fn run(args: &TargetArgs) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// Further sets with what the first has.
+const COPIES: usize = 8;
 
 /// Medians, in milliseconds.
 struct Measured {
@@ -131,19 +151,35 @@ struct Work<'a, B: AttributionBackend> {
 
 impl<B: AttributionBackend> Work<'_, B> {
     fn measure(&self, forward: Forward, thresholds: Thresholds) -> Result<Measured, Failure> {
-        let Self { model, sets, until, rounds } = *self;
+        let Self { model, sets, until, .. } = *self;
         let sets = Sets::Given(sets);
         let request =
             Request { thresholds, forward, method: Method::Mixed, until, ghosts: false, ..Request::new(sets) };
-        let round = || stream(model, &request, &mut Discard, &mut |_| {});
-        round()?;
-        let costs = (0..rounds).map(|_| round()).collect::<Result<Vec<Cost>, _>>()?;
-        let of = |part: fn(&Cost) -> f64| 1e3 * median(costs.iter().map(part).collect());
+        let costs = self.costs(&|| Ok(stream(model, &request, &mut Discard, &mut |_| {})?))?;
         Ok(Measured {
-            attribution: of(|cost| cost.timings.attribution),
-            forward: of(|cost| cost.timings.forward + cost.timings.output),
+            attribution: milliseconds(&costs, |cost| cost.timings.attribution),
+            forward: milliseconds(&costs, |cost| cost.timings.forward + cost.timings.output),
         })
     }
+
+    /// Milliseconds of all but the attributions, in the masked model.
+    fn outline(&self) -> Result<f64, Failure> {
+        let Self { model, sets, until, .. } = *self;
+        let request =
+            Request { thresholds: Thresholds::TARGET, until, ghosts: false, ..Request::new(Sets::Given(sets)) };
+        let costs = self.costs(&|| Ok(outline(model, &request, &mut Discard, &mut |_| {})?))?;
+        Ok(milliseconds(&costs, |cost| cost.timings.attribution))
+    }
+
+    /// Of every round but the first.
+    fn costs(&self, round: &dyn Fn() -> Result<Cost, Failure>) -> Result<Vec<Cost>, Failure> {
+        round()?;
+        (0..self.rounds).map(|_| round()).collect()
+    }
+}
+
+fn milliseconds(costs: &[Cost], part: fn(&Cost) -> f64) -> f64 {
+    1e3 * median(costs.iter().map(part).collect())
 }
 
 /// Seconds of the peer, its best of some.

@@ -59,9 +59,14 @@ fn around_last<E: Element>(
     margin: f64,
 ) -> impl Iterator<Item = Borderline> {
     let passes = |&(_, prob): &(usize, f64)| thresholds.passes(prob, thresholds.output_prob);
-    let mut passing: Vec<(usize, f64)> = probs.iter().map(|prob| prob.to_f64()).enumerate().filter(passes).collect();
+    // Few rows have as many: they are passed over at once.
+    let count: usize = probs.iter().map(|prob| usize::from(prob.to_f64() >= thresholds.output_prob)).sum();
+    let mut passing: Vec<(usize, f64)> = Vec::new();
+    if count > top && top > 0 {
+        passing.extend(probs.iter().map(|prob| prob.to_f64()).enumerate().filter(passes));
+    }
     let mut around = Vec::new();
-    if passing.len() > top && top > 0 {
+    if passing.len() > top {
         passing.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let (last, next) = (passing[top - 1].1, passing[top].1);
         // Both may be off.

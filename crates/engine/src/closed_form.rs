@@ -5,7 +5,8 @@
 //! stream ([`residual`]), the nonlinearity of an MLP ([`elementwise`]), an attention ([`attention`]) and, between a
 //! decomposed unembedding and the logits, nothing ([`unembedding`]). The backend multiplies matrices, those of weights alone
 //! once for the support of the batch; every edge is then a few operations on the host, written where it belongs. What comes
-//! back from the device are these factors, which are fewer than the edges.
+//! back from the device are these factors, which are fewer than the edges. Where gradients pass through deltas, reads of the stream
+//! go down the layers ([`transport`]).
 
 pub(crate) mod attention;
 mod context;
@@ -19,4 +20,4 @@ pub(crate) mod unembedding;
 pub(crate) use self::context::Context;
 pub(crate) use self::products::gathered_at_once;
 pub(crate) use self::residual::ResidualReads;
-pub(crate) use self::transport::{AT_ONCE as TRANSPORTED_AT_ONCE, Transport};
+pub(crate) use self::transport::{Transport, transported_at_once};

@@ -7,7 +7,7 @@
 use tributary_backend::{AttributionBackend, Dtype, Element};
 use tributary_model::{CausalImportances, CiSet, Layer, Role};
 
-use crate::closed_form::{TRANSPORTED_AT_ONCE, gathered_at_once};
+use crate::closed_form::{gathered_at_once, transported_at_once};
 use crate::edges::CHUNK;
 use crate::overhead::OVERHEAD;
 use crate::support::SetSupports;
@@ -79,7 +79,7 @@ pub(crate) fn at_target<B: AttributionBackend>(
             let of_stage = positions * (2 * a.d_model + 2 * a.d_mlp + 2 * a.n_heads * positions);
             // Steps past a layer, of so many targets that they are as large at most.
             let step = positions * widest * a.d_mlp.max(a.n_heads * a.d_head.max(positions));
-            deltas + moving + stages * of_stage + 8 * step.min(TRANSPORTED_AT_ONCE)
+            deltas + moving + stages * of_stage + 8 * step.min(transported_at_once(&model.backend))
         }
     };
     // Without what is counted once already.

@@ -29,8 +29,6 @@ pub struct Session<B: AttributionBackend> {
     until: Vec<Option<usize>>,
     output_targets: results::OutputTargets,
     asked: AskedOutput,
-    /// By layer the size of its delta, where it matters.
-    deltas: BTreeMap<String, f32>,
     fingerprint: Fingerprint,
     tokenizer: Tokenizer,
     /// Seconds that reading and uploading took.
@@ -54,15 +52,8 @@ impl<B: AttributionBackend> Session<B> {
         let asked = AskedOutput::new(&output_targets, vocab, named, &mut |text| on_progress(Progress::Note(text)))?;
         let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
         let model = Model::upload(backend, weights)?;
-        let deltas = match settings.forward {
-            Forward::Masked => BTreeMap::new(),
-            Forward::Target(_) => {
-                let sizes = model.delta_sizes()?.into_iter();
-                sizes.map(|(layer, size)| (layer.to_string(), size as f32)).collect()
-            }
-        };
         let load = started.elapsed().as_secs_f64();
-        Ok(Self { settings, model, sets, until, output_targets, asked, deltas, fingerprint, tokenizer, load })
+        Ok(Self { settings, model, sets, until, output_targets, asked, fingerprint, tokenizer, load })
     }
 
     /// The model, on its backend.
@@ -120,7 +111,7 @@ impl<B: AttributionBackend> Session<B> {
         let text = |token| self.tokenizer.token_text(token);
         let texts = |tokens: &[u32]| self.tokenizer.token_texts(tokens);
         files.writer.decode_tokens(texts, |component| spelt(&contrasts, vocab, component, text));
-        Ok(files.writer.prepare(self.run_info(cost)))
+        Ok(files.writer.prepare(self.run_info(cost)?))
     }
 
     /// Runs the forward pass alone, which tells all nodes, and says what follows from them.
@@ -138,9 +129,16 @@ impl<B: AttributionBackend> Session<B> {
         })
     }
 
-    fn run_info(&self, cost: Cost) -> RunInfo {
+    fn run_info(&self, cost: Cost) -> Result<RunInfo, Error> {
+        let deltas = match self.settings.forward {
+            Forward::Masked => BTreeMap::new(),
+            Forward::Target(_) => {
+                let sizes = self.model.delta_sizes()?.into_iter();
+                sizes.map(|(layer, size)| (layer.to_string(), size as f32)).collect()
+            }
+        };
         let (info, architecture) = (self.model.backend().device(), self.model.architecture());
-        RunInfo {
+        Ok(RunInfo {
             kind: Kind::Attributions,
             model: ModelInfo {
                 class: architecture.model_class.clone(),
@@ -154,7 +152,7 @@ impl<B: AttributionBackend> Session<B> {
             device: info.device,
             dtype: info.dtype.to_string(),
             method: self.method().name().to_owned(),
-            deltas: self.deltas.clone(),
+            deltas,
             timings: Timings {
                 load: self.load,
                 model_ci: cost.timings.model_ci,
@@ -170,7 +168,7 @@ impl<B: AttributionBackend> Session<B> {
                     autograd: cost.timings.stages.autograd,
                 },
             },
-        }
+        })
     }
 }
 

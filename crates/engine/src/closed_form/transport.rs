@@ -31,8 +31,11 @@ use crate::edges::{CHUNK, Edges, chunks};
 use crate::forward::{Heads, activate};
 use crate::model::NormTensors;
 
-/// Elements of the widest step of a number of rows that goes past a layer at once.
-pub(crate) const AT_ONCE: usize = 1 << 22;
+/// Elements of the widest step of the rows that go past a layer at once: on a CPU few enough that the same memory serves every step,
+/// and enough for a product to be at its full rate, which takes some hundred rows.
+pub(crate) fn transported_at_once<B: AttributionBackend>(b: &B) -> usize {
+    if b.device().is_cpu() { 1 << 19 } else { 1 << 22 }
+}
 
 /// The way down the layers of one prompt.
 pub(crate) struct Transport<'a, B: AttributionBackend> {
@@ -189,7 +192,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
             Inside::Attention(_) => a.n_heads * a.d_head.max(forward.shape[1]),
             Inside::Mlp(_) => a.d_mlp,
         };
-        let at_once = (AT_ONCE / width).max(1);
+        let at_once = (transported_at_once(b) / width).max(1);
         if positions.len() <= at_once {
             return self.rows_past(stage, deltas, moving, positions);
         }

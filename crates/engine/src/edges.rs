@@ -137,9 +137,20 @@ impl<'a, 'b, E: Element> Edges<'a, 'b, E> {
 
 /// Target positions in ranges of about `at_once` edges, at least one position each.
 pub(crate) fn chunks(pair: &Pair, source: &AliveEntries, target: &AliveEntries, at_once: usize) -> Vec<Range<usize>> {
+    chunks_of(0..target.positions(), pair, source, target, at_once)
+}
+
+/// The same of some positions.
+pub(crate) fn chunks_of(
+    positions: Range<usize>,
+    pair: &Pair,
+    source: &AliveEntries,
+    target: &AliveEntries,
+    at_once: usize,
+) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
-    let (mut start, mut edges) = (0, 0);
-    for s_out in 0..target.positions() {
+    let (mut start, mut edges) = (positions.start, 0);
+    for s_out in positions.clone() {
         let here = target.rows_at(s_out).len() * source_rows(pair, source, s_out).len();
         if edges > 0 && edges + here > at_once {
             chunks.push(start..s_out);
@@ -147,6 +158,6 @@ pub(crate) fn chunks(pair: &Pair, source: &AliveEntries, target: &AliveEntries, 
         }
         edges += here;
     }
-    chunks.push(start..target.positions());
+    chunks.push(start..positions.end);
     chunks
 }

@@ -18,16 +18,17 @@
 //!
 //! where heads that share keys and values add up in `dk` and `dv`. All targets of a layer go together, a row for each.
 
-use tributary_backend::{AttributionBackend, BackendError};
-use tributary_model::{Layer, Norm, Pair, Role};
+use std::ops::Range;
+
+use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_model::{AliveEntries, Layer, Norm, Pair, Role};
 
 use super::context::Context;
 use super::elementwise::slope;
 use super::products::{Rows, products};
 use super::row_matrix::RowMatrix;
 use crate::EngineError;
-use crate::deltas::Deltas;
-use crate::edges::{CHUNK, Edges, chunks};
+use crate::edges::{CHUNK, Edges, chunks_of};
 use crate::forward::{Heads, activate};
 use crate::model::NormTensors;
 
@@ -42,8 +43,17 @@ pub(crate) struct Transport<'a, B: AttributionBackend> {
     context: &'a Context<'a, B>,
     /// Found when they are first needed, in the order data flows.
     stages: Vec<Stage<'a, B>>,
+    /// The embedding, and what each stage writes.
+    written: Vec<Written<B>>,
     /// The stream behind the last of them, `[1, positions, d_model]`.
     stream: Option<B::Tensor>,
+}
+
+/// What the entries of a writer write.
+struct Written<B: AttributionBackend> {
+    layer: Layer,
+    rows: RowMatrix<B>,
+    row_of_entry: Vec<u32>,
 }
 
 /// A part of a block that writes to the stream, with what is needed to pass it.
@@ -71,39 +81,83 @@ enum Inside<B: AttributionBackend> {
 
 impl<'a, B: AttributionBackend> Transport<'a, B> {
     pub(crate) fn new(context: &'a Context<'a, B>) -> Self {
-        Self { context, stages: Vec::new(), stream: None }
+        Self { context, stages: Vec::new(), written: Vec::new(), stream: None }
     }
 
     /// Attributions of everything before it to `target`, which reads the stream.
     pub(crate) fn read(&mut self, target: Layer, edges: &mut Edges<'_, '_, B::Element>) -> Result<(), EngineError> {
-        let Context { model, targets, .. } = self.context;
-        let entries = &*targets[&target];
-        let alive = &*entries.alive[0];
+        let alive = &self.context.targets[&target].alive[0];
         if alive.is_empty() {
             return Ok(());
         }
-        self.pass_up_to(target)?;
-        let positions: Vec<usize> = entries.positions[0].iter().map(|&position| position as usize).collect();
-        let mut moving = self.start(target, &positions)?;
-        // What each writer meets, the last first; pairs come in the other order.
-        let mut met = Vec::with_capacity(self.stages.len() + 1);
-        for stage in self.stages.iter().rev() {
-            met.push(moving.clone());
-            moving = self.past(stage, &moving, &positions)?;
-        }
-        let first = model.architecture.token_embedding().unwrap_or_else(Layer::wte);
-        let writers = std::iter::once(first).chain(self.stages.iter().map(|stage| stage.writer));
-        for (writer, moving) in writers.zip(std::iter::once(moving).chain(met.into_iter().rev())) {
-            self.put(writer, target, &RowMatrix::new(moving), edges)?;
+        let read = self.pass_up_to(target)?;
+        let parts = self.parts(alive);
+        // Of each part what each writer meets, the last first; pairs come in the other order.
+        let met = parts.iter().map(|part| self.down(target, &read, part)).collect::<Result<Vec<_>, _>>()?;
+        for (number, writer) in self.written.iter().enumerate() {
+            let moving = met.iter().map(|met| RowMatrix::new(met[self.stages.len() - number].clone()));
+            self.put(writer, target, parts.iter().zip(moving), edges)?;
         }
         Ok(())
     }
 
-    /// Finds the stages before a target.
-    fn pass_up_to(&mut self, target: Layer) -> Result<(), BackendError> {
+    /// The rows of a target's entries, in parts that go down the layers one after the other.
+    fn parts(&self, alive: &AliveEntries) -> Vec<Part> {
         let Context { model, forward, .. } = self.context;
+        let a = &model.architecture;
+        let widest = a.d_mlp.max(a.n_heads * a.d_head.max(forward.shape[1]));
+        let at_once = (transported_at_once(&model.backend) / widest).max(1);
+        let mut parts: Vec<Part> = Vec::new();
+        for position in 0..alive.positions() {
+            let rows = alive.rows_at(position);
+            match parts.last_mut() {
+                Some(part) if rows.end - part.rows.start <= at_once => {
+                    part.rows.end = rows.end;
+                    part.positions.end = position + 1;
+                    part.position_of_row.extend(rows.map(|_| position));
+                }
+                _ => parts.push(Part {
+                    position_of_row: rows.clone().map(|_| position).collect(),
+                    rows,
+                    positions: position..position + 1,
+                }),
+            }
+        }
+        parts.retain(|part| !part.rows.is_empty());
+        parts
+    }
+
+    /// What each writer before `target` meets of some of its entries, `[rows, d_model]`: the last first, the embedding last.
+    fn down(&self, target: Layer, read: &Read<B::Tensor>, part: &Part) -> Result<Vec<B::Tensor>, BackendError> {
+        let mut met = vec![self.start(target, read, part)?];
+        for stage in self.stages.iter().rev() {
+            met.push(self.past(stage, &met[met.len() - 1], &part.position_of_row)?);
+        }
+        Ok(met)
+    }
+
+    /// Finds the stages before a target; gives what it reads.
+    fn pass_up_to(&mut self, target: Layer) -> Result<Read<B::Tensor>, BackendError> {
+        let Context { model, forward, sources, .. } = self.context;
         let b = &model.backend;
         let mut stream = if let Some(stream) = self.stream.take() { stream } else { forward.first_stream(model)? };
+        let of_layer = |layer: Layer| Written {
+            layer,
+            rows: RowMatrix::new(forward.layers[&layer].u.clone()),
+            row_of_entry: sources[&layer].slots[0].clone(),
+        };
+        if self.written.is_empty() {
+            self.written.push(match model.architecture.token_embedding() {
+                Some(layer) => of_layer(layer),
+                None => Written {
+                    layer: Layer::wte(),
+                    rows: RowMatrix::new(
+                        b.reshape(&forward.embedding, &[forward.shape[1], model.architecture.d_model])?,
+                    ),
+                    row_of_entry: sources[&Layer::wte()].positions[0].clone(),
+                },
+            });
+        }
         let writers =
             model.architecture.linear_layers().filter(|layer| layer.role().writes_residual() && *layer < target);
         let writers: Vec<Layer> = writers.filter(|layer| layer.role() != Role::TokenEmbedding).collect();
@@ -111,9 +165,11 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
             let stage = self.stage(writer, &stream)?;
             stream = b.add(&stream, &forward.layers[&writer].output)?;
             self.stages.push(stage);
+            self.written.push(of_layer(writer));
         }
+        let read = self.standardise(&stream)?;
         self.stream = Some(stream);
-        Ok(())
+        Ok(read)
     }
 
     fn stage(&self, writer: Layer, stream: &B::Tensor) -> Result<Stage<'a, B>, BackendError> {
@@ -124,6 +180,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         let (reader, inside) = if writer.role() == Role::AttentionOutput {
             let [q, k, v] = [Role::Query, Role::Key, Role::Value].map(|role| output(a.layer(block, role)));
             let heads = Heads::new(model, &forward.sequence, q, k, v)?;
+            let heads = Heads { probs: without_traces(b, heads.probs)?, ..heads };
             (a.layer(block, Role::Query), Inside::Attention(heads))
         } else {
             let up = a.layer(block, Role::MlpUp);
@@ -168,8 +225,8 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         b.mul(&b.sub(&y, &b.mul(&x, &along)?)?, &b.select(&read.inverse, 0, positions)?)
     }
 
-    /// `g` of every alive target, `[rows, d_model]`.
-    fn start(&self, target: Layer, positions: &[usize]) -> Result<B::Tensor, BackendError> {
+    /// `g` of some alive targets, `[rows, d_model]`.
+    fn start(&self, target: Layer, read: &Read<B::Tensor>, part: &Part) -> Result<B::Tensor, BackendError> {
         let Context { model, forward, targets, .. } = self.context;
         let b = &model.backend;
         let entries = &*targets[&target];
@@ -177,40 +234,14 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
             Some(recorded) => recorded.readers.clone(),
             None => forward.last.readers(b, &entries.components)?,
         };
-        let slots: Vec<usize> = entries.slots[0].iter().map(|&slot| slot as usize).collect();
-        let stream = self.stream.as_ref().unwrap_or_else(|| unreachable!("the stages before the target are known"));
-        let read = self.standardise(stream)?;
-        self.past_norm(model.norm_before(target), &read, &b.select(&readers, 0, &slots)?, positions)
+        let slots: Vec<usize> = entries.slots[0][part.rows.clone()].iter().map(|&slot| slot as usize).collect();
+        self.past_norm(model.norm_before(target), read, &b.select(&readers, 0, &slots)?, &part.position_of_row)
     }
 
     /// What `moving`, `[rows, d_model]`, is before a stage.
     fn past(&self, stage: &Stage<'_, B>, moving: &B::Tensor, positions: &[usize]) -> Result<B::Tensor, BackendError> {
-        let Context { model, forward, .. } = self.context;
-        let (b, a) = (&model.backend, &model.architecture);
-        let deltas = forward.deltas.as_ref().unwrap_or_else(|| unreachable!("gradients pass through deltas"));
-        let width = match &stage.inside {
-            Inside::Attention(_) => a.n_heads * a.d_head.max(forward.shape[1]),
-            Inside::Mlp(_) => a.d_mlp,
-        };
-        let at_once = (transported_at_once(b) / width).max(1);
-        if positions.len() <= at_once {
-            return self.rows_past(stage, deltas, moving, positions);
-        }
-        let mut parts = Vec::new();
-        for (part, positions) in positions.chunks(at_once).enumerate() {
-            let rows = b.narrow(moving, 0, part * at_once, positions.len())?;
-            parts.push(b.download_vec(self.rows_past(stage, deltas, &rows, positions)?)?);
-        }
-        b.upload_vec(parts.concat(), &[positions.len(), a.d_model])
-    }
-
-    fn rows_past(
-        &self,
-        stage: &Stage<'_, B>,
-        deltas: &Deltas<B::Tensor>,
-        moving: &B::Tensor,
-        positions: &[usize],
-    ) -> Result<B::Tensor, BackendError> {
+        let deltas = self.context.forward.deltas.as_ref();
+        let deltas = deltas.unwrap_or_else(|| unreachable!("gradients pass through deltas"));
         let b = &self.context.model.backend;
         let back = |layer: Layer, y: &B::Tensor| b.matmul(y, &b.permute(deltas.of(layer), &[1, 0])?);
         let written = back(stage.writer, moving)?;
@@ -271,43 +302,70 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         ])
     }
 
-    /// Hands on the edges from `writer`, where the targets are `moving`.
-    fn put(
+    /// Hands on the edges from a writer, where the targets of each part are the rows beside it.
+    fn put<'p>(
         &self,
-        writer: Layer,
+        Written { layer, rows, row_of_entry }: &Written<B>,
         target: Layer,
-        moving: &RowMatrix<B>,
+        parts: impl Iterator<Item = (&'p Part, RowMatrix<B>)>,
         edges: &mut Edges<'_, '_, B::Element>,
     ) -> Result<(), EngineError> {
-        let Context { model, forward, sources, targets } = self.context;
+        let Context { model, sources, targets, .. } = self.context;
         let b = &model.backend;
-        let (from, to) = (&*sources[&writer], &*targets[&target]);
+        let (from, to) = (&*sources[layer], &*targets[&target]);
         let (from_alive, to_alive, weight) = (&*from.alive[0], &*to.alive[0], &*from.weight[0]);
-        let pair = Pair { source: writer, target, crosses_positions: false };
-        let (rows, row_of_entry) = if let Some(recorded) = forward.layers.get(&writer) {
-            (recorded.u.clone(), from.slots[0].clone())
-        } else {
-            let embedding = b.reshape(&forward.embedding, &[forward.shape[1], model.architecture.d_model])?;
-            (embedding, from.positions[0].clone())
-        };
-        let (rows, of_targets) = (RowMatrix::new(rows), (0..to_alive.len() as u32).collect::<Vec<_>>());
-        let of_sources = Rows { matrix: &rows, alive: from_alive, row_of_entry: &row_of_entry };
-        let of_targets = Rows { matrix: moving, alive: to_alive, row_of_entry: &of_targets };
-        for range in chunks(&pair, from_alive, to_alive, CHUNK) {
-            let products = products(b, range.clone(), &of_sources, &of_targets, None)?;
-            edges.put_chunk(&pair, 0, from_alive, to_alive, range, &|position: usize, values: &mut [B::Element]| {
-                let sources = from_alive.rows_at(position);
-                for (values, products) in values.chunks_exact_mut(sources.len()).zip(products.of_targets(position)) {
-                    values.copy_from_slice(&products[..sources.len()]);
-                    if !weight.is_empty() {
-                        let weight = &weight[sources.clone()];
-                        values.iter_mut().zip(weight).for_each(|(value, &weight)| *value = *value * weight);
-                    }
-                }
-            })?;
+        let pair = Pair { source: *layer, target, crosses_positions: false };
+        let of_sources = Rows { matrix: rows, alive: from_alive, row_of_entry };
+        for (part, moving) in parts {
+            // Those of other parts are not looked at.
+            let of_part: Vec<u32> = (0..part.rows.end).map(|row| row.saturating_sub(part.rows.start) as u32).collect();
+            let of_targets = Rows { matrix: &moving, alive: to_alive, row_of_entry: &of_part };
+            for range in chunks_of(part.positions.clone(), &pair, from_alive, to_alive, CHUNK) {
+                let products = products(b, range.clone(), &of_sources, &of_targets, None)?;
+                edges.put_chunk(
+                    &pair,
+                    0,
+                    from_alive,
+                    to_alive,
+                    range,
+                    &|position: usize, values: &mut [B::Element]| {
+                        let sources = from_alive.rows_at(position);
+                        for (values, products) in
+                            values.chunks_exact_mut(sources.len()).zip(products.of_targets(position))
+                        {
+                            values.copy_from_slice(&products[..sources.len()]);
+                            if !weight.is_empty() {
+                                let weight = &weight[sources.clone()];
+                                values.iter_mut().zip(weight).for_each(|(value, &weight)| *value = *value * weight);
+                            }
+                        }
+                    },
+                )?;
+            }
         }
         Ok(())
     }
+}
+
+/// Entries of a target at some positions, which go down the layers together.
+struct Part {
+    rows: Range<usize>,
+    positions: Range<usize>,
+    position_of_row: Vec<usize>,
+}
+
+/// Probabilities of an attention without those below 2^-100. What comes by them adds to vectors that it is less than a rounding of,
+/// also in float64; but products with them are subnormal numbers in float32, which take a CPU some hundred times as long: half of
+/// the time of a transport, measured.
+fn without_traces<B: AttributionBackend>(b: &B, probs: B::Tensor) -> Result<B::Tensor, BackendError> {
+    if !b.device().is_cpu() {
+        return Ok(probs);
+    }
+    let shape = b.shape(&probs);
+    let least = B::Element::from_f64(2.0_f64.powi(-100));
+    let mut values = b.download_vec(probs)?;
+    values.iter_mut().filter(|value| **value < least).for_each(|value| *value = B::Element::default());
+    b.upload_vec(values, &shape)
 }
 
 /// The sum of some tensors; at least one.

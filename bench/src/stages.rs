@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use comfy_table::{CellAlignment, Table};
 use tributary_backend::{AttributionBackend, Element};
 use tributary_engine::{Cost, Method, Model, Request, Sets, Sink, SinkError, attribute, stream};
 use tributary_inputs::{CiSetFile, RunOptions, TrainedRun};
-use tributary_model::{SetAttributions, Thresholds, Weights};
-use tributary_results::{Forward, Kind, ModelInfo, ResultWriter, RunInfo, Settings};
+use tributary_model::{CiSet, SetAttributions, Thresholds, Weights};
+use tributary_results::{Forward, Kind, Manifest, ModelInfo, ResultWriter, RunInfo, Settings};
 
 use crate::Failure;
 use crate::median::median;
@@ -118,11 +118,7 @@ impl Work<'_> {
         for _ in 0..self.rounds {
             let out = tempfile::tempdir()?;
             let started = Instant::now();
-            let mut writer = ResultWriter::create(out.path(), false, settings())?;
-            for (index, (graph, set)) in graphs.iter().zip(&self.sets.sets).enumerate() {
-                writer.write_set(index, graph, &set.prompt, None)?;
-            }
-            let manifest = writer.finish(run_info(self.weights))?;
+            let manifest = write_results(out.path(), &graphs, &self.sets.sets, run_info(self.weights))?;
             results.push(started.elapsed().as_secs_f64());
             let files = manifest.sets.iter().map(|set| fs::metadata(out.path().join(&set.file)).map(|file| file.len()));
             let sizes = files.collect::<Result<Vec<u64>, _>>()?;
@@ -136,6 +132,20 @@ impl Work<'_> {
         }
         Ok((bytes, median(results), median(floor)))
     }
+}
+
+/// Writes graphs of sets to a folder.
+pub(crate) fn write_results(
+    out: &Path,
+    graphs: &[SetAttributions<f32>],
+    sets: &[CiSet],
+    run: RunInfo,
+) -> Result<Manifest, Failure> {
+    let mut writer = ResultWriter::create(out, false, settings())?;
+    for (index, (graph, set)) in graphs.iter().zip(sets).enumerate() {
+        writer.write_set(index, graph, &set.prompt, None)?;
+    }
+    Ok(writer.finish(run)?)
 }
 
 fn settings() -> Settings {
@@ -155,7 +165,7 @@ fn settings() -> Settings {
     }
 }
 
-fn run_info(weights: &Weights) -> RunInfo {
+pub(crate) fn run_info(weights: &Weights) -> RunInfo {
     RunInfo {
         kind: Kind::Attributions,
         model: ModelInfo {

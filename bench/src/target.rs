@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
 use tributary_backend::AttributionBackend;
-use tributary_engine::{Cost, DeltaGradient, Forward, Method, Model, Request, Sets, outline, stream};
+use tributary_engine::{Cost, DeltaGradient, Forward, Method, Model, Request, Sets, attribute, outline, stream};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::{CiSet, Thresholds};
+use tributary_results::RunInfo;
 
 use crate::Failure;
 use crate::median::median;
 use crate::peer::pinned;
-use crate::stages::Discard;
+use crate::stages::{Discard, run_info, write_results};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TargetArgs {
@@ -49,6 +50,7 @@ pub(crate) fn run(args: &TargetArgs) -> Result<(), Failure> {
     let case: Value = serde_json::from_str(&std::fs::read_to_string(args.case.join("case.json"))?)?;
     let last = |set: &CiSet| case["sets"][&set.name]["loss_seq_pos"].as_u64().map(|last| last as usize);
     let until: Vec<Option<usize>> = sets.iter().map(last).collect();
+    let run_info = run_info(&run.weights);
     let model = Model::upload(tributary_flex::f32(), run.weights)?;
     println!(
         "{} with {}, {} positions, flex f32, {} threads, medians of {} rounds, milliseconds from inputs ready to values\n",
@@ -108,13 +110,15 @@ pub(crate) fn run(args: &TargetArgs) -> Result<(), Failure> {
         let of = |sets| measure(&Work { model: &model, sets, until: &last, rounds: args.rounds });
         Ok((of(&many)? - of(&one_of_it)?) / COPIES as f64)
     };
-    let alone = further(&|work| work.outline())?;
+    let (alone, writing) = (further(&|work| work.outline())?, further(&|work| work.write(&run_info))?);
     println!(
-        "a further set that has what the first has, its masked forward pass, outputs and nodes alone {alone:.2} ms:"
+        "a further set that has what the first has: its masked forward pass, outputs and nodes alone {alone:.2} ms, writing it \
+         {writing:.2} ms;"
     );
     for gradient in [DeltaGradient::Stopped, DeltaGradient::Through] {
         let of = further(&|work| Ok(work.measure(Forward::Target(gradient), Thresholds::TARGET)?.attribution))?;
-        println!("    {gradient:?} {of:.2} ms, {:.2} times that", of / alone);
+        let ratio = (of + writing) / (alone + writing);
+        println!("    {gradient:?} {of:.2} ms, with writing {ratio:.3} times what these take together");
     }
     println!("through, one set       {:9.2} ms, {:.2} times stopped", first.through, first.through / first.stopped);
     let Some(script) = &args.script else {
@@ -169,6 +173,28 @@ impl<B: AttributionBackend> Work<'_, B> {
             Request { thresholds: Thresholds::TARGET, until, ghosts: false, ..Request::new(Sets::Given(sets)) };
         let costs = self.costs(&|| Ok(outline(model, &request, &mut Discard, &mut |_| {})?))?;
         Ok(milliseconds(&costs, |cost| cost.timings.attribution))
+    }
+
+    /// Milliseconds of writing the files of all sets.
+    fn write(&self, run: &RunInfo) -> Result<f64, Failure>
+    where
+        B: AttributionBackend<Element = f32>,
+    {
+        let Self { model, sets, until, rounds } = *self;
+        let forward = Forward::Target(DeltaGradient::Stopped);
+        let request = Request {
+            thresholds: Thresholds::TARGET,
+            forward,
+            until,
+            ghosts: false,
+            ..Request::new(Sets::Given(sets))
+        };
+        let graphs = attribute(model, &request, &mut |_| {})?.sets;
+        let round = |_| -> Result<f64, Failure> {
+            let out = tempfile::tempdir()?;
+            Ok(write_results(out.path(), &graphs, sets, run.clone())?.run.timings.write)
+        };
+        Ok(1e3 * median((0..rounds).map(round).collect::<Result<_, _>>()?))
     }
 
     /// Of every round but the first.

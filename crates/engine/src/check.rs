@@ -123,7 +123,7 @@ pub(crate) fn check_finite<E: Element>(set: &str, pair: &Pair, values: &[E]) -> 
 }
 
 /// Whether all are finite in f32, the type of results. Looks at every value, so that the loop has no branch.
-fn all_finite<E: Element>(values: &[E]) -> bool {
+pub(crate) fn all_finite<E: Element>(values: &[E]) -> bool {
     values.iter().fold(true, |finite, value| finite & value.to_f32().is_finite())
 }
 

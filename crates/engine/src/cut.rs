@@ -57,6 +57,17 @@ impl<'a, E: Element> Cut<'a, E> {
         for (set, (sources, targets)) in
             self.sets.of(of_pair.source).iter().zip(self.sets.targets(of_pair.target)).enumerate()
         {
+            let is_all = |position| {
+                let sources_here = source_rows(of_pair, sources, position).len();
+                sources_here == source_rows(of_pair, all_sources, position).len()
+                    && targets.rows_at(position).len() == all_targets.rows_at(position).len()
+            };
+            if (first..end).all(is_all) {
+                if !values.is_empty() {
+                    emit(pair, set, values)?;
+                }
+                continue;
+            }
             self.values.clear();
             let mut rest = values;
             for position in first..end {

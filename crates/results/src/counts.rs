@@ -1,7 +1,9 @@
 //! What a manifest counts of a set.
 
+use std::sync::Arc;
+
 use tributary_backend::Element;
-use tributary_model::{LayerNodes, PairAttribution};
+use tributary_model::{AliveEntries, LayerNodes, PairAttribution};
 
 use crate::delta_distance::DeltaDistance;
 use crate::{LayerCounts, PairCounts};
@@ -21,7 +23,24 @@ pub(crate) fn count_pair<E: Element>(pair: &PairAttribution<E>) -> PairCounts {
 
 /// The counts of a pair of which no value has come yet.
 pub(crate) fn count_components<E>(pair: &PairAttribution<E>) -> PairCounts {
-    let (n_c_in, n_c_out) = (pair.source.component_union().len(), pair.target.component_union().len());
+    count_pairs(std::slice::from_ref(pair)).remove(0)
+}
+
+/// The same of several: what they share is counted once.
+pub(crate) fn count_pairs<E>(pairs: &[PairAttribution<E>]) -> Vec<PairCounts> {
+    let mut known: Vec<(&Arc<AliveEntries>, usize)> = Vec::new();
+    let mut components = |entries| {
+        if let Some(&(_, count)) = known.iter().find(|(of, _)| Arc::ptr_eq(of, entries)) {
+            return count;
+        }
+        let count = entries.component_union().len();
+        known.push((entries, count));
+        count
+    };
+    pairs.iter().map(|pair| of_components(components(&pair.source), components(&pair.target))).collect()
+}
+
+fn of_components(n_c_in: usize, n_c_out: usize) -> PairCounts {
     PairCounts { n_c_in, n_c_out, edges: 0, nonzero: 0, largest: None, delta_distance: None }
 }
 

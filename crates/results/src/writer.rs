@@ -12,7 +12,7 @@ use tributary_backend::Element;
 use tributary_files::{PARTIAL, Replace, Transaction};
 use tributary_model::{Layer, PairAttribution, Prediction, Prompt, SetAttributions};
 
-use crate::counts::{count_components, count_layer};
+use crate::counts::{count_layer, count_pairs};
 use crate::delta_distance::{self, DeltaDistance};
 use crate::file_name::FileNames;
 use crate::manifest::{
@@ -208,7 +208,7 @@ impl ResultWriter {
             delta_distance: None,
             prediction,
             layers: set.nodes.iter().map(|(&layer, nodes)| (layer, count_layer(nodes))).collect(),
-            pairs: set.pairs.iter().map(count_components).collect(),
+            pairs: count_pairs(&set.pairs),
             borderline: set.borderline.iter().copied().map(Into::into).collect(),
         };
         let contents = contents(&self.settings);

@@ -128,6 +128,7 @@ impl Direct<'_> {
                 };
                 decomposed.iter().map(of_layer).collect()
             }
+            _ if decomposed.is_empty() => BTreeMap::new(),
             network => {
                 let order = CiNetwork::global_order(decomposed.keys().copied());
                 let of_layers: Vec<Vec<Vec<f64>>> = order.iter().map(|&layer| rows(layer)).collect();

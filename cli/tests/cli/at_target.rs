@@ -116,7 +116,7 @@ fn outputs_that_are_asked_for_are_nodes_whatever_their_probability() {
         assert_eq!(report["passed"], true, "{report}");
         // Everything that reads results takes it.
         succeed(&workshop.tributary(&["plot", "out", "--format", "svg", "--force"]));
-        assert!(std::fs::read_to_string(workshop.path("out/plots/low.svg")).unwrap().contains("w3−w5"));
+        assert!(std::fs::read_to_string(workshop.path("out/plots/low.svg")).unwrap().contains("w3−·w5"));
         succeed(&workshop.tributary(&["report", "out", "--out", "report.html", "--force"]));
         for format in ["json", "graphml", "parquet", "circuit-tracer", "param-decomp"] {
             succeed(&workshop.tributary(&["export", "out", "--format", format, "--out", "exported", "--force"]));

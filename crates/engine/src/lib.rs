@@ -48,6 +48,7 @@ mod memory;
 mod method;
 mod model;
 mod model_ci;
+mod model_deltas;
 mod output;
 mod overhead;
 mod own_ci;

@@ -267,13 +267,7 @@ impl ResultWriter {
         assert!(before, "values of pair {pair} of set {:?} before all of the pairs before it", entry.name);
         entry.pairs[pair].count(values);
         assert!(entry.pairs[pair].edges <= expected[pair], "too many values of pair {pair} of set {:?}", entry.name);
-        let mut out = set.out.gathering(&mut self.gathered);
-        let written = tensors::write_numbers(values, &mut out);
-        drop(out);
-        written.map_err(not_written(&self.transaction, &set.entry))?;
-        self.flush_if_full()?;
-        self.writing += started.elapsed();
-        Ok(())
+        self.append(index, values, started)
     }
 
     /// Writes the next values of pair number `pair`, of which gradients stop at what no component holds of the weights, where the
@@ -297,6 +291,12 @@ impl ResultWriter {
         assert!(before, "values of pair {pair} of set {:?} before all of those before it", entry.name);
         come[pair] += values.len();
         assert!(come[pair] <= expected[pair], "too many values of pair {pair} of set {:?}", entry.name);
+        self.append(index, values, started)
+    }
+
+    /// Writes numbers behind what was written of a set; `started` is when that began.
+    fn append<E: Element>(&mut self, index: usize, values: &[E], started: Instant) -> Result<(), ResultError> {
+        let set = self.open.get_mut(&index).expect("a set begins before its values come");
         let mut out = set.out.gathering(&mut self.gathered);
         let written = tensors::write_numbers(values, &mut out);
         drop(out);

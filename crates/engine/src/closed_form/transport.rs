@@ -18,9 +18,11 @@
 //!
 //! where heads that share keys and values add up in `dk` and `dv`. All targets of a layer go together, a row for each.
 
+mod heads;
+
 use std::ops::Range;
 
-use tributary_backend::{AttributionBackend, BackendError, Element};
+use tributary_backend::{AttributionBackend, BackendError};
 use tributary_model::{AliveEntries, Layer, Norm, Pair, Role};
 
 use super::context::Context;
@@ -180,7 +182,7 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         let (reader, inside) = if writer.role() == Role::AttentionOutput {
             let [q, k, v] = [Role::Query, Role::Key, Role::Value].map(|role| output(a.layer(block, role)));
             let heads = Heads::new(model, &forward.sequence, q, k, v)?;
-            let heads = Heads { probs: without_traces(b, heads.probs)?, ..heads };
+            let heads = Heads { probs: heads::without_traces(b, heads.probs)?, ..heads };
             (a.layer(block, Role::Query), Inside::Attention(heads))
         } else {
             let up = a.layer(block, Role::MlpUp);
@@ -254,52 +256,14 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
             }
             Inside::Attention(heads) => {
                 let block = stage.writer.block().unwrap_or_default();
-                let architecture = &self.context.model.architecture;
-                let of_layers = self.past_heads(heads, &written, positions)?;
+                let Context { model, forward, .. } = self.context;
+                let architecture = &model.architecture;
+                let of_layers = heads::past(model, &forward.sequence, heads, &written, positions)?;
                 let layers = of_layers.iter().map(|(role, y)| back(architecture.layer(block, *role), y));
                 sum(b, layers)?
             }
         };
         b.add(moving, &self.past_norm(stage.norm, &stage.read, &read, positions)?)
-    }
-
-    /// What reaches the outputs of queries, keys and values at the position of each row of `w`, `[rows, n_heads * d_head]`.
-    fn past_heads(
-        &self,
-        heads: &Heads<B::Tensor>,
-        w: &B::Tensor,
-        positions: &[usize],
-    ) -> Result<[(Role, B::Tensor); 3], BackendError> {
-        let Context { model, forward, .. } = self.context;
-        let (b, a) = (&model.backend, &model.architecture);
-        let (rows, length, d_head) = (positions.len(), forward.shape[1], a.d_head);
-        let (kv_heads, group) = (a.n_kv_heads, a.n_heads / a.n_kv_heads);
-        // Of one prompt: what is left is [kv heads, heads per kv head or 1, rows or positions, _].
-        let of_prompt = |x: &B::Tensor| b.reshape(x, &b.shape(x)[1..]);
-        let (q, k, v, p) = (of_prompt(&heads.q)?, of_prompt(&heads.k)?, of_prompt(&heads.v)?, of_prompt(&heads.probs)?);
-        let w = b.permute(&b.reshape(w, &[rows, kv_heads, group, d_head])?, &[1, 2, 0, 3])?;
-        let p = b.select(&p, 2, positions)?;
-        let values_read = b.mul(&p, &b.matmul(&w, &b.permute(&v, &[0, 1, 3, 2])?)?)?;
-        let scores = b.sub(&values_read, &b.mul(&p, &b.sum(&values_read, 3)?)?)?;
-        let scores = b.scale(&scores, 1.0 / (d_head as f64).sqrt())?;
-        // Of every head and row what lies at the row's own position, [kv heads, heads per kv head, rows, 1].
-        let own = |head: usize| positions.iter().enumerate().map(move |(row, &s)| (head * rows + row) * length + s);
-        let own: Vec<usize> = (0..a.n_heads).flat_map(own).collect();
-        let at_own = |x: &B::Tensor| b.reshape(&b.gather(x, &own)?, &[kv_heads, group, rows, 1]);
-        let of_query = b.matmul(&scores, &k)?;
-        let of_key = b.sum(&b.mul(&at_own(&scores)?, &b.select(&q, 2, positions)?)?, 1)?;
-        let of_value = b.sum(&b.mul(&at_own(&p)?, &w)?, 1)?;
-        let by_row = |x: &B::Tensor| {
-            let heads = b.shape(x)[0] * b.shape(x)[1];
-            b.permute(&b.reshape(x, &[heads, rows, d_head])?, &[1, 0, 2])
-        };
-        let flat = |x: &B::Tensor| b.reshape(x, &[rows, b.shape(x)[1] * d_head]);
-        let turned = |x: &B::Tensor| flat(&forward.sequence.rotate_rows_back(b, &by_row(x)?, positions)?);
-        Ok([
-            (Role::Query, turned(&of_query)?),
-            (Role::Key, turned(&of_key)?),
-            (Role::Value, flat(&by_row(&of_value)?)?),
-        ])
     }
 
     /// Hands on the edges from a writer, where the targets of each part are the rows beside it.
@@ -352,20 +316,6 @@ struct Part {
     rows: Range<usize>,
     positions: Range<usize>,
     position_of_row: Vec<usize>,
-}
-
-/// Probabilities of an attention without those below 2^-100. What comes by them adds to vectors that it is less than a rounding of,
-/// also in float64; but products with them are subnormal numbers in float32, which take a CPU some hundred times as long: half of
-/// the time of a transport, measured.
-fn without_traces<B: AttributionBackend>(b: &B, probs: B::Tensor) -> Result<B::Tensor, BackendError> {
-    if !b.device().is_cpu() {
-        return Ok(probs);
-    }
-    let shape = b.shape(&probs);
-    let least = B::Element::from_f64(2.0_f64.powi(-100));
-    let mut values = b.download_vec(probs)?;
-    values.iter_mut().filter(|value| **value < least).for_each(|value| *value = B::Element::default());
-    b.upload_vec(values, &shape)
 }
 
 /// The sum of some tensors; at least one.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use peak_alloc::PeakAlloc;
-use tributary_engine::{Method, Model, Request, Sets, stream};
+use tributary_engine::{DeltaGradient, Forward, Method, Model, Request, Sets, stream};
 use tributary_inputs::test_support::RandomWeights;
 use tributary_model::{
     Biases, CausalImportances, CiInput, CiSet, Layer, Prompt, Role, Thresholds, Weights, published_layers,
@@ -31,6 +31,7 @@ struct Size {
     /// Alive at each position.
     alive: usize,
     method: Method,
+    forward: Forward,
     /// Sets take turns with as many prompts.
     prompts: usize,
     /// Hidden widths of the causal-importance functions.
@@ -96,11 +97,13 @@ fn what_is_held_is_what_was_said() {
         sets: 8,
         alive: 12,
         method: Method::ClosedForm,
+        forward: Forward::Masked,
         prompts: 1,
         ci_hidden: 8,
         ci_input: CiInput::SharedVector,
         own: false,
     };
+    let (through, stopped) = (Forward::Target(DeltaGradient::Through), Forward::Target(DeltaGradient::Stopped));
     let by_component = Size { prompts: 8, ci_hidden: 64, ci_input: CiInput::Activation, alive: 2, ..usual };
     let sizes = [
         Size { name: "many sets", sets: 200, positions: 16, ..usual },
@@ -113,6 +116,14 @@ fn what_is_held_is_what_was_said() {
         Size { name: "many prompts", ..by_component },
         Size { name: "its own sets", own: true, ..by_component },
         Size { name: "tiny sets", sets: 2000, d_model: 16, vocab: 50, components: 8, positions: 4, alive: 1, ..usual },
+        Size { name: "through deltas", forward: through, ..usual },
+        Size { name: "through deltas, many positions", sets: 2, positions: 512, forward: through, ..usual },
+        Size { name: "through deltas, much alive", sets: 4, alive: 100, forward: through, ..usual },
+        Size { name: "through deltas, wide", d_model: 512, forward: through, ..usual },
+        Size { name: "through deltas, many prompts", forward: through, ..by_component },
+        Size { name: "both deltas", forward: Forward::Target(DeltaGradient::Both), ..usual },
+        Size { name: "stopped at deltas", forward: stopped, ..usual },
+        Size { name: "stopped at deltas, many sets", sets: 200, positions: 16, forward: stopped, ..usual },
         usual,
     ];
     for size in sizes {
@@ -123,7 +134,7 @@ fn what_is_held_is_what_was_said() {
         let thresholds = Thresholds { output_prob: 0.1, ..Thresholds::default() };
         let prompts: Vec<Prompt> = sets.iter().map(|set| set.prompt.clone()).collect();
         let sets = if size.own { Sets::ModelCi(&prompts) } else { Sets::Given(&sets) };
-        let request = Request { thresholds, method: size.method, ..Request::new(sets) };
+        let request = Request { thresholds, method: size.method, forward: size.forward, ..Request::new(sets) };
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
         let cost = stream(&model, &request, &mut Discard::default(), &mut |_| {}).unwrap();
@@ -133,6 +144,8 @@ fn what_is_held_is_what_was_said() {
         // A tenth for what each of many threads holds. What a tape holds is only guessed, and the reserve has to do for what
         // the guess is short of.
         let (least, most) = match size.method {
+            // The union of what is alive in the sets is counted as if they had nothing in common.
+            Method::ClosedForm if size.forward != Forward::Masked => (held * 9 / 10, held * 4),
             Method::ClosedForm => (held * 9 / 10, held * 5 / 2),
             Method::Autograd | Method::Mixed => (held.saturating_sub(OVERHEAD), held * 8),
         };

@@ -20,6 +20,15 @@ pub(crate) fn run<L: Providers>(args: &AttributeArgs, compute: Compute) -> Resul
     if args.delta.is_some() && args.forward == ForwardArg::Masked {
         return Err(CliError::DeltaOfMasked);
     }
+    if let Some(twice) = args
+        .until
+        .iter()
+        .enumerate()
+        .find_map(|(at, until)| args.until[..at].iter().any(|before| before.set == until.set).then_some(until))
+    {
+        let what = twice.set.as_ref().map_or_else(|| "all sets".to_owned(), |set| format!("set {set:?}"));
+        return Err(CliError::UntilTwice { what });
+    }
     let settings = settings(args, compute);
     let mut reporter = Reporter::new(args.output.quiet);
     let Some(out) = args.out.as_deref().filter(|_| !args.dry_run) else {

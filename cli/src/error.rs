@@ -20,6 +20,12 @@ pub enum CliError {
         "--delta says what gradients do at deltas, which have no part in --forward masked; give --forward target, or leave it out"
     )]
     DeltaOfMasked,
+    /// Where a set is to end is said twice.
+    #[error("--until says twice where {what} {}; give it once", if *what == "all sets" { "end" } else { "ends" })]
+    UntilTwice {
+        /// The set, or all of them.
+        what: String,
+    },
     /// The process may have too few addresses.
     #[error(
         "the limit of addresses (ulimit -v) is {} MB; at least {} MB are needed to begin anything: raise it, or run without it",

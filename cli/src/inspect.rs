@@ -156,6 +156,14 @@ fn result(manifest: &Manifest) -> String {
         sets.add_row(row);
     }
     let _ = writeln!(text, "{sets}");
+    for set in manifest.sets.iter().filter(|set| set.until.is_some()) {
+        let _ = writeln!(
+            text,
+            "set {} takes part{}",
+            visible::on_one_line(&set.name),
+            summary::until(set).trim_start_matches(',')
+        );
+    }
     for line in summary::far(manifest) {
         let _ = writeln!(text, "{line}");
     }

@@ -15,10 +15,11 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
     for set in &manifest.sets {
         let _ = writeln!(
             text,
-            "set {}: {} nodes, {} edges, in {}",
+            "set {}: {} nodes, {} edges{}, in {}",
             visible::on_one_line(&set.name),
             set.nodes,
             set.edges,
+            until(set),
             set.file,
         );
         if let Some(prediction) = &set.prediction {
@@ -54,6 +55,11 @@ pub(crate) fn forward(settings: &Settings) -> String {
     let Some(evaluated) = settings.evaluated() else { return String::new() };
     let top = settings.output_top.map_or_else(String::new, |top| format!(", at most {top} outputs a position"));
     format!("{top}; {evaluated}")
+}
+
+/// Up to where a set takes part, if not to its end: after a list of its counts.
+pub(crate) fn until(set: &SetEntry) -> String {
+    set.until.map_or_else(String::new, |last| format!(", up to position {last}"))
 }
 
 /// How far the two attributions of a set lie apart, and what that says.

@@ -81,6 +81,14 @@ fn both_at_once_are_what_each_is_alone() {
     let verify = ["verify", "out", "--json", "--quiet", "--device", "cpu", "--samples", "1000000"];
     let report: Value = serde_json::from_str(&stdout(&workshop.tributary(&verify))).unwrap();
     assert_eq!((report["passed"].as_bool(), report["edges"].as_u64()), (Some(true), Some(2 * all_edges(&of_both))));
+    // Exports say what their one value is.
+    for format in ["json", "param-decomp"] {
+        succeed(&workshop.tributary(&["export", "out", "--format", format, "--out", format]));
+        let text = std::fs::read_to_string(workshop.path(format).join("low.json")).unwrap();
+        let graph: Value = serde_json::from_str(&text).unwrap();
+        let found = [&graph["computation"]["delta"], &graph["tributary"]["delta"]];
+        assert!(found.contains(&&json!("through")), "{format}: {found:?}");
+    }
     // A second value that is not what the model gives.
     rewrite(&workshop, |set| {
         let pair = set.pairs.iter_mut().find(|pair| !pair.stopped.is_empty()).unwrap();
@@ -123,6 +131,23 @@ fn outputs_that_are_asked_for_are_nodes_whatever_their_probability() {
         }
         succeed(&workshop.tributary(&["compare", "out", "--out", "consensus", "--force"]));
     }
+    // A consensus has the contrasts of all, whichever set is first, and every reader takes it.
+    succeed(&workshop.attribute(&["--force"]));
+    succeed(&workshop.tributary(&[
+        "attribute",
+        "--model",
+        "run",
+        "--ci-sets",
+        "sets.json",
+        "--backend",
+        "flex",
+        "--out",
+        "with",
+        "--output-contrast",
+        "2:w3-w5",
+    ]));
+    succeed(&workshop.tributary(&["compare", "out", "with", "--at-least", "1", "--out", "consensus", "--force"]));
+    succeed(&workshop.tributary(&["export", "consensus", "--format", "json", "--out", "exported", "--force"]));
     // What takes no part is told.
     let output = workshop.attribute(&["--force", "--until", "high=1", "--output-token", "2:#1"]);
     succeed(&output);
@@ -162,10 +187,37 @@ fn nothing_takes_part_after_the_last_position() {
         manifest.sets.iter().map(|set| set.until).collect()
     };
     assert_eq!(last(&[]), [None, None]);
+    assert_eq!(last(&["--until", "2"]), [None, None], "of three positions");
     assert_eq!(last(&["--until", "1"]), [Some(1), Some(1)]);
     assert_eq!(last(&["--until", "high=0", "--forward", "target"]), [None, Some(0)]);
-    assert_eq!(last(&["--until", "high=0", "--until", "2"]), [Some(2), Some(0)]);
+    assert_eq!(last(&["--until", "high=0", "--until", "1"]), [Some(1), Some(0)]);
     succeed(&workshop.tributary(&["verify", "out", "--device", "cpu"]));
+    assert!(succeed(&workshop.tributary(&["inspect", "out"])).contains("set high takes part up to position 0"));
+    for set in manifest(&workshop).sets {
+        let (prediction, last) = (set.prediction.unwrap(), set.until.unwrap());
+        let kl = read(&workshop, "out", &set.name).prediction.unwrap().kl;
+        let mean = kl[..=last].iter().sum::<f32>() / (last + 1) as f32;
+        assert_eq!(prediction.positions, last + 1);
+        // Added up in another type.
+        assert!((prediction.mean_kl - mean).abs() <= 1e-6 * mean.max(1.0), "{} {mean}", prediction.mean_kl);
+    }
+    // What follows the prompt there is what the set is about.
+    succeed(&workshop.tributary(&[
+        "export",
+        "out",
+        "--format",
+        "circuit-tracer",
+        "--output-position",
+        "last",
+        "--out",
+        "viewer",
+    ]));
+    let list: Value =
+        serde_json::from_str(&std::fs::read_to_string(workshop.path("viewer/graph-metadata.json")).unwrap()).unwrap();
+    let tokens = |graph: &Value| graph["prompt_tokens"].as_array().unwrap().len();
+    let mut counts: Vec<usize> = list["graphs"].as_array().unwrap().iter().map(tokens).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2]);
 
     // As the file says it of a set, unless a flag does.
     let path = workshop.path("sets.json");
@@ -173,7 +225,7 @@ fn nothing_takes_part_after_the_last_position() {
     sets["metadata"] = json!({ "low": { "until": 1 } });
     std::fs::write(&path, sets.to_string()).unwrap();
     assert_eq!(last(&[]), [Some(1), None]);
-    assert_eq!(last(&["--until", "low=2"]), [Some(2), None]);
+    assert_eq!(last(&["--until", "low=0"]), [Some(0), None]);
     sets["metadata"] = json!({ "low": { "until": -1 } });
     std::fs::write(&path, sets.to_string()).unwrap();
     let refused = workshop.attribute(&["--force"]);
@@ -197,6 +249,8 @@ fn what_makes_no_sense_is_refused() {
     refused(&["--delta", "stopped"], "have no part in --forward masked");
     refused(&["--until", "3"], "the last position is to be 3, but its prompt has 3 tokens, numbered from 0 (--until)");
     refused(&["--until", "other=1"], "set \"other\": there is no such set; there are \"low\", \"high\"");
+    refused(&["--until", "1", "--until", "2"], "--until says twice where all sets end; give it once");
+    refused(&["--until", "low=1", "--until", "low=2"], "--until says twice where set \"low\" ends");
     refused(&["--until", "low=x"], "expected a position, from 0, or SET=POSITION");
     refused(&["--output-top", "0"], "0 is not in");
     refused(

@@ -117,11 +117,17 @@ impl ComparedSet {
         }
         // They are numbered in the order they were asked for in.
         let contrasts = |set: &Self| set.manifest.settings.output_targets.contrasts();
-        if contrasts(self).iter().zip(&contrasts(other)).any(|(ours, theirs)| ours != theirs) {
-            return Some(
-                "the differences of logits among their outputs are others; compute them with the same, in one order"
-                    .to_owned(),
-            );
+        if let Some(at) = contrasts(self).iter().zip(&contrasts(other)).position(|(ours, theirs)| ours != theirs) {
+            let name = |set: &Self| {
+                let component = u32::try_from(set.manifest.run.model.vocab + at).unwrap_or(u32::MAX);
+                set.manifest.output_label(component)
+            };
+            return Some(format!(
+                "difference of logits {at} among their outputs is {:?} in the one and {:?} in the other; compute them with the same, in \
+                 one order",
+                name(self),
+                name(other)
+            ));
         }
         if self.view != other.view {
             return Some("their attributions are looked at in two ways; give them one view".to_owned());

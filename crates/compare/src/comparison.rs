@@ -241,6 +241,7 @@ fn notes(sets: &[SetSummary], compared: &[ComparedSet]) -> Vec<String> {
         notes.push(format!("{count} edges of {label:?} are not finite and count as absent"));
     }
     notes.extend(other_forward(compared));
+    notes.extend(other_end(compared));
     notes.extend(other_threshold(sets, "CI threshold", |set| set.ci_threshold));
     notes.extend(other_threshold(sets, "output probability threshold", |set| set.output_prob_threshold));
     notes
@@ -258,6 +259,16 @@ fn other_forward(sets: &[ComparedSet]) -> Option<String> {
         said(&sets[0]),
         said(other)
     ))
+}
+
+fn other_end(sets: &[ComparedSet]) -> Option<String> {
+    let until = |set: &ComparedSet| set.entry().until;
+    let other = sets.iter().find(|set| until(set) != until(&sets[0]))?;
+    let said = |set: &ComparedSet| match until(set) {
+        Some(last) => format!("{:?} up to position {last}", set.label()),
+        None => format!("{:?} to the end", set.label()),
+    };
+    Some(format!("of the prompt {} takes part and {}: after that a set has nothing", said(&sets[0]), said(other)))
 }
 
 fn other_threshold(sets: &[SetSummary], what: &str, threshold: impl Fn(&SetSummary) -> f64) -> Option<String> {

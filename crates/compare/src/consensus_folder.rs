@@ -180,8 +180,13 @@ fn settings(sets: &[ComparedSet]) -> Settings {
         implied_index: all().all(|settings| settings.implied_index),
         allow_tf32: all().any(|settings| settings.allow_tf32),
         ghosts: all().any(|settings| settings.ghosts),
-        output_top: first.output_top,
-        output_targets: first.output_targets.clone(),
+        output_top: if all().all(|settings| settings.output_top == first.output_top) { first.output_top } else { None },
+        // Of the sets that are compared, the contrasts of one are the first of another's.
+        output_targets: all()
+            .map(|settings| &settings.output_targets)
+            .max_by_key(|targets| targets.contrasts().len())
+            .cloned()
+            .unwrap_or_default(),
         forward: first.forward,
         // The second of two values has no part in it.
         delta: first.definition().1,

@@ -162,7 +162,9 @@ impl<B: AttributionBackend> Run<'_, B> {
         let estimate = |supports: &SetSupports, count, positions| {
             let at_target = match request.forward {
                 Forward::Masked => 0,
-                Forward::Target(gradient) => memory::at_target(model, supports, positions, gradient),
+                Forward::Target(gradient) => {
+                    memory::at_target(model, supports, positions, gradient, self.most_outputs(count))
+                }
             };
             held + memory::working_set(model, supports, count, positions, method) + at_target
         };
@@ -431,6 +433,19 @@ impl<B: AttributionBackend> Run<'_, B> {
     /// What of the output of a set is alive whatever its probability.
     fn output_entries(&self, member: usize) -> &[(usize, usize)] {
         self.request.output.of_sets.get(member).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many entries of the output are alive at a position at most, in `sets` sets of a prompt together.
+    fn most_outputs(&self, sets: usize) -> usize {
+        let Request { thresholds, output, .. } = self.request;
+        let vocab = self.model.architecture.vocab;
+        // So many may each have a probability that passes.
+        let passing =
+            (1..vocab).take_while(|&tokens| tokens as f64 * thresholds.output_prob <= 1.0).last().unwrap_or(1);
+        let of_set = passing.min(thresholds.output_top.unwrap_or(vocab));
+        // What is asked for may all be at one position.
+        let asked = output.of_sets.iter().map(Vec::len).max().unwrap_or(0);
+        (sets * of_set).min(vocab) + asked
     }
 
     fn contrasts(&self) -> Arc<[Contrast]> {

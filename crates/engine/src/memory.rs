@@ -58,12 +58,13 @@ pub(crate) fn working_set<B: AttributionBackend>(
 }
 
 /// Bytes that attributions at the target model's activations take beside these: the target model's activations of one prompt,
-/// the deltas, and what goes down the layers through them.
+/// the deltas, and what goes down the layers through them, `outputs` at most of the output at a position.
 pub(crate) fn at_target<B: AttributionBackend>(
     model: &Model<B>,
     supports: &SetSupports,
     positions: usize,
     gradient: DeltaGradient,
+    outputs: usize,
 ) -> u64 {
     let a = &model.architecture;
     let sizes: Vec<(Layer, usize)> = supports.sizes().collect();
@@ -73,7 +74,7 @@ pub(crate) fn at_target<B: AttributionBackend>(
         DeltaGradient::Through | DeltaGradient::Both => {
             let deltas = model.component_counts.keys().filter_map(|&layer| a.linear(layer));
             let deltas: usize = deltas.map(|linear| linear.d_in * linear.d_out).sum();
-            let widest = sizes.iter().map(|&(_, size)| size).max().unwrap_or(0);
+            let widest = sizes.iter().map(|&(_, size)| size).max().unwrap_or(0).max(outputs);
             let stages = 2 * a.n_blocks;
             let moving = (stages + 2) * positions * widest * a.d_model;
             let of_stage = positions * (2 * a.d_model + 2 * a.d_mlp + 2 * a.n_heads * positions);

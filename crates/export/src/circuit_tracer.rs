@@ -96,7 +96,7 @@ impl<'a> ViewerGraph<'a> {
     pub(crate) fn new(set: Set<'a>, slug: String, pruning: Option<Pruning>) -> Self {
         let (graph, prompt) = (set.graph, set.prompt());
         let pruned = pruning.map(|Pruning { output, node_threshold, edge_threshold }| {
-            Pruned::new(graph, output.of_prompt(prompt.tokens.len()), node_threshold, edge_threshold)
+            Pruned::new(graph, output.of_prompt(set.positions()), node_threshold, edge_threshold)
         });
         let node_threshold = pruned.as_ref().zip(pruning).map(|(pruned, pruning)| {
             let components =
@@ -110,10 +110,11 @@ impl<'a> ViewerGraph<'a> {
                 ((largest * 100.0).ceil() / 100.0).clamp(largest, 1.0)
             }
         });
-        let last = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        let last = u32::try_from(set.positions()).unwrap_or(u32::MAX).saturating_sub(1);
         let probability = |&node: &usize| graph.nodes[node].probability.filter(|p| p.is_finite()).unwrap_or(0.0);
         let target_logit = (0..graph.nodes.len())
             .filter(|&node| graph.nodes[node].entry.layer.is_output() && graph.nodes[node].entry.position == last)
+            .filter(|&node| set.is_token(graph.nodes[node].entry))
             .reduce(|best, node| if probability(&node) > probability(&best) { node } else { best });
         let layers = set.model().node_layers().map(|(layer, _)| layer);
         let metadata = Metadata {
@@ -121,7 +122,7 @@ impl<'a> ViewerGraph<'a> {
             // The viewer keeps a user's own labels by `scan` and feature, and features are those of the model.
             scan: format!("tributary-{}", set.model().fingerprint.chars().take(12).collect::<String>()),
             transcoder_list: [],
-            prompt_tokens: prompt.texts().iter().map(|token| shown(token)).collect(),
+            prompt_tokens: prompt.texts()[..set.positions()].iter().map(|token| shown(token)).collect(),
             prompt: prompt.text.clone(),
             node_threshold,
             schema_version: 1,

@@ -30,9 +30,10 @@ pub(crate) struct AtTarget {
 impl AtTarget {
     /// `None` where attributions were evaluated at the masked model's activations.
     pub(crate) fn of(set: Set<'_>) -> Option<Self> {
-        let settings = &set.manifest.settings;
-        let delta = settings.delta.map(tributary_results::Delta::name);
-        (settings.forward == Forward::Target).then(|| Self { forward: settings.forward.name(), delta })
+        // Of two values of an edge the first is exported.
+        let (forward, delta) = set.manifest.settings.definition();
+        let delta = delta.map(tributary_results::Delta::name);
+        (forward == Forward::Target).then(|| Self { forward: forward.name(), delta })
     }
 }
 

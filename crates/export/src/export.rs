@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use tributary_files::{Replace, Transaction};
-use tributary_graph::{Sign, View};
+use tributary_graph::{Node, Sign, View};
 use tributary_results::{ResultFolder, SetEntry};
 
 use crate::circuit_tracer::{self, Added, ViewerGraph};
@@ -65,7 +65,14 @@ pub fn export(
     let mut exported = Vec::with_capacity(sets.len());
     for entry in sets {
         let attributions = folder.read_set(&entry.name)?;
-        let graph = view.of(&attributions);
+        let mut graph = view.of(&attributions);
+        if let Format::CircuitTracer(_) = format {
+            // A graph is pruned by what carries its tokens, whose probabilities add up to 1 at most.
+            let vocab = folder.manifest().run.model.vocab;
+            let is_difference =
+                |node: &&mut Node| node.entry.layer.is_output() && node.entry.component as usize >= vocab;
+            graph.nodes.iter_mut().filter(is_difference).for_each(|node| node.probability = None);
+        }
         let prediction = attributions.prediction.as_ref();
         let set = Set { manifest: folder.manifest(), entry, graph: &graph, view, prediction };
         let files = names(entry).iter().map(|name| transaction.create(name, replace)).collect::<Result<Vec<_>, _>>()?;

@@ -24,6 +24,17 @@ impl<'a> Set<'a> {
         &self.manifest.prompts[self.entry.prompt]
     }
 
+    /// Number of positions that take part.
+    pub(crate) fn positions(&self) -> usize {
+        let all = self.prompt().tokens.len();
+        self.entry.until.map_or(all, |last| all.min(last + 1))
+    }
+
+    /// Whether an entry of the output is a token, and not a difference of two logits.
+    pub(crate) fn is_token(&self, entry: Entry) -> bool {
+        (entry.component as usize) < self.model().vocab
+    }
+
     /// How faithful its masked model is to the target model, and the numbers by position; `None` where that is not known.
     pub(crate) fn prediction(&self) -> Option<(Faithfulness, &'a Prediction<f32>)> {
         self.entry.prediction.zip(self.prediction)

@@ -10,11 +10,11 @@ use crate::{Layer, SetAttributions};
 /// was read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Faithfulness {
-    /// Mean over positions of the divergence of the masked model from the target model, in nats.
+    /// Mean over positions that take part of the divergence of the masked model from the target model, in nats.
     pub mean_kl: f32,
-    /// Number of positions.
+    /// Number of positions that take part.
     pub positions: usize,
-    /// Number of positions at which both models have the same likeliest token.
+    /// Number of these at which both models have the same likeliest token.
     pub agreeing: usize,
     /// Number of output nodes whose probability [is far](is_far) from the target model's.
     pub far_outputs: usize,
@@ -86,8 +86,8 @@ impl<E> SetAttributions<E> {
     /// When the prediction does not fit the nodes.
     pub fn faithfulness(&self, to_f32: impl Fn(&E) -> f32) -> Option<Faithfulness> {
         let prediction = self.prediction.as_ref()?;
-        let positions = prediction.kl.len();
-        let sum: f64 = prediction.kl.iter().map(|kl| f64::from(to_f32(kl))).sum();
+        let positions = self.until.map_or(prediction.kl.len(), |last| prediction.kl.len().min(last + 1));
+        let sum: f64 = prediction.kl[..positions].iter().map(|kl| f64::from(to_f32(kl))).sum();
         let output = &self.nodes[&Layer::output()];
         assert_eq!(output.alive.len(), prediction.target_prob.len(), "target probabilities of output nodes");
         let probs = output.importance.iter().zip(&prediction.target_prob);
@@ -103,7 +103,7 @@ impl<E> SetAttributions<E> {
         Some(Faithfulness {
             mean_kl: (sum / positions.max(1) as f64) as f32,
             positions,
-            agreeing: prediction.agrees().filter(|&agrees| agrees).count(),
+            agreeing: prediction.agrees().take(positions).filter(|&agrees| agrees).count(),
             far_outputs: far.len(),
             farthest: far.into_iter().reduce(farther),
         })

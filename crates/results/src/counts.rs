@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tributary_backend::Element;
 use tributary_model::{AliveEntries, LayerNodes, PairAttribution};
 
-use crate::delta_distance::DeltaDistance;
+use crate::delta_distance;
 use crate::{LayerCounts, PairCounts};
 
 pub(crate) fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
@@ -16,9 +16,7 @@ pub(crate) fn count_layer<E>(nodes: &LayerNodes<E>) -> LayerCounts {
 pub(crate) fn count_pair<E: Element>(pair: &PairAttribution<E>) -> PairCounts {
     let mut counts = count_components(pair);
     counts.count(&pair.values);
-    let mut distance = DeltaDistance::default();
-    distance.add(pair.values.iter().zip(&pair.stopped).map(|(through, stopped)| (through.to_f32(), stopped.to_f32())));
-    PairCounts { delta_distance: distance.relative(), ..counts }
+    PairCounts { delta_distance: delta_distance::of_pair(pair).relative(), ..counts }
 }
 
 /// The counts of a pair of which no value has come yet.

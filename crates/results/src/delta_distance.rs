@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use tributary_backend::Element;
+use tributary_model::PairAttribution;
+
 /// Sums over edges: of the squares of differences, and of the squares of the attributions through deltas.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct DeltaDistance {
@@ -31,6 +34,13 @@ impl DeltaDistance {
         let relative = (self.difference / self.norm).sqrt() as f32;
         relative.is_finite().then_some(relative)
     }
+}
+
+/// Of a pair that has both values of its edges.
+pub(crate) fn of_pair<E: Element>(pair: &PairAttribution<E>) -> DeltaDistance {
+    let mut distance = DeltaDistance::default();
+    distance.add(pair.values.iter().zip(&pair.stopped).map(|(through, stopped)| (through.to_f32(), stopped.to_f32())));
+    distance
 }
 
 /// Of each pair with so many `edges`: the file ends in the values of all pairs, and after them in the same of which gradients

@@ -550,6 +550,12 @@ impl Manifest {
                     self.prompts.len()
                 ));
             }
+            let positions = self.prompts[set.prompt].tokens.len();
+            if let Some(last) = set.until.filter(|&last| last >= positions) {
+                return Err(format!(
+                    "sets[{i}].until is {last}, but its prompt has {positions} tokens, numbered from 0"
+                ));
+            }
             if set.prediction.is_some() && self.prompts[set.prompt].target_likeliest.is_empty() {
                 return Err(format!("sets[{i}] has a prediction, but prompts[{}] has no target_likeliest", set.prompt));
             }

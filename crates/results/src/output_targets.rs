@@ -54,6 +54,15 @@ impl At {
     }
 }
 
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Position(position) => position.fmt(f),
+            Self::Last => f.write_str("last"),
+        }
+    }
+}
+
 impl Serialize for At {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -65,19 +74,11 @@ impl Serialize for At {
 
 impl<'de> Deserialize<'de> for At {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Stored {
-            Position(usize),
-            Name(String),
-        }
-        match Stored::deserialize(deserializer)? {
-            Stored::Position(position) => Ok(Self::Position(position)),
-            Stored::Name(name) if name == "last" => Ok(Self::Last),
-            Stored::Name(name) => {
-                Err(D::Error::custom(format!("{name:?} is no position; expected a number or \"last\"")))
-            }
-        }
+        let stored = serde_json::Value::deserialize(deserializer)?;
+        let position = stored.as_u64().and_then(|position| usize::try_from(position).ok()).map(Self::Position);
+        let last = (stored.as_str() == Some("last")).then_some(Self::Last);
+        let expected = || D::Error::custom(format!("{stored} is no position; expected a number from 0, or \"last\""));
+        position.or(last).ok_or_else(expected)
     }
 }
 

@@ -9,6 +9,7 @@ use tributary_files::{input, memory, recover, sha256};
 use tributary_model::{AliveEntries, Layer, LayerNodes, Pair, PairAttribution, Prediction, SetAttributions, TokenProb};
 
 use crate::counts::{count_layer, count_pair};
+use crate::delta_distance::{self, DeltaDistance};
 use crate::manifest::{Delta, MANIFEST_FILE, Manifest, SetEntry};
 use crate::tensors::{
     KL, LIKELIEST, OUTPUT_PROBS, TARGET_PROB, VALUE_STOPPED, edge_tensor, importance_name, node_tensor,
@@ -213,6 +214,17 @@ impl SetFile<'_> {
             if *counts != count_pair(pair) {
                 return Err(differs(format!("the edges {} -> {}", pair.pair.source, pair.pair.target)));
             }
+        }
+        let mut distance = DeltaDistance::default();
+        for pair in pairs {
+            distance = distance.and(delta_distance::of_pair(pair));
+        }
+        if entry.delta_distance != distance.relative() {
+            return Err(differs("how far the two values of its edges are apart".to_owned()));
+        }
+        let beyond = |nodes: &LayerNodes<f32>| nodes.alive.iter().any(|(position, _)| Some(position) > entry.until);
+        if entry.until.is_some() && nodes.values().any(beyond) {
+            return Err(differs("up to which position it takes part".to_owned()));
         }
         let totals = (
             nodes.values().map(|nodes| nodes.alive.len()).sum::<usize>(),

@@ -19,13 +19,18 @@ pub struct OutputTargets {
 impl OutputTargets {
     /// The same by the tokens' numbers in a vocabulary of `vocab`.
     pub(crate) fn resolve(&self, tokenizer: &Tokenizer, vocab: usize) -> Result<results::OutputTargets, Error> {
-        let id = |name: &TokenName| {
-            tokenizer.token_named(name, vocab).map_err(|problem| Error::OutputTarget { set: None, problem })
+        let id = |position: At, name: &TokenName| {
+            let fail = |problem| Error::OutputTarget {
+                set: None,
+                problem: format!("the output asked for at position {position}: {problem}"),
+            };
+            tokenizer.token_named(name, vocab).map_err(fail)
         };
-        let token =
-            |(position, name): &(At, TokenName)| Ok(results::OutputToken { position: *position, token: id(name)? });
+        let token = |(position, name): &(At, TokenName)| {
+            Ok(results::OutputToken { position: *position, token: id(*position, name)? })
+        };
         let contrast = |(position, name, against): &(At, TokenName, TokenName)| {
-            let (token, against) = (id(name)?, id(against)?);
+            let (token, against) = (id(*position, name)?, id(*position, against)?);
             if token == against {
                 let problem = format!("token {token} is to be compared with itself; name two tokens");
                 return Err(Error::OutputTarget { set: None, problem });

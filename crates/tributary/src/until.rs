@@ -43,7 +43,8 @@ impl Until {
                 Some(last) if last >= positions => Err(fail(format!(
                     "the last position is to be {last}, but its prompt has {positions} tokens, numbered from 0"
                 ))),
-                last => Ok(last),
+                // Of all positions nothing is cut.
+                last => Ok(last.filter(|last| last + 1 < positions)),
             }
         };
         sets.iter().map(of_set).collect()

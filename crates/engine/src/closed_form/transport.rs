@@ -280,10 +280,13 @@ impl<'a, B: AttributionBackend> Transport<'a, B> {
         let (from_alive, to_alive, weight) = (&*from.alive[0], &*to.alive[0], &*from.weight[0]);
         let pair = Pair { source: *layer, target, crosses_positions: false };
         let of_sources = Rows { matrix: rows, alive: from_alive, row_of_entry };
+        // What is not of its part is not looked at.
+        let mut row_of_target = vec![0; to_alive.len()];
         for (part, moving) in parts {
-            // Those of other parts are not looked at.
-            let of_part: Vec<u32> = (0..part.rows.end).map(|row| row.saturating_sub(part.rows.start) as u32).collect();
-            let of_targets = Rows { matrix: &moving, alive: to_alive, row_of_entry: &of_part };
+            for (row, of_target) in row_of_target[part.rows.clone()].iter_mut().enumerate() {
+                *of_target = row as u32;
+            }
+            let of_targets = Rows { matrix: &moving, alive: to_alive, row_of_entry: &row_of_target };
             for range in chunks_of(part.positions.clone(), &pair, from_alive, to_alive, CHUNK) {
                 let products = products(b, range.clone(), &of_sources, &of_targets, None)?;
                 edges.put_chunk(

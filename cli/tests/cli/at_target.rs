@@ -86,7 +86,7 @@ fn both_at_once_are_what_each_is_alone() {
         succeed(&workshop.tributary(&["export", "out", "--format", format, "--out", format]));
         let text = std::fs::read_to_string(workshop.path(format).join("low.json")).unwrap();
         let graph: Value = serde_json::from_str(&text).unwrap();
-        let found = [&graph["computation"]["delta"], &graph["tributary"]["delta"]];
+        let found = [&graph["computation"]["delta"], &graph["tributary"]["computation"]["delta"]];
         assert!(found.contains(&&json!("through")), "{format}: {found:?}");
     }
     // A second value that is not what the model gives.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tributary_export::{APP_EDGES, Format, PARAM_DECOMP_SCHEMA, Warning};
 use tributary_graph::{Normalise, Sign, View};
-use tributary_model::{Layer, Role, SetAttributions};
+use tributary_model::{Layer, PairAttribution, Role, SetAttributions};
 use tributary_results::{Delta, Forward, ResultFolder, ResultWriter, SetEntry};
 use tributary_testing::RandomResults;
 
@@ -286,6 +287,18 @@ fn tokens_end_where_the_set_does() {
     let mut results = (0..20).map(RandomResults::new).find(is_long).unwrap();
     let (mut set, prompt) = results.sets.swap_remove(0);
     set.until = Some(0);
+    for nodes in set.nodes.values_mut() {
+        nodes.alive = Arc::new(nodes.alive.until(0));
+        nodes.importance.truncate(nodes.alive.len());
+        nodes.activation.truncate(nodes.alive.len());
+    }
+    if let Some(prediction) = &mut set.prediction {
+        prediction.target_prob.truncate(set.nodes[&Layer::output()].alive.len());
+    }
+    for pair in &mut set.pairs {
+        let empty = PairAttribution::between(pair.pair, &set.nodes);
+        *pair = PairAttribution { values: vec![0.5; empty.edge_count()], ..empty };
+    }
     results.sets = vec![(set, prompt)];
     let dir = tempfile::tempdir().unwrap();
     results.write(dir.path(), false).unwrap();

@@ -174,12 +174,11 @@ impl<'a> AppGraph<'a> {
         let Set { manifest, entry, graph, .. } = self.set;
         let prompt = self.set.prompt();
         let optimization = optimisation(entry.metadata.as_ref());
-        let positions = entry.until.map_or(usize::MAX, |last| last.saturating_add(1)).min(prompt.tokens.len());
         let components = || graph.nodes.iter().filter(|node| node.entry.layer.is_linear());
         GraphData {
             id: manifest.sets.iter().position(|other| other.name == entry.name).unwrap_or_default(),
             graph_type: if optimization.is_some() { "optimized" } else { "standard" },
-            tokens: &prompt.texts()[..positions],
+            tokens: &prompt.texts()[..self.set.positions()],
             edges: Edges { graph, names: &self.names },
             edges_abs: Edges { graph: self.by_target, names: &self.names },
             output_probs: self.output_probs(),

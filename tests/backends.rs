@@ -5,4 +5,5 @@
 
 mod equivalence;
 mod golden;
+mod golden_optimize;
 mod golden_target;

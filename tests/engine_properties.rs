@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod at_target;
+mod masked_model;
+mod optimizing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

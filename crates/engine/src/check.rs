@@ -142,3 +142,16 @@ pub(crate) fn check_tokens<B: AttributionBackend>(model: &Model<B>, prompt: &Pro
         None => Ok(()),
     }
 }
+
+/// Whether the model can run prompts together; `Err` names one by its index.
+pub(crate) fn check_prompts<B: AttributionBackend>(model: &Model<B>, prompts: &[&Prompt]) -> Result<(), EngineError> {
+    for (item, prompt) in prompts.iter().enumerate() {
+        let fail = |problem| EngineError::Set { set: item.to_string(), problem };
+        check_tokens(model, prompt).map_err(fail)?;
+        let (count, first) = (prompt.tokens.len(), prompts[0].tokens.len());
+        if count != first {
+            return Err(fail(format!("it has {count} tokens, the first prompt {first}")));
+        }
+    }
+    Ok(())
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tributary_backend::AttributionBackend;
 use tributary_model::{Layer, Prompt};
 
-use crate::check::{check_edit, check_mask, check_tokens};
+use crate::check::{check_edit, check_mask, check_prompts};
 use crate::output::Logits;
 use crate::pass::{Masks, Pass};
 use crate::recorded_pass::RecordedPass;
@@ -27,13 +27,7 @@ pub fn logits<B: AttributionBackend>(
     let Some(first) = prompts.first() else { return Ok(Vec::new()) };
     let positions = first.tokens.len();
     let of_item = |item: usize| move |problem| EngineError::Set { set: item.to_string(), problem };
-    for (item, prompt) in prompts.iter().enumerate() {
-        check_tokens(model, prompt).map_err(of_item(item))?;
-        if prompt.tokens.len() != positions {
-            let problem = format!("it has {} tokens, the first prompt {positions}", prompt.tokens.len());
-            return Err(of_item(item)(problem));
-        }
-    }
+    check_prompts(model, prompts)?;
     if let Masks::Given(masks) = &pass.masks {
         if masks.len() != prompts.len() {
             return Err(of_item(masks.len())(format!("{} masks for {} prompts", masks.len(), prompts.len())));

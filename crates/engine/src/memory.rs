@@ -4,6 +4,8 @@
 //! model itself left out. The counts follow the code of [`recorded_pass`](crate::recorded_pass), [`output`](crate::output) and
 //! [`closed_form`](crate::closed_form).
 
+use std::collections::BTreeMap;
+
 use tributary_backend::{AttributionBackend, Dtype, Element};
 use tributary_model::{CausalImportances, CiSet, Layer, Role};
 
@@ -109,6 +111,33 @@ pub(crate) fn original_pass<B: AttributionBackend>(model: &Model<B>, supports: &
     let scores = positions * a.n_heads * 4 * positions;
     let steps = scores.max(6 * positions * a.d_mlp).max(output(model, positions));
     bytes::<B>(recorded_layers(model, &sizes, positions) + 8 * positions * a.d_model + steps)
+}
+
+/// Bytes that a masked model takes in passes and their gradients: what its layers have of a support, the tape of a pass, which
+/// holds every intermediate, and gradients of the largest of them.
+pub(crate) fn masked_model<B: AttributionBackend>(
+    model: &Model<B>,
+    sizes: &BTreeMap<Layer, usize>,
+    items: usize,
+    positions: usize,
+    read: usize,
+) -> u64 {
+    let a = &model.architecture;
+    let rows = items * positions;
+    let of_layer = |(&layer, &count): (&Layer, &usize)| {
+        let linear = a.linear(layer).map_or((0, 0), |linear| (linear.d_in, linear.d_out));
+        let is_cut = count < model.component_counts[&layer];
+        // Masks on the host and on the device, activations before and after them, and gradients of all of these; what the
+        // components and the whole weight write.
+        let weights = if is_cut { count * (linear.0 + linear.1) } else { 0 };
+        weights + rows * (8 * count + 4 * linear.1)
+    };
+    let layers: usize = sizes.iter().map(of_layer).sum();
+    // By block: both norms in their steps, the attention in its own, the nonlinearity, each with the gradient of its result.
+    let block = rows * (16 * a.d_model + 10 * (a.n_heads + 2 * a.n_kv_heads) * a.d_head + 16 * a.d_mlp)
+        + 10 * rows * a.n_heads * positions;
+    let logits = 4 * read * a.vocab;
+    bytes::<B>(layers + a.n_blocks * block + 12 * rows * a.d_model + logits)
 }
 
 /// V and U of the support; importances, activations and, where all of it is alive, the host's copies of both with their

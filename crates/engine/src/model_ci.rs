@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tributary_backend::AttributionBackend;
 use tributary_model::{AliveEntries, CausalImportances, CiSet, Layer, Prompt, Role, Thresholds, alive_components};
 
-use crate::check::check_probs;
+use crate::check::{check_probs, check_prompts, check_tokens};
 use crate::forward::{Flow, Halt, Visitor, forward};
 use crate::last::Last;
 use crate::output::Logits;
@@ -25,8 +25,56 @@ pub fn model_ci<B: AttributionBackend>(model: &Model<B>, name: &str, prompt: &Pr
     if let Some(reason) = model.own_ci.unknown() {
         return Err(EngineError::UnknownCi { reason: reason.to_owned() });
     }
+    check_tokens(model, prompt).map_err(|problem| EngineError::Set { set: name.to_owned(), problem })?;
     let layers = target_passes(model, &[&prompt.tokens], true)?.remove(0).layers;
     Ok(CiSet { name: name.to_owned(), prompt: prompt.clone(), layers })
+}
+
+/// The model's own causal importances on a prompt, and what they come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnImportances<E> {
+    /// By layer.
+    pub importances: BTreeMap<Layer, CausalImportances>,
+    /// What the causal-importance functions give before their sigmoid, `[positions, C]` in row-major order.
+    pub before_sigmoid: BTreeMap<Layer, Vec<E>>,
+}
+
+/// The model's own causal importances on prompts of equal length, each with what it comes from.
+///
+/// # Errors
+///
+/// [`EngineError::UnknownCi`] where the functions cannot be evaluated; [`EngineError::Set`], named by the index of the prompt,
+/// when prompts differ in length or do not fit the model.
+pub fn own_importances<B: AttributionBackend>(
+    model: &Model<B>,
+    prompts: &[&Prompt],
+) -> Result<Vec<OwnImportances<B::Element>>, EngineError> {
+    if let Some(reason) = model.own_ci.unknown() {
+        return Err(EngineError::UnknownCi { reason: reason.to_owned() });
+    }
+    check_prompts(model, prompts)?;
+    let tokens: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.tokens.as_slice()).collect();
+    let mut found: Vec<OwnImportances<B::Element>> = (0..prompts.len())
+        .map(|_| OwnImportances { importances: BTreeMap::new(), before_sigmoid: BTreeMap::new() })
+        .collect();
+    if tokens.is_empty() {
+        return Ok(found);
+    }
+    let keep: &mut Keep<'_, B::Element> = &mut |prompt: usize, layer, values| {
+        found[prompt].importances.insert(layer, importances(model, layer, values));
+        found[prompt].before_sigmoid.insert(layer, values.to_vec());
+    };
+    run(model, &tokens, Some(keep))?;
+    Ok(found)
+}
+
+/// Causal importances of a layer, of what its function gives before its sigmoid.
+fn importances<B: AttributionBackend>(
+    model: &Model<B>,
+    layer: Layer,
+    before_sigmoid: &[B::Element],
+) -> CausalImportances {
+    CausalImportances::from_dense(model.component_counts[&layer], &model.own_ci.importances(before_sigmoid))
 }
 
 /// What the forward pass of the target model gives on one prompt.
@@ -43,24 +91,39 @@ pub(crate) fn target_passes<B: AttributionBackend>(
     prompts: &[&[u32]],
     wants_ci: bool,
 ) -> Result<Vec<TargetPass<B::Tensor>>, EngineError> {
+    let mut layers = vec![BTreeMap::new(); prompts.len()];
+    let keep: &mut Keep<'_, B::Element> = &mut |prompt: usize, layer, values| {
+        layers[prompt].insert(layer, importances(model, layer, values));
+    };
+    let last = run(model, prompts, wants_ci.then_some(keep))?;
+    let pass = |(prompt, layers)| Ok(TargetPass { layers, last: last.item(&model.backend, prompt)? });
+    layers.into_iter().enumerate().map(pass).collect()
+}
+
+/// Is told, by index of the prompt, what becomes causal importances of a layer, `[positions, C]`.
+type Keep<'a, E> = dyn FnMut(usize, Layer, &[E]) + 'a;
+
+/// Runs the undecomposed model on prompts of equal length; gives what is unembedded of all.
+fn run<B: AttributionBackend>(
+    model: &Model<B>,
+    prompts: &[&[u32]],
+    keep: Option<&mut Keep<'_, B::Element>>,
+) -> Result<Last<B::Tensor>, EngineError> {
     let b = &model.backend;
     let sequence = Sequence::new(model, prompts[0].len())?;
-    let layers = vec![BTreeMap::new(); prompts.len()];
-    let mut visitor = Undecomposed { model, prompts, wants_ci, layers, inputs: Inputs::new(), failed: None };
+    let mut visitor = Undecomposed { model, prompts, keep, inputs: Inputs::new(), failed: None };
     let last = match forward(model, &sequence, &mut visitor) {
         Err(Halt::Reached(last)) => visitor.failed.take().map_or(Ok(last), Err)?,
         Err(Halt::Failed(error)) => return Err(error.into()),
         Ok(_) => unreachable!("halts before the logits"),
     };
-    let inputs = std::mem::take(&mut visitor.inputs);
-    if wants_ci {
+    if visitor.keep.is_some() {
+        let inputs = std::mem::take(&mut visitor.inputs);
         for (layer, values) in model.own_ci.of_all(b, &inputs)? {
             visitor.keep(layer, &values);
         }
     }
-    let last = Last::of_target(model, last);
-    let pass = |(prompt, layers)| Ok(TargetPass { layers, last: last.item(b, prompt)? });
-    visitor.layers.into_iter().enumerate().map(pass).collect()
+    Ok(Last::of_target(model, last))
 }
 
 /// Entries of every layer that are alive under the model's own causal importances on a prompt.
@@ -86,23 +149,22 @@ pub(crate) fn original_alive<B: AttributionBackend>(
     Ok(alive)
 }
 
-struct Undecomposed<'a, B: AttributionBackend> {
+struct Undecomposed<'a, 'k, B: AttributionBackend> {
     model: &'a Model<B>,
     prompts: &'a [&'a [u32]],
-    wants_ci: bool,
-    /// `[prompt]`
-    layers: Vec<BTreeMap<Layer, CausalImportances>>,
+    /// `None` where causal importances are not wanted.
+    keep: Option<&'a mut Keep<'k, B::Element>>,
     /// What a function of all layers reads.
     inputs: Inputs<B::Tensor>,
     /// Why a causal-importance function could not be evaluated, which ends the pass.
     failed: Option<EngineError>,
 }
 
-impl<B: AttributionBackend> Undecomposed<'_, B> {
+impl<B: AttributionBackend> Undecomposed<'_, '_, B> {
     /// Keeps what a decomposed layer's causal importances are made of, or themselves: `x` is what its function reads,
     /// `[prompts, positions, _]`.
     fn importances(&mut self, layer: Layer, x: &B::Tensor) -> Result<(), Halt<B::Tensor>> {
-        if !self.wants_ci {
+        if self.keep.is_none() {
             return Ok(());
         }
         let (model, b) = (self.model, &self.model.backend);
@@ -123,17 +185,17 @@ impl<B: AttributionBackend> Undecomposed<'_, B> {
         Ok(())
     }
 
-    /// Keeps the causal importances of a layer, `[prompts * positions, components]`.
-    fn keep(&mut self, layer: Layer, values: &[f32]) {
-        let components = self.model.component_counts[&layer];
+    /// Hands on what becomes causal importances of a layer, `[prompts * positions, C]`.
+    fn keep(&mut self, layer: Layer, values: &[B::Element]) {
+        let Some(keep) = &mut self.keep else { return };
         let of_prompt = values.len() / self.prompts.len();
-        for (own, values) in self.layers.iter_mut().zip(values.chunks_exact(of_prompt)) {
-            own.insert(layer, CausalImportances::from_dense(components, values));
+        for prompt in 0..self.prompts.len() {
+            keep(prompt, layer, &values[prompt * of_prompt..][..of_prompt]);
         }
     }
 }
 
-impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, B> {
+impl<B: AttributionBackend> Visitor<B> for Undecomposed<'_, '_, B> {
     fn embedding(&mut self) -> Flow<B> {
         if let Some(layer) = self.model.architecture.token_embedding() {
             // Its input is a token, so the function reads the activations of its components.

@@ -79,39 +79,39 @@ impl<T: Clone> OwnCi<T> {
         }
     }
 
-    /// Causal importances `[rows, C]`, on the host, of a layer with input `x`, `[1, rows, d_in]`, and components reading it
-    /// through `v`, `[d_in, C]`, or being it where there is no `v`; `None` of a function of all layers. Rows are positions, of
-    /// one prompt or several.
+    /// What becomes causal importances by the [sigmoid](Self::importances), `[rows, C]`, on the host, of a layer with input `x`,
+    /// `[1, rows, d_in]`, and components reading it through `v`, `[d_in, C]`, or being it where there is no `v`; `None` of a
+    /// function of all layers. Rows are positions, of one prompt or several.
     pub(crate) fn of_layer<B: AttributionBackend<Tensor = T>>(
         &self,
         b: &B,
         layer: Layer,
         x: &T,
         v: Option<&T>,
-    ) -> Result<Option<Vec<f32>>, EngineError> {
+    ) -> Result<Option<Vec<B::Element>>, EngineError> {
         let Networks::Layerwise(input, layers) = &self.networks else { return Ok(None) };
         let Some(part) = layers.get(&layer) else { return Ok(None) };
-        Ok(Some(self.importances(LayerNetwork { input: *input, part }.evaluate(b, x, v)?)))
+        Ok(Some(LayerNetwork { input: *input, part }.evaluate(b, x, v)?))
     }
 
-    /// Causal importances `[rows, C]` of every layer, on the host, of a function of all layers; nothing of others.
+    /// The same of every layer of a function of all layers; nothing of others.
     pub(crate) fn of_all<B: AttributionBackend<Tensor = T>>(
         &self,
         b: &B,
         inputs: &Inputs<T>,
-    ) -> Result<BTreeMap<Layer, Vec<f32>>, EngineError> {
+    ) -> Result<BTreeMap<Layer, Vec<B::Element>>, EngineError> {
         if inputs.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let values = match &self.networks {
-            Networks::SharedMlp(network) => network.evaluate(b, inputs)?,
-            Networks::SharedTransformer(network) => network.evaluate(b, inputs)?,
-            Networks::Layerwise(..) | Networks::Unknown(_) => BTreeMap::new(),
-        };
-        Ok(values.into_iter().map(|(layer, values)| (layer, self.importances(values))).collect())
+        match &self.networks {
+            Networks::SharedMlp(network) => network.evaluate(b, inputs),
+            Networks::SharedTransformer(network) => network.evaluate(b, inputs),
+            Networks::Layerwise(..) | Networks::Unknown(_) => Ok(BTreeMap::new()),
+        }
     }
 
-    fn importances<E: Element>(&self, values: Vec<E>) -> Vec<f32> {
-        values.into_iter().map(|value| self.sigmoid.apply(value.to_f64()) as f32).collect()
+    /// Causal importances, of what the function gives before its sigmoid.
+    pub(crate) fn importances<E: Element>(&self, before_sigmoid: &[E]) -> Vec<f32> {
+        before_sigmoid.iter().map(|value| self.sigmoid.apply(value.to_f64()) as f32).collect()
     }
 }

@@ -40,6 +40,7 @@ mod ci_json;
 mod ci_range;
 mod ci_sets;
 mod ci_text;
+mod ci_write;
 mod classes;
 mod config;
 mod error;
@@ -66,6 +67,7 @@ mod yaml;
 mod zstd;
 
 pub use ci_sets::{CiSetFile, CiSetFormat};
+pub use ci_write::{SetToWrite, write_ci_sets};
 pub use error::InputError;
 pub use fingerprint::Fingerprint;
 pub use reference::run_folder;

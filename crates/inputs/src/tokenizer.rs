@@ -66,6 +66,11 @@ impl Tokenizer {
         Ok(Self { inner, file: file.to_owned(), unknown })
     }
 
+    /// Whether these are the tokens that are made of a text.
+    pub fn makes(&self, text: &str, tokens: &[u32]) -> bool {
+        matches!(self.encode(text), Ok((made, _)) if made == tokens)
+    }
+
     /// Token ids and token strings of a text, without special tokens around it.
     pub(crate) fn encode(&self, text: &str) -> Result<(Vec<u32>, Vec<String>), InputError> {
         let ids = self.encoding(text)?.get_ids().to_vec();

@@ -135,6 +135,34 @@ pub enum Error {
         /// What is wrong, and what there is.
         problem: String,
     },
+    /// Sets cannot be made as asked for.
+    #[error("{problem}")]
+    Optimization {
+        /// What is wrong, and what there is.
+        problem: String,
+    },
+    /// A run cannot go on from what is there.
+    #[error("{}: a run cannot go on from it: {problem}; ask for the same as when it began, or begin anew by removing it", file.display())]
+    Resume {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// What is optimised became no number.
+    #[error(
+        "set {set:?}: what is optimised is no finite number at step {step} (from 0); {} holds the set as it was before, and all \
+         others; a smaller learning rate or, with small exponents, a larger one of importance minimality may help",
+        file.display()
+    )]
+    LossNotFinite {
+        /// The set.
+        set: String,
+        /// The step, from 0.
+        step: usize,
+        /// Where what was reached is.
+        file: PathBuf,
+    },
     /// The threads could not be set up.
     #[error("{threads} threads cannot be set up: {reason}")]
     Threads {
@@ -160,7 +188,13 @@ impl Error {
             Self::OutputTarget { .. } => Some(Remedy::OutputTarget),
             Self::UnknownInput { remedy, .. } | Self::Moved { remedy, .. } => Some(*remedy),
             Self::OtherInput { remedy, .. } => *remedy,
-            Self::Consensus { .. } | Self::NoSets { .. } | Self::Backend(_) | Self::UnknownBackend { .. } => None,
+            Self::Optimization { .. }
+            | Self::Resume { .. }
+            | Self::LossNotFinite { .. }
+            | Self::Consensus { .. }
+            | Self::NoSets { .. }
+            | Self::Backend(_)
+            | Self::UnknownBackend { .. } => None,
         }
     }
 }

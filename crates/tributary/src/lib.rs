@@ -29,13 +29,14 @@
 //! show one (`own_sink`, `own_backend`).
 //!
 //! The libraries underneath are here by their own names: [`model`], the vocabulary,
-//! [`backend`], [`engine`], [`inputs`], [`results`].
+//! [`backend`], [`engine`], [`inputs`], [`optimization`], [`results`].
 
 mod choice;
 mod compute;
 mod description;
 mod error;
 mod memory;
+mod optimize;
 mod outline;
 mod output_targets;
 mod progress;
@@ -50,6 +51,7 @@ pub use tributary_backend as backend;
 pub use tributary_engine as engine;
 pub use tributary_inputs as inputs;
 pub use tributary_model as model;
+pub use tributary_optimize as optimization;
 pub use tributary_results as results;
 
 pub use tributary_model::Remedy;
@@ -58,6 +60,7 @@ pub use choice::{Candidate, Chosen, PREFERENCE, choose, choose_entry, first_usab
 pub use compute::{attribute, on_backend, outline, write};
 pub use description::{BackendDescription, DeviceDescription};
 pub use error::{Error, Unusable};
+pub use optimize::{BatchStep, CiDestination, Optimization, Optimized, OptimizedSet, SetStep, optimize};
 pub use outline::{Outline, SetOutline};
 pub use output_targets::OutputTargets;
 pub use progress::{OnProgress, Progress};

@@ -4,14 +4,18 @@ use std::path::Path;
 
 use tributary_engine as engine;
 
+use crate::BatchStep;
+
 /// What is being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Progress<'a> {
     /// A trained run and its inputs are read.
     Reading(&'a Path),
     /// The engine is at work.
     Engine(engine::Progress),
+    /// CI sets are made; an update is done.
+    Optimizing(&'a BatchStep),
     /// Edges are drawn from a result.
     Drawing(&'a Path),
     /// A result is moved into its folder.

@@ -26,15 +26,8 @@ pub(crate) enum InputSets {
 impl InputSets {
     /// Reads them; `note` is told what is worth knowing.
     pub(crate) fn read(input: &Input, run: &TrainedRun, note: &mut dyn FnMut(&str)) -> Result<Self, Error> {
-        let (file, wanted, prompts) = match input {
-            Input::Prompts(texts) => return Ok(Self::own(texts.iter().map(|text| run.prompt(text)), run, note)?),
-            Input::Tokens(prompts) => {
-                return Ok(Self::own(prompts.iter().map(|ids| run.prompt_of_tokens(ids)), run, note)?);
-            }
-            Input::TokenFile(file) => {
-                return Ok(Self::own(run.prompts_of_token_file(file)?.into_iter().map(Ok), run, note)?);
-            }
-            Input::CiSets { file, sets, prompts } => (file, sets, prompts),
+        let Input::CiSets { file, sets: wanted, prompts } = input else {
+            return Ok(Self::Own(Self::prompts(input, run, note)?));
         };
         let mut read = run.ci_sets(file, prompts)?;
         read.notes.iter().for_each(|text| note(text));
@@ -47,15 +40,20 @@ impl InputSets {
         Ok(Self::Given { sets: read.sets, metadata, sha256: read.sha256 })
     }
 
-    /// The model's own causal importances on prompts.
-    fn own(
-        prompts: impl Iterator<Item = Result<Prompt, InputError>>,
+    /// The prompts that are given as text or tokens; none of a file of CI sets.
+    pub(crate) fn prompts(
+        input: &Input,
         run: &TrainedRun,
         note: &mut dyn FnMut(&str),
-    ) -> Result<Self, InputError> {
-        let prompts = prompts.collect::<Result<Vec<Prompt>, InputError>>()?;
+    ) -> Result<Vec<Prompt>, InputError> {
+        let prompts: Vec<Prompt> = match input {
+            Input::Prompts(texts) => texts.iter().map(|text| run.prompt(text)).collect::<Result<_, _>>()?,
+            Input::Tokens(prompts) => prompts.iter().map(|ids| run.prompt_of_tokens(ids)).collect::<Result<_, _>>()?,
+            Input::TokenFile(file) => run.prompts_of_token_file(file)?,
+            Input::CiSets { .. } => Vec::new(),
+        };
         prompts.iter().flat_map(|prompt| run.prompt_notes(prompt)).for_each(|text| note(&text));
-        Ok(Self::Own(prompts))
+        Ok(prompts)
     }
 
     pub(crate) fn sets(&self) -> Sets<'_> {

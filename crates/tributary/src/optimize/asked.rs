@@ -1,0 +1,227 @@
+//! What an optimisation is asked for, and the sets that follow.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tributary_backend::AttributionBackend;
+use tributary_engine::{Model, own_importances};
+use tributary_inputs::TokenName;
+use tributary_model::Prompt;
+use tributary_optimize::{Entries, Loss, Objective, Settings, Task, target_log_probs};
+use tributary_results::At;
+
+use super::{Context, metadata};
+use crate::{Compute, Error, Input, Run};
+
+/// What an optimisation is asked for: sets of every prompt, with every coefficient and every seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Optimization {
+    /// The trained run.
+    pub run: Run,
+    /// The prompts; no CI sets.
+    pub input: Input,
+    /// The token that is looked at; `None` for the target model's likeliest.
+    pub label: Option<TokenName>,
+    /// The token that it is compared with, by [`Loss::LogitDifference`].
+    pub against: Option<TokenName>,
+    /// The position that is looked at.
+    pub position: At,
+    /// What is asked of the masked model there.
+    pub loss: Loss,
+    /// Coefficients of importance minimality.
+    pub sparsity: Vec<f64>,
+    /// Seeds of what is drawn.
+    pub seeds: Vec<u64>,
+    /// How it is optimised.
+    pub settings: Settings,
+    /// Numbers of updates after which what is reached is kept as a set of its own.
+    pub snapshots: Vec<usize>,
+    /// Bytes of memory that may be taken beside the model; `None` for half of what is free.
+    pub max_memory: Option<u64>,
+    /// What computes.
+    pub compute: Compute,
+}
+
+impl Optimization {
+    /// One set of the target model's likeliest token at the last position of each prompt, with a coefficient of 0.01 and the
+    /// seed 0.
+    pub fn new(run: Run, input: Input) -> Self {
+        Self {
+            run,
+            input,
+            label: None,
+            against: None,
+            position: At::Last,
+            loss: Loss::CrossEntropy,
+            sparsity: vec![0.01],
+            seeds: vec![0],
+            settings: Settings::default(),
+            snapshots: Vec::new(),
+            max_memory: None,
+            compute: Compute::default(),
+        }
+    }
+
+    /// Whether its parts go together.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let fail = |problem: String| Err(Error::Optimization { problem });
+        match (self.loss, &self.against) {
+            (Loss::LogitDifference, None) => {
+                return fail("the difference of two logits needs a token to compare the label with".to_owned());
+            }
+            (Loss::LogitDifference, Some(_)) | (_, None) => {}
+            (loss, Some(_)) => {
+                return fail(format!("a token to compare the label with has no part in the loss {}", loss.name()));
+            }
+        }
+        for (what, twice) in [("coefficient", repeated(&self.sparsity)), ("seed", repeated(&self.seeds))] {
+            if let Some(twice) = twice {
+                return fail(format!("the {what} {twice} is asked for twice; each gives one set"));
+            }
+        }
+        if let Some(&step) = self.snapshots.iter().find(|&&step| step == 0 || step > self.settings.steps) {
+            let steps = self.settings.steps;
+            return fail(format!("a snapshot is asked for after {step} steps, but there are {steps}, numbered from 1"));
+        }
+        Ok(())
+    }
+}
+
+fn repeated<T: PartialEq + std::fmt::Display>(values: &[T]) -> Option<String> {
+    let mut repeated = values.iter().enumerate().filter(|(at, value)| values[..*at].contains(value));
+    repeated.next().map(|(_, value)| value.to_string())
+}
+
+/// A set that is asked for.
+pub(super) struct AskedSet<'a> {
+    pub(super) name: String,
+    pub(super) prompt: &'a Prompt,
+    /// Whether the tokenizer makes the prompt's tokens of its text.
+    pub(super) has_text: bool,
+    /// The label, as the vocabulary spells it.
+    pub(super) label: String,
+    pub(super) objective: Objective,
+    pub(super) entries: Arc<Entries>,
+    before_sigmoid: Arc<[f64]>,
+    pub(super) seed: u64,
+    pub(super) sparsity: f64,
+    /// Everything that is needed to make it again.
+    pub(super) metadata: Map<String, Value>,
+}
+
+impl<'a> AskedSet<'a> {
+    /// All of them, prompt by prompt, coefficient by coefficient, seed by seed.
+    pub(super) fn all<B: AttributionBackend>(
+        context: &Context<'_>,
+        model: &Model<B>,
+        prompts: &'a [Prompt],
+        note: &mut dyn FnMut(&str),
+    ) -> Result<Vec<Self>, Error> {
+        let asked = context.asked;
+        let mut sets = Vec::new();
+        for (index, prompt) in prompts.iter().enumerate() {
+            let of_prompt = OfPrompt::new(context, model, prompt, index)?;
+            for &sparsity in &asked.sparsity {
+                for &seed in &asked.seeds {
+                    let name = format!("coeff_{sparsity}_seed_{seed}");
+                    let name = if prompts.len() == 1 { name } else { format!("prompt_{index}_{name}") };
+                    sets.push(Self {
+                        name,
+                        prompt,
+                        has_text: of_prompt.has_text,
+                        label: of_prompt.label.clone(),
+                        objective: of_prompt.objective.clone(),
+                        entries: Arc::clone(&of_prompt.entries),
+                        before_sigmoid: Arc::clone(&of_prompt.before_sigmoid),
+                        seed,
+                        sparsity,
+                        metadata: metadata::asked(context, &of_prompt.objective, &of_prompt.label, sparsity, seed),
+                    });
+                }
+            }
+        }
+        if asked.seeds.len() > 1 && asked.settings.draws_nothing() {
+            note(
+                "nothing is drawn with these masks, without an adversary, from the model's own importances: all seeds give the same",
+            );
+        }
+        Ok(sets)
+    }
+
+    pub(super) fn task(&self) -> Task<'a> {
+        Task {
+            prompt: self.prompt,
+            entries: Arc::clone(&self.entries),
+            before_sigmoid: Arc::clone(&self.before_sigmoid),
+            objective: self.objective.clone(),
+            seed: self.seed,
+            sparsity: self.sparsity,
+        }
+    }
+}
+
+/// What all sets of a prompt share.
+struct OfPrompt {
+    has_text: bool,
+    label: String,
+    objective: Objective,
+    entries: Arc<Entries>,
+    before_sigmoid: Arc<[f64]>,
+}
+
+impl OfPrompt {
+    fn new<B: AttributionBackend>(
+        context: &Context<'_>,
+        model: &Model<B>,
+        prompt: &Prompt,
+        index: usize,
+    ) -> Result<Self, Error> {
+        let (asked, tokenizer) = (context.asked, context.tokenizer);
+        let fail = |problem: String| Error::Optimization { problem: format!("prompt {index}: {problem}") };
+        let positions = prompt.tokens.len();
+        let position = asked.position.of(positions - 1);
+        if position >= positions {
+            return Err(fail(format!(
+                "the position {position} is looked at, but it has {positions} tokens, numbered from 0"
+            )));
+        }
+        let own = own_importances(model, &[prompt])?.remove(0);
+        let entries = Entries::alive(&own.importances, positions);
+        if entries.is_empty() {
+            return Err(fail(
+                "no component is alive under the model's own causal importances, so there is nothing to optimise"
+                    .to_owned(),
+            ));
+        }
+        let target = target_log_probs(model, prompt, Objective::reads(asked.loss, position, positions))?;
+        let vocab = model.architecture().vocab;
+        let named =
+            |name: &TokenName| tokenizer.token_named(name, vocab).map_err(|problem| Error::Optimization { problem });
+        let label = if let Some(name) = &asked.label {
+            named(name)?
+        } else {
+            let at = if target.len() == 1 { 0 } else { position };
+            let likeliest = target[at].iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+            likeliest.map_or(0, |(token, _)| token as u32)
+        };
+        let against = asked.against.as_ref().map(named).transpose()?;
+        if against == Some(label) {
+            return Err(fail(format!("the label, token {label}, is to be compared with itself; name two tokens")));
+        }
+        let has_text = tokenizer.makes(&prompt.text, &prompt.tokens);
+        let objective = Objective {
+            loss: asked.loss,
+            position,
+            label: label as usize,
+            against: against.map(|token| token as usize),
+            target: target.into(),
+        };
+        Ok(Self {
+            has_text,
+            label: tokenizer.token_string(label),
+            objective,
+            before_sigmoid: entries.pick(&own.before_sigmoid).into(),
+            entries: Arc::new(entries),
+        })
+    }
+}

@@ -54,10 +54,8 @@ fn all(weights: &Weights) -> BTreeMap<Layer, Vec<usize>> {
 /// The same model with the part of each decomposed weight that no component holds multiplied.
 fn with_delta(weights: &Weights, factor: f64) -> Weights {
     let mut weights = weights.clone();
-    if weights.architecture.unembedding().is_some() {
-        // Tied to the embedding, it is another matrix from here on.
-        weights.lm_head.get_or_insert(weights.wte.clone());
-    }
+    // Tied to the embedding, it is another matrix from here on.
+    weights.lm_head.get_or_insert(weights.wte.clone());
     for (layer, Components { v, u }) in &weights.decomposed.clone() {
         let (d_in, count, d_out) = (v.shape[0], v.shape[1], u.shape[1]);
         // As the weight is kept, `[d_out, d_in]`, or of the embedding `[d_in, d_out]`.

@@ -2,6 +2,7 @@
 
 mod compute;
 mod graphs;
+mod optimize;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ pub(crate) use compute::{AttributeArgs, DeltaArg, ForwardArg, OutputArg, RunArgs
 pub(crate) use graphs::{
     CompareArgs, ExportArgs, ExportFormat, FigureFormat, PIXELS, PlotArgs, ReportArgs, SchemaArgs, SchemaFormat,
 };
+pub(crate) use optimize::OptimizeArgs;
 
 /// Local attribution graphs of SPD-decomposed language models, for many CI sets at once.
 #[derive(Clone, Debug, Parser)]
@@ -24,6 +26,8 @@ pub struct Args {
 pub(crate) enum Command {
     /// Compute one attribution graph per CI set and write them to a folder.
     Attribute(AttributeArgs),
+    /// Make CI sets for prompts: optimise causal importances, and write them to a file.
+    Optimize(OptimizeArgs),
     /// Recompute some edges of a result in another way and compare.
     Verify(VerifyArgs),
     /// Show what is in a trained run or a result folder.
@@ -49,6 +53,7 @@ impl Command {
     pub(crate) fn json(&self) -> bool {
         match self {
             Self::Attribute(args) => args.output.json,
+            Self::Optimize(args) => args.output.json,
             Self::Verify(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Plot(args) => args.output.json,

@@ -1,6 +1,6 @@
 //! The command line of tributary, as a library that takes its list of backends.
 //!
-//! [`main`] parses the arguments ([`args`](Args)), and hands over to one module per command: `attribute`, `verify`,
+//! [`main`] parses the arguments ([`args`](Args)), and hands over to one module per command: `attribute`, `optimize`, `verify`,
 //! `inspect`, `plot`, `report`, `compare`, `export`, `schema`, `list_backends`. What computes is chosen in `backends`: a
 //! backend of this executable, or a `plugin`, which takes over the whole command. Results go to stdout, progress and errors
 //! to stderr.
@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod inspect;
 mod list_backends;
+mod optimize;
 mod own_folder;
 mod plot;
 mod plugin;
@@ -37,7 +38,7 @@ pub use args::Args;
 pub use built_in::BuiltIn;
 pub use error::CliError;
 
-use args::{AttributeArgs, Command, VerifyArgs};
+use args::{AttributeArgs, Command, OptimizeArgs, VerifyArgs};
 use backends::{Backends, Chosen};
 
 /// Runs the command that the process was started with, on the backends of `L` or on those of plugins. Exit status 0 on
@@ -89,9 +90,9 @@ fn enough_addresses() -> Result<(), CliError> {
 fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode, CliError> {
     // Threads are set before anything else, such as waiting for signals or looking for devices, may start one.
     match command {
-        Command::Attribute(AttributeArgs { compute, .. }) | Command::Verify(VerifyArgs { compute, .. }) => {
-            threads::set(compute.threads)?;
-        }
+        Command::Attribute(AttributeArgs { compute, .. })
+        | Command::Optimize(OptimizeArgs { compute, .. })
+        | Command::Verify(VerifyArgs { compute, .. }) => threads::set(compute.threads)?,
         Command::Plot(_) | Command::Compare(_) => threads::set(None)?,
         Command::Inspect(_)
         | Command::Report(_)
@@ -104,6 +105,10 @@ fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode,
     match command {
         Command::Attribute(args) => match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {
             Chosen::Own(compute) => return attribute::run::<L>(args, compute),
+            Chosen::Plugin(plugin) => return plugin.take_over(),
+        },
+        Command::Optimize(args) => match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {
+            Chosen::Own(compute) => return optimize::run::<L>(args, compute),
             Chosen::Plugin(plugin) => return plugin.take_over(),
         },
         Command::Verify(args) => match backends.choose(&verify::wanted(args, backends.is_plugin()), args.quiet)? {

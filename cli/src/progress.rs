@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tributary::Progress;
 use tributary::engine;
+use tributary::{BatchStep, Progress, SetStep};
 
 use crate::{console, visible};
 
@@ -37,6 +37,7 @@ impl Reporter {
             Progress::Finishing(folder) => self.step(&format!("finishing {}", folder.display())),
             Progress::Drawing(result) => self.step(&format!("drawing edges of {}", result.display())),
             Progress::Engine(progress) => self.engine(progress),
+            Progress::Optimizing(reached) => self.optimizing(reached),
             Progress::Note(text) => self.note(text),
             _ => {}
         }
@@ -73,6 +74,33 @@ impl Reporter {
         }
     }
 
+    /// Of every set what is optimised, its L0 and the probability of its label: of all steps on a bar, of each tenth in lines.
+    fn optimizing(&mut self, reached: &BatchStep) {
+        let BatchStep { batch, batches, step, steps, sets } = reached;
+        let of_batch = if *batches > 1 { format!(", batch {} of {batches}", batch + 1) } else { String::new() };
+        match self {
+            Self::Bar(bar) => {
+                if bar.length() != Some(*steps as u64) {
+                    bar.set_length(*steps as u64);
+                    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} ({eta})");
+                    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                }
+                if let Some(set) = sets.first() {
+                    let others = if sets.len() > 1 { format!(" (and {} more)", sets.len() - 1) } else { String::new() };
+                    let text = format!("{}{others}: {}{of_batch}", set.name, of_set(set));
+                    bar.set_message(visible::on_one_line(&text));
+                }
+                bar.set_position(*step as u64);
+            }
+            Self::Lines { .. } if step * 10 / steps != (step - 1) * 10 / steps => {
+                for set in sets {
+                    console::say(&format!("step {step} of {steps}{of_batch}: {}: {}", set.name, of_set(set)));
+                }
+            }
+            Self::Lines { .. } | Self::Quiet => {}
+        }
+    }
+
     fn backward(&mut self, done: usize, passes: usize) {
         match self {
             Self::Bar(bar) => {
@@ -100,4 +128,8 @@ impl Reporter {
             bar.finish_and_clear();
         }
     }
+}
+
+fn of_set(set: &SetStep) -> String {
+    format!("loss {:.4}, L0 {:.2}, p(label) {:.4}", set.total, set.l0, set.label_prob)
 }

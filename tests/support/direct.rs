@@ -271,8 +271,13 @@ impl Direct<'_> {
                 let mut matrix = vec![0.0; d_head * d_head];
                 for pair in 0..half {
                     let (i, j) = if adjacent_pairs { (2 * pair, 2 * pair + 1) } else { (pair, pair + half) };
+                    // In float32, as the published code has it.
+                    let angle = match scaling {
+                        RopeScaling::None => s as f32 / base.powf(f64::from(pair as f32 / half as f32)) as f32,
+                        scaling => s as f32 * turn(base.powf(-2.0 * pair as f64 / d_head as f64), scaling) as f32,
+                    };
                     let (sin, cos) =
-                        (s as f64 * turn(base.powf(-2.0 * pair as f64 / d_head as f64), scaling)).sin_cos();
+                        (f64::from(f64::from(angle).sin() as f32), f64::from(f64::from(angle).cos() as f32));
                     // (x_i, x_j) -> (x_i cos - x_j sin, x_i sin + x_j cos), as a row vector times the matrix.
                     matrix[i * d_head + i] = cos;
                     matrix[j * d_head + i] = -sin;

@@ -20,7 +20,7 @@ const AUTO: &str = "auto";
 #[derive(Clone, Debug)]
 pub(crate) struct TokenIds(pub(crate) Vec<u64>);
 
-fn token_ids(text: &str) -> Result<TokenIds, String> {
+pub(crate) fn token_ids(text: &str) -> Result<TokenIds, String> {
     parse_token_ids(text).map(TokenIds)
 }
 
@@ -289,13 +289,17 @@ fn output_contrast(text: &str) -> Result<OutputArg<(TokenName, TokenName)>, Stri
 
 /// The position before the first colon, and what follows.
 fn at(text: &str) -> Result<(At, &str), String> {
-    let (position, rest) = text.split_once(':').ok_or("expected a position from 0 or last, a colon, and a token")?;
-    let is_plain = !position.is_empty() && position.bytes().all(|byte| byte.is_ascii_digit());
-    let at = match position {
+    let (at, rest) = text.split_once(':').ok_or("expected a position from 0 or last, a colon, and a token")?;
+    Ok((position(at)?, rest))
+}
+
+pub(crate) fn position(text: &str) -> Result<At, String> {
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let at = match text {
         "last" => Some(At::Last),
-        _ => position.parse().ok().filter(|_| is_plain).map(At::Position),
+        _ => text.parse().ok().filter(|_| is_plain).map(At::Position),
     };
-    Ok((at.ok_or_else(|| format!("{position:?} is no position; expected a number from 0, or last"))?, rest))
+    at.ok_or_else(|| format!("{text:?} is no position; expected a number from 0, or last"))
 }
 
 impl From<DtypeArg> for Dtype {

@@ -35,19 +35,20 @@ impl<T> Rotary<T> {
         b.add(&b.mul(x, cos)?, &b.mul(&partner, sin)?)
     }
 
-    /// Tables `[positions, d_head]` of the sines and cosines of `angle(position, pair)`, each as `rounded` gives it.
+    /// Tables `[positions, d_head]` of the sines and cosines of `angle(position, pair)`, in float32, as the published code has
+    /// them whatever the rest is computed in.
     pub(crate) fn of<B: AttributionBackend<Tensor = T>>(
         b: &B,
         shape: [usize; 2],
         adjacent_pairs: bool,
-        angle: impl Fn(usize, usize) -> f64,
-        rounded: impl Fn(f64) -> f64,
+        angle: impl Fn(usize, usize) -> f32,
     ) -> Result<Self, BackendError> {
         let [_, d_head] = shape;
         let half = d_head / 2;
         // Element -> number of its pair, and whether it is the pair's first.
         let pair_of = |i: usize| if adjacent_pairs { (i / 2, i.is_multiple_of(2)) } else { (i % half, i < half) };
-        let angle = |i: usize| angle(i / d_head, pair_of(i % d_head).0);
+        let angle = |i: usize| f64::from(angle(i / d_head, pair_of(i % d_head).0));
+        let rounded = |value: f64| f64::from(value as f32);
         let sign = |i: usize| if pair_of(i % d_head).1 { -1.0 } else { 1.0 };
         Ok(Self {
             cos: table(b, shape, |i| rounded(angle(i).cos()))?,

@@ -28,8 +28,8 @@ impl<T: Clone> Sequence<T> {
             PositionEncoding::Learned => None,
             PositionEncoding::Rotary { base, adjacent_pairs, scaling } => {
                 let d_head = model.architecture.d_head;
-                let angle = |position: usize, pair| position as f64 * scaling.frequency(base, d_head, pair);
-                Some(Rotary::of(b, [positions, d_head], adjacent_pairs, angle, |value| value)?)
+                let angle = |position, pair| scaling.angle(base, d_head, pair, position);
+                Some(Rotary::of(b, [positions, d_head], adjacent_pairs, angle)?)
             }
         };
         Ok(Self { wpe, causal_mask, rotary })

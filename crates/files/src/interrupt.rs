@@ -1,6 +1,6 @@
 //! Ending when asked to, with nothing left behind.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -29,6 +29,34 @@ pub(crate) fn register<T: Undo + 'static, E>(begin: impl FnOnce() -> Result<Arc<
     Ok(run)
 }
 
+/// Whether a first signal is left to who asked for that, and which one came.
+static FINISHES: AtomicBool = AtomicBool::new(false);
+static SIGNAL: AtomicU8 = AtomicU8::new(0);
+
+/// What asks whether a signal came.
+#[derive(Debug)]
+pub struct Interruption(());
+
+impl Interruption {
+    /// The number of the signal that came.
+    pub fn signal(&self) -> Option<u8> {
+        Some(SIGNAL.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
+    }
+}
+
+impl Drop for Interruption {
+    fn drop(&mut self) {
+        FINISHES.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Leaves a first signal of those that [end the process](undo_when_interrupted) to the caller, who asks for it, brings what is
+/// in work to an end and ends. A second one ends the process at once, and so does the first when this value is gone.
+pub fn finish_when_interrupted() -> Interruption {
+    FINISHES.store(true, Ordering::Relaxed);
+    Interruption(())
+}
+
 /// From now on SIGINT, SIGTERM and SIGHUP undo every transaction of this process and end it with the status 128 plus the
 /// signal's number, as shells report it: 130, 143, 129. A signal that was ignored when the process started, as `nohup` ignores
 /// SIGHUP, stays ignored. Where no thread can be had to wait for signals, they do what they do by default.
@@ -40,7 +68,11 @@ pub fn undo_when_interrupted() {
     let signals: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)).collect();
     let wait = move || {
         let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) else { return };
-        if let Some(signal) = signals.forever().next() {
+        for signal in signals.forever() {
+            let is_first = SIGNAL.swap(u8::try_from(signal).unwrap_or(u8::MAX), Ordering::Relaxed) == 0;
+            if is_first && FINISHES.load(Ordering::Relaxed) {
+                continue;
+            }
             INTERRUPTED.store(true, Ordering::Relaxed);
             let runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
             runs.iter().filter_map(Weak::upgrade).for_each(|run| run.undo_now());

@@ -40,7 +40,7 @@ mod transaction;
 pub mod visible;
 
 pub use error::FilesError;
-pub use interrupt::{interrupted, undo_when_interrupted};
+pub use interrupt::{Interruption, finish_when_interrupted, interrupted, undo_when_interrupted};
 pub use output_file::OutputFile;
 pub use recovery::recover;
 pub use transaction::{Replace, Transaction};

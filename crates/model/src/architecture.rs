@@ -60,8 +60,17 @@ pub enum RopeScaling {
 }
 
 impl RopeScaling {
+    /// The angle by which pair `pair` is turned at a position, in float32: the published models keep these angles, and their
+    /// sines and cosines, in that type whatever they are computed in.
+    pub fn angle(self, base: f64, d_head: usize, pair: usize, position: usize) -> f32 {
+        match self {
+            Self::None => position as f32 / base.powf(f64::from(pair as f32 / (d_head / 2) as f32)) as f32,
+            Self::Linear { .. } | Self::Llama3 { .. } => position as f32 * self.frequency(base, d_head, pair) as f32,
+        }
+    }
+
     /// What the angle of pair `pair` grows by from one position to the next.
-    pub fn frequency(self, base: f64, d_head: usize, pair: usize) -> f64 {
+    fn frequency(self, base: f64, d_head: usize, pair: usize) -> f64 {
         let frequency = base.powf(-2.0 * pair as f64 / d_head as f64);
         match self {
             Self::None => frequency,

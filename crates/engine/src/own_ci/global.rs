@@ -196,15 +196,15 @@ impl<T: Clone> GlobalTransformer<T> {
         b.reshape(&b.permute(&read, &[0, 2, 1, 3])?, &[prompts, positions, width])
     }
 
-    /// The angles are those of the published code, which computes them and their sines in float32 whatever the rest is.
+    /// The angles are those of the published code.
     fn rotary<B: AttributionBackend<Tensor = T>>(&self, b: &B, positions: usize) -> Result<Rotary<T>, BackendError> {
         let d_head = self.width / self.n_heads;
         let angle = |position: usize, pair: usize| {
             let exponent = (2 * pair) as f32 / d_head as f32;
             let frequency = 1.0 / (self.rope_base.powf(f64::from(exponent)) as f32);
-            f64::from(position as f32 * frequency)
+            position as f32 * frequency
         };
-        Rotary::of(b, [positions, d_head], false, angle, |value| f64::from(value as f32))
+        Rotary::of(b, [positions, d_head], false, angle)
     }
 }
 

@@ -8,6 +8,9 @@ use tributary::{BatchStep, Progress, SetStep};
 
 use crate::{console, visible};
 
+/// The most sets that a line each is given to.
+const LISTED: usize = 12;
+
 /// Shows how far a run is.
 pub(crate) enum Reporter {
     Bar(ProgressBar),
@@ -93,8 +96,11 @@ impl Reporter {
                 bar.set_position(*step as u64);
             }
             Self::Lines { .. } if step * 10 / steps != (step - 1) * 10 / steps => {
-                for set in sets {
+                for set in sets.iter().take(LISTED) {
                     console::say(&format!("step {step} of {steps}{of_batch}: {}: {}", set.name, of_set(set)));
+                }
+                if let Some(others) = sets.len().checked_sub(LISTED).filter(|&others| others > 0) {
+                    console::say(&format!("step {step} of {steps}{of_batch}: and {others} more sets"));
                 }
             }
             Self::Lines { .. } | Self::Quiet => {}

@@ -82,10 +82,14 @@ fn libraries_see_what_they_may_see() {
         (BACKEND, vec![]),
         (FILES, vec![]),
         ("tributary-engine", vec![MODEL, BACKEND]),
+        ("tributary-optimize", vec![MODEL, BACKEND, "tributary-engine"]),
         ("tributary-inputs", vec![MODEL, FILES]),
         (RESULTS, vec![MODEL, BACKEND, FILES]),
         (GRAPH, vec![MODEL]),
-        ("tributary", vec![MODEL, BACKEND, FILES, "tributary-engine", "tributary-inputs", RESULTS]),
+        (
+            "tributary",
+            vec![MODEL, BACKEND, FILES, "tributary-engine", "tributary-optimize", "tributary-inputs", RESULTS],
+        ),
     ];
     let views = VIEWS.map(|view| (view, vec![MODEL, GRAPH, RESULTS, FILES]));
     for (package, allowed) in may.into_iter().chain(views) {

@@ -14,6 +14,7 @@ mod interrupted;
 mod limits;
 mod memory;
 mod neutral;
+mod optimize;
 mod outside;
 mod plot;
 mod plugins;

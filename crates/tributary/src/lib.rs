@@ -60,10 +60,10 @@ pub use choice::{Candidate, Chosen, PREFERENCE, choose, choose_entry, first_usab
 pub use compute::{attribute, on_backend, outline, write};
 pub use description::{BackendDescription, DeviceDescription};
 pub use error::{Error, Unusable};
-pub use optimize::{BatchStep, CiDestination, Optimization, Optimized, OptimizedSet, SetStep, optimize};
+pub use optimize::{CiDestination, Optimization, Optimized, OptimizedSet, optimize};
 pub use outline::{Outline, SetOutline};
 pub use output_targets::OutputTargets;
-pub use progress::{OnProgress, Progress};
+pub use progress::{BatchStep, OnProgress, Progress, SetStep};
 pub use selection::{select_sets, set_names};
 pub use session::Session;
 pub use settings::{Compute, Files, Folder, Input, Run, Settings};

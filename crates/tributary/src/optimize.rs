@@ -2,66 +2,28 @@
 
 mod asked;
 mod ci_file;
+mod context;
 mod metadata;
 mod plan;
+mod request;
 mod saved;
 
-use std::path::Path;
-
-use tributary_backend::{AttributionBackend, DeviceInfo, Providers, Work};
+use tributary_backend::{AttributionBackend, Providers, Work};
 use tributary_engine::Model;
-use tributary_inputs::{Fingerprint, Tokenizer, TrainedRun};
+use tributary_inputs::TrainedRun;
 use tributary_model::{CausalImportances, CiSet, Layer, Prompt};
 use tributary_optimize::{Entries, Metrics, Optimizer, Task, sigmoid};
 
 use crate::sets::InputSets;
-use crate::{Error, OnProgress, Progress, memory, on_backend};
+use crate::{BatchStep, Error, OnProgress, Progress, SetStep, memory, on_backend};
 use asked::AskedSet;
 use ci_file::CiFile;
+use context::Context;
 use plan::groups;
 use saved::{Saved, SavedSet};
 
-pub use asked::Optimization;
-
-/// Where sets that are made are written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CiDestination<'a> {
-    /// The file, JSON.
-    pub path: &'a Path,
-    /// Whether it is replaced where it is there.
-    pub replace: bool,
-    /// Whether to go on from where a run ended that was told to: `FILE.resume` holds it. Where there is no such file, a run
-    /// begins.
-    pub resume: bool,
-}
-
-/// How far a set has come.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SetStep {
-    /// Name of the set.
-    pub name: String,
-    /// What is optimised, before the last update.
-    pub total: f64,
-    /// Number of components alive, a mean over the positions, summed over layers.
-    pub l0: f64,
-    /// Probability of the label under the masks, before the last update.
-    pub label_prob: f64,
-}
-
-/// How far a batch of sets has come.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BatchStep {
-    /// Number of the batch, from 0.
-    pub batch: usize,
-    /// Number of batches.
-    pub batches: usize,
-    /// Updates made.
-    pub step: usize,
-    /// Updates that are asked for.
-    pub steps: usize,
-    /// The sets of the batch.
-    pub sets: Vec<SetStep>,
-}
+pub use ci_file::CiDestination;
+pub use request::Optimization;
 
 /// A set that was made.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,14 +154,6 @@ impl Work for Make<'_, '_> {
     }
 }
 
-/// What everything in a file is told of.
-struct Context<'a> {
-    asked: &'a Optimization,
-    fingerprint: &'a Fingerprint,
-    tokenizer: &'a Tokenizer,
-    device: &'a DeviceInfo,
-}
-
 /// The sets of a file, each with its snapshots before it.
 fn written(
     sets: &[AskedSet<'_>],
@@ -221,9 +175,14 @@ fn written(
         };
         for snapshot in &saved.snapshots {
             let name = format!("{}@{}", set.name, snapshot.step);
-            all.push((of(name, &snapshot.parameters), set.has_text, metadata::of_snapshot(set, snapshot.step)));
+            all.push((
+                of(name, &snapshot.parameters),
+                set.has_text,
+                metadata::of_snapshot(&set.metadata, snapshot.step),
+            ));
         }
-        let metadata = metadata::of_set(set, saved, steps, sets.len());
+        let reached = (saved.step < steps).then_some(saved.step);
+        let metadata = metadata::of_set(&set.metadata, reached, &saved.state, saved.metrics, sets.len());
         all.push((of(set.name.clone(), &saved.state.parameters), set.has_text, metadata));
     }
     all

@@ -4,8 +4,6 @@ use std::path::Path;
 
 use tributary_engine as engine;
 
-use crate::BatchStep;
-
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -26,3 +24,31 @@ pub enum Progress<'a> {
 
 /// Is told what is being done. It is called on a thread of the pool.
 pub type OnProgress<'a> = dyn FnMut(Progress<'_>) + Send + 'a;
+
+/// How far a set has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetStep {
+    /// Name of the set.
+    pub name: String,
+    /// What is optimised, before the last update.
+    pub total: f64,
+    /// Number of components alive, a mean over the positions, summed over layers.
+    pub l0: f64,
+    /// Probability of the label under the masks, before the last update.
+    pub label_prob: f64,
+}
+
+/// How far a batch of sets has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchStep {
+    /// Number of the batch, from 0.
+    pub batch: usize,
+    /// Number of batches.
+    pub batches: usize,
+    /// Updates made.
+    pub step: usize,
+    /// Updates that are asked for.
+    pub steps: usize,
+    /// The sets of the batch.
+    pub sets: Vec<SetStep>,
+}

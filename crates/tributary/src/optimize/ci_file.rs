@@ -11,10 +11,21 @@ use tributary_model::CiSet;
 use tributary_optimize::Settings;
 use tributary_results::ResultError;
 
-use super::CiDestination;
 use super::asked::AskedSet;
 use super::saved::{Saved, SavedSet};
 use crate::Error;
+
+/// Where sets that are made are written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CiDestination<'a> {
+    /// The file, JSON.
+    pub path: &'a Path,
+    /// Whether it is replaced where it is there.
+    pub replace: bool,
+    /// Whether to go on from where a run ended that was told to: `FILE.resume` holds it. Where there is no such file, a run
+    /// begins.
+    pub resume: bool,
+}
 
 /// More than what a run of any size leaves.
 const LARGEST: u64 = 1 << 34;

@@ -1,11 +1,9 @@
 //! What is said of a set that was made: names are those of the command's flags, and of the field where it has one.
 
 use serde_json::{Map, Value, json};
-use tributary_optimize::{Curve, Loss, Objective};
+use tributary_optimize::{Curve, Loss, Metrics, Objective, SetState};
 
-use super::Context;
-use super::asked::AskedSet;
-use super::saved::SavedSet;
+use super::context::Context;
 use crate::VERSION;
 
 /// The most numbers that the curves of a file have together: a reader of CI sets takes a million values of metadata.
@@ -59,26 +57,32 @@ pub(super) fn asked(
     metadata
 }
 
-/// Of what a set was after some updates.
-pub(super) fn of_snapshot(set: &AskedSet<'_>, step: usize) -> Value {
-    let mut metadata = set.metadata.clone();
+/// Of what a set was after some updates, beside what it was asked for with.
+pub(super) fn of_snapshot(asked: &Map<String, Value>, step: usize) -> Value {
+    let mut metadata = asked.clone();
     metadata.insert("step".to_owned(), json!(step));
     Value::Object(metadata)
 }
 
-/// Of a set as it is in the end; `sets` are in the file.
-pub(super) fn of_set(set: &AskedSet<'_>, saved: &SavedSet, steps: usize, sets: usize) -> Value {
-    let mut metadata = set.metadata.clone();
-    if saved.step != steps {
-        metadata.insert("step".to_owned(), json!(saved.step));
+/// Of a set as it is in the end, or as `reached`; `sets` are in the file.
+pub(super) fn of_set(
+    asked: &Map<String, Value>,
+    reached: Option<usize>,
+    state: &SetState,
+    metrics: Option<Metrics>,
+    sets: usize,
+) -> Value {
+    let mut metadata = asked.clone();
+    if let Some(step) = reached {
+        metadata.insert("step".to_owned(), json!(step));
     }
-    if let Some(step) = saved.state.failed {
+    if let Some(step) = state.failed {
         metadata.insert("loss_not_finite_at_step".to_owned(), json!(step));
     }
-    if let Some(metrics) = saved.metrics {
+    if let Some(metrics) = metrics {
         metadata.insert("metrics".to_owned(), json!(metrics));
     }
-    metadata.insert("curve".to_owned(), curve(&saved.state.curve, sets));
+    metadata.insert("curve".to_owned(), curve(&state.curve, sets));
     Value::Object(metadata)
 }
 

@@ -5,6 +5,7 @@
 //! - [`growth`]: how time grows with sets, positions and alive components, on generated runs;
 //! - [`large`]: one run of some 10^9 edges within a bound on memory;
 //! - [`published`]: a run of the published sizes, from its files to its graphs;
+//! - [`optimize`]: CI sets made together and one by one, and beside PyTorch;
 //! - [`target`]: attributions at the target model's activations, by the number of sets, and beside PyTorch.
 //!
 //! Every ratio is between two things measured in the same run, taking turns.
@@ -17,6 +18,7 @@ mod generated;
 mod growth;
 mod large;
 mod median;
+mod optimize;
 mod peer;
 mod process;
 mod published;
@@ -50,6 +52,8 @@ enum Command {
     Large(large::LargeArgs),
     /// A generated run of the published sizes, as a whole process
     Published(published::PublishedArgs),
+    /// Making CI sets, together and beside PyTorch
+    Optimize(optimize::OptimizeArgs),
     /// At the target model's activations, by the number of sets and beside PyTorch
     Target(target::TargetArgs),
 }
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Growth(args) => on_threads(args.threads, || growth::run(args)),
         Command::Large(args) => large::run(args),
         Command::Published(args) => published::run(args),
+        Command::Optimize(args) => on_threads(args.threads, || optimize::run(args)),
         Command::Target(args) => on_threads(args.threads, || target::run(args)),
     };
     match outcome {

@@ -32,6 +32,7 @@ pub(crate) fn all_or_one(args: &[&str]) -> Result<(), String> {
         bench(&[&["peer"], files.as_slice()].concat())?;
     }
     bench(&["target"])?;
+    bench(&["optimize"])?;
     bench(&["growth"])?;
     bench(&["large"])?;
     bench(&["published"])

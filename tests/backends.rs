@@ -5,5 +5,6 @@
 
 mod equivalence;
 mod golden;
+mod golden_evaluate;
 mod golden_optimize;
 mod golden_target;

@@ -1,6 +1,7 @@
 //! Commands and flags: those that compute are in `compute`, those that show, compare and share graphs in `graphs`.
 
 mod compute;
+mod evaluate;
 mod graphs;
 mod optimize;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(crate) use compute::{AttributeArgs, DeltaArg, ForwardArg, OutputArg, RunArgs, VerifyArgs};
+pub(crate) use evaluate::EvaluateArgs;
 pub(crate) use graphs::{
     CompareArgs, ExportArgs, ExportFormat, FigureFormat, PIXELS, PlotArgs, ReportArgs, SchemaArgs, SchemaFormat,
 };
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Attribute(AttributeArgs),
     /// Make CI sets for prompts: optimise causal importances, and write them to a file.
     Optimize(OptimizeArgs),
+    /// Put CI sets to the test: what the model predicts with nothing but their nodes, in several ways.
+    Evaluate(EvaluateArgs),
     /// Recompute some edges of a result in another way and compare.
     Verify(VerifyArgs),
     /// Show what is in a trained run or a result folder.
@@ -54,6 +58,7 @@ impl Command {
         match self {
             Self::Attribute(args) => args.output.json,
             Self::Optimize(args) => args.output.json,
+            Self::Evaluate(args) => args.json,
             Self::Verify(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Plot(args) => args.output.json,

@@ -1,6 +1,6 @@
 //! The command line of tributary, as a library that takes its list of backends.
 //!
-//! [`main`] parses the arguments ([`args`](Args)), and hands over to one module per command: `attribute`, `optimize`, `verify`,
+//! [`main`] parses the arguments ([`args`](Args)), and hands over to one module per command: `attribute`, `optimize`, `evaluate`, `verify`,
 //! `inspect`, `plot`, `report`, `compare`, `export`, `schema`, `list_backends`. What computes is chosen in `backends`: a
 //! backend of this executable, or a `plugin`, which takes over the whole command. Results go to stdout, progress and errors
 //! to stderr.
@@ -12,6 +12,7 @@ mod built_in;
 mod compare;
 mod console;
 mod error;
+mod evaluate;
 mod export;
 mod inspect;
 mod list_backends;
@@ -38,7 +39,7 @@ pub use args::Args;
 pub use built_in::BuiltIn;
 pub use error::CliError;
 
-use args::{AttributeArgs, Command, OptimizeArgs, VerifyArgs};
+use args::{AttributeArgs, Command, EvaluateArgs, OptimizeArgs, VerifyArgs};
 use backends::{Backends, Chosen};
 
 /// Runs the command that the process was started with, on the backends of `L` or on those of plugins. Exit status 0 on
@@ -92,6 +93,7 @@ fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode,
     match command {
         Command::Attribute(AttributeArgs { compute, .. })
         | Command::Optimize(OptimizeArgs { compute, .. })
+        | Command::Evaluate(EvaluateArgs { compute, .. })
         | Command::Verify(VerifyArgs { compute, .. }) => threads::set(compute.threads)?,
         Command::Plot(_) | Command::Compare(_) => threads::set(None)?,
         Command::Inspect(_)
@@ -109,6 +111,10 @@ fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode,
         },
         Command::Optimize(args) => match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {
             Chosen::Own(compute) => return optimize::run::<L>(args, compute),
+            Chosen::Plugin(plugin) => return plugin.take_over(),
+        },
+        Command::Evaluate(args) => match backends.choose(&args.compute.wanted(args.dtype), args.quiet)? {
+            Chosen::Own(compute) => return evaluate::run::<L>(args, compute),
             Chosen::Plugin(plugin) => return plugin.take_over(),
         },
         Command::Verify(args) => match backends.choose(&verify::wanted(args, backends.is_plugin()), args.quiet)? {

@@ -40,6 +40,9 @@ impl Reporter {
             Progress::Finishing(folder) => self.step(&format!("finishing {}", folder.display())),
             Progress::Drawing(result) => self.step(&format!("drawing edges of {}", result.display())),
             Progress::Engine(progress) => self.engine(progress),
+            Progress::Evaluating { set, done, sets } => {
+                self.step(&format!("evaluating set {set}, {} of {sets}", done + 1));
+            }
             Progress::Optimizing(reached) => self.optimizing(reached),
             Progress::Note(text) => self.note(text),
             _ => {}

@@ -205,9 +205,9 @@ fn anneal(text: &str) -> Result<Anneal, String> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AdversaryArg(Adversary);
+pub(crate) struct AdversaryArg(pub(crate) Adversary);
 
-fn adversary(text: &str) -> Result<AdversaryArg, String> {
+pub(crate) fn adversary(text: &str) -> Result<AdversaryArg, String> {
     let (steps, size) = text.split_once(':').unwrap_or((text, "1"));
     let steps = steps.parse::<u32>().ok().filter(|&steps| steps > 0);
     steps

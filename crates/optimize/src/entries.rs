@@ -79,6 +79,53 @@ impl Entries {
         })
     }
 
+    /// Those of either.
+    ///
+    /// # Panics
+    ///
+    /// When the others are of another number of positions.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut layers = self.layers.clone();
+        for (&layer, entries) in &other.layers {
+            let both = layers.get(&layer).map_or_else(|| entries.clone(), |own| AliveEntries::union(&[own, entries]));
+            layers.insert(layer, both);
+        }
+        Self::new(layers, self.positions)
+    }
+
+    /// Those that are not among `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let left = |(&layer, entries): (&Layer, &AliveEntries)| {
+            let is_left = |position: usize, component: u32| {
+                other.layers.get(&layer).is_none_or(|other| other.row_of(position, component as usize).is_none())
+            };
+            let rows = (0..self.positions).map(|position| {
+                let components = entries.components_at(position).iter().copied();
+                components.filter(move |&component| is_left(position, component)).map(|component| component as usize)
+            });
+            (layer, AliveEntries::from_positions(rows))
+        };
+        Self::new(self.layers.iter().map(left).collect(), self.positions)
+    }
+
+    /// A value for each of these entries: that of `values` for those that are among `some`, and 0 for all others.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many values as `some`, or one of these is not among the entries.
+    pub fn spread(&self, some: &Self, values: &[f64]) -> Vec<f64> {
+        assert_eq!(some.len(), values.len(), "a value for each");
+        let mut spread = vec![0.0; self.len()];
+        let first: BTreeMap<Layer, usize> = self.layers().map(|(layer, _, numbers)| (layer, numbers.start)).collect();
+        for ((layer, position, component), &value) in some.iter().zip(values) {
+            let row = self.layers[&layer].row_of(position, component);
+            spread[first[&layer] + row.expect("it is among the entries")] = value;
+        }
+        spread
+    }
+
     /// Components of every layer that have an entry in any of these, ascending.
     pub fn supports<'a>(all: impl IntoIterator<Item = &'a Self>) -> BTreeMap<Layer, Vec<usize>> {
         let mut by_layer: BTreeMap<Layer, Vec<&AliveEntries>> = BTreeMap::new();

@@ -163,6 +163,24 @@ pub enum Error {
         /// Where what was reached is.
         file: PathBuf,
     },
+    /// Sets cannot be evaluated as asked for.
+    #[error("{}{problem}", set.as_ref().map_or_else(String::new, |set| format!("set {set:?}: ")))]
+    Evaluation {
+        /// The set, where it is one's.
+        set: Option<String>,
+        /// What is wrong, and what there is.
+        problem: String,
+    },
+    /// A file of nodes says what there is not.
+    #[error("{}: line {line}: {problem}", file.display())]
+    Nodes {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
     /// The threads could not be set up.
     #[error("{threads} threads cannot be set up: {reason}")]
     Threads {
@@ -189,6 +207,8 @@ impl Error {
             Self::UnknownInput { remedy, .. } | Self::Moved { remedy, .. } => Some(*remedy),
             Self::OtherInput { remedy, .. } => *remedy,
             Self::Optimization { .. }
+            | Self::Evaluation { .. }
+            | Self::Nodes { .. }
             | Self::Resume { .. }
             | Self::LossNotFinite { .. }
             | Self::Consensus { .. }

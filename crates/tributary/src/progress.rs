@@ -12,6 +12,15 @@ pub enum Progress<'a> {
     Reading(&'a Path),
     /// The engine is at work.
     Engine(engine::Progress),
+    /// A CI set is evaluated, number `done + 1`.
+    Evaluating {
+        /// Name of the set.
+        set: &'a str,
+        /// Sets finished.
+        done: usize,
+        /// Sets in all.
+        sets: usize,
+    },
     /// CI sets are made; an update is done.
     Optimizing(&'a BatchStep),
     /// Edges are drawn from a result.

@@ -63,6 +63,14 @@ impl InputSets {
         }
     }
 
+    /// The sets of a file; none of prompts.
+    pub(crate) fn given(&self) -> &[CiSet] {
+        match self {
+            Self::Given { sets, .. } => sets,
+            Self::Own(_) => &[],
+        }
+    }
+
     /// Each by its name, its prompt and what came with it.
     pub(crate) fn named(&self) -> Vec<(String, &Prompt, Option<&Value>)> {
         match self {

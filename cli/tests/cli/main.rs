@@ -8,6 +8,7 @@ mod attacks;
 mod attribute;
 mod compare;
 mod errors;
+mod evaluate;
 mod export;
 mod faults;
 mod interrupted;

@@ -185,7 +185,11 @@ impl<'m, B: AttributionBackend> MaskedModel<'m, B> {
         let with_support = self.layers.iter().filter(|(_, supported)| supported.count > 0);
         let leaf = |(&layer, supported): (&Layer, &Supported<B::Tensor>)| {
             let shape = [items, positions, supported.count];
-            assert_eq!(masks[&layer].mask.len(), shape.iter().product(), "a factor for each component of {layer}");
+            assert_eq!(
+                masks[&layer].mask.len(),
+                shape.iter().product::<usize>(),
+                "a factor for each component of {layer}"
+            );
             Ok((layer, self.model.backend.upload(&masks[&layer].mask, &shape)?))
         };
         with_support.map(leaf).collect()

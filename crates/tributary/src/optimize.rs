@@ -60,7 +60,7 @@ pub struct Optimized {
 ///
 /// # Errors
 ///
-/// What a user can do wrong; [`Error::NotFinite`] after everything is written, where the loss of a set was no number.
+/// What a user can do wrong; [`Error::LossNotFinite`] after everything is written, where the loss of a set was no number.
 pub fn optimize<L: Providers>(
     asked: &Optimization,
     destination: CiDestination<'_>,

@@ -73,8 +73,8 @@ mod tests {
         assert_eq!([Schedule::Linear.factor(0.0), Schedule::Linear.factor(0.25)], [1.0, 0.75]);
         assert_eq!([Schedule::Cosine.factor(0.0), Schedule::Constant.factor(0.9)], [1.0, 1.0]);
         assert!((Schedule::Cosine.factor(0.5) - 0.5).abs() < 1e-15);
-        let annealed = Pnorm { initial: 2.0, last: 0.5, start: 0.2, end: 0.8 };
-        assert_eq!([0.0, 0.2, 0.5, 0.8, 0.99].map(|done| annealed.at(done)), [2.0, 2.0, 1.25, 0.5, 0.5]);
+        let annealed = Pnorm { initial: 2.0, last: 0.5, start: 0.25, end: 0.75 };
+        assert_eq!([0.0, 0.25, 0.5, 0.75, 0.99].map(|done| annealed.at(done)), [2.0, 2.0, 1.25, 0.5, 0.5]);
         assert_eq!([0.0, 0.5].map(|done| Pnorm::constant(0.3).at(done)), [0.3, 0.3]);
         // At once, in the middle.
         let step = Pnorm { start: 0.5, end: 0.5, ..annealed };

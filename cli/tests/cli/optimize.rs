@@ -158,3 +158,26 @@ fn what_is_interrupted_goes_on() {
     assert_eq!(fs::read(workshop.path("made.json")).unwrap(), fs::read(workshop.path("whole.json")).unwrap());
     assert!(!workshop.path("made.json.resume").exists());
 }
+
+/// The others are made to the end, and everything is written before it is said.
+#[test]
+fn a_loss_that_is_no_number_is_of_one_set() {
+    let workshop = Workshop::small();
+    let message =
+        workshop.fail(&optimize(&["--quiet", "--sparsity", "0.01,1e308", "--steps", "3", "--out", "made.json"]));
+    assert!(
+        message.contains("set \"coeff_1e308_seed_0\": what is optimised is no finite number at step 0"),
+        "{message}"
+    );
+    let made = json(&workshop, "made.json");
+    assert_eq!(made["metadata"]["coeff_1e308_seed_0"]["loss_not_finite_at_step"], 0);
+    assert_eq!(made["metadata"]["coeff_0.01_seed_0"]["curve"]["total"].as_array().unwrap().len(), 3);
+    workshop.succeed(&optimize(&["--sparsity", "0.01", "--steps", "3", "--out", "alone.json"]));
+    let alone = json(&workshop, "alone.json");
+    let values = |file: &Value| {
+        let rows = file["ci_sets"]["coeff_0.01_seed_0"]["h.1.mlp.down_proj"].as_array().unwrap();
+        rows.iter().flat_map(|row| row.as_array().unwrap()).map(|value| value.as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    // Beside another it is the same to rounding, of float32.
+    assert!(values(&alone).iter().zip(values(&made)).all(|(a, b)| (a - b).abs() < 1e-3));
+}

@@ -13,6 +13,11 @@ use super::context::Context;
 use super::metadata;
 use crate::Error;
 
+/// A number as somebody would write it: no row of zeros.
+fn short(number: f64) -> String {
+    if number == 0.0 || (1e-4..1e6).contains(&number) { number.to_string() } else { format!("{number:e}") }
+}
+
 /// A set that is asked for.
 pub(super) struct AskedSet<'a> {
     pub(super) name: String,
@@ -44,7 +49,7 @@ impl<'a> AskedSet<'a> {
             let of_prompt = OfPrompt::new(context, model, prompt, index)?;
             for &sparsity in &asked.sparsity {
                 for &seed in &asked.seeds {
-                    let name = format!("coeff_{sparsity}_seed_{seed}");
+                    let name = format!("coeff_{}_seed_{seed}", short(sparsity));
                     let name = if prompts.len() == 1 { name } else { format!("prompt_{index}_{name}") };
                     sets.push(Self {
                         name,
@@ -144,5 +149,16 @@ impl OfPrompt {
             before_sigmoid: entries.pick(&own.before_sigmoid).into(),
             entries: Arc::new(entries),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_names_are_short() {
+        let names = [0.0, 0.001, 0.02, 1.0, 1e-5, 2.5e-7, 1e308].map(short);
+        assert_eq!(names, ["0", "0.001", "0.02", "1", "1e-5", "2.5e-7", "1e308"]);
     }
 }

@@ -7,21 +7,11 @@ use proptest::prelude::*;
 use tributary_engine::{Delta, LayerMask, LayerMasks, MaskedModel, Masks, Model, Pass, logits};
 use tributary_model::{CausalImportances, Components, Layer, Prompt, Role, Weights};
 use tributary_testing::config;
+use tributary_tests::close::assert_close;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{Shape, shapes};
 
 use super::some_layers;
-
-/// Both sides are float64 and some hundred operations deep; a norm that divides by as little as sqrt(eps) = 1e-3 makes numbers,
-/// and their roundings of 1e-16, a thousand times larger.
-fn assert_close(found: &[f64], expected: &[f64]) -> Result<(), TestCaseError> {
-    prop_assert_eq!(found.len(), expected.len());
-    let scale = expected.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
-    for (found, expected) in found.iter().zip(expected) {
-        prop_assert!((found - expected).abs() <= 1e-10 * scale, "{} against {}", found, expected);
-    }
-    Ok(())
-}
 
 /// Factors of all components in f32, which single passes take: of each item, by layer `[positions, C]`.
 fn factors(shape: &Shape, weights: &Weights, items: usize) -> Vec<BTreeMap<Layer, Vec<f32>>> {

@@ -10,6 +10,7 @@ use tributary_backend::AttributionBackend;
 use tributary_engine::{Delta, Edit, Masks, Model, Pass, logits};
 use tributary_model::{CiSet, Layer, Prompt, Weights};
 use tributary_testing::config;
+use tributary_tests::close::assert_close;
 use tributary_tests::direct::Direct;
 use tributary_tests::naive::NaiveBackend;
 use tributary_tests::random_case::{Shape, shapes, target_of};
@@ -21,17 +22,6 @@ fn direct(
     leaves: &BTreeMap<Layer, <NaiveBackend as AttributionBackend>::Tensor>,
 ) -> Vec<f64> {
     NaiveBackend.download(&Direct { weights, set }.run(leaves).pre[&Layer::output()]).unwrap()
-}
-
-/// Both sides are float64 and some hundred operations deep; a norm that divides by as little as sqrt(eps) = 1e-3 makes
-/// numbers, and their roundings of 1e-16, a thousand times larger.
-fn assert_close(found: &[f64], expected: &[f64]) -> Result<(), TestCaseError> {
-    prop_assert_eq!(found.len(), expected.len());
-    let scale = expected.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
-    for (found, expected) in found.iter().zip(expected) {
-        prop_assert!((found - expected).abs() <= 1e-10 * scale, "{} against {}", found, expected);
-    }
-    Ok(())
 }
 
 /// Masked by causal importances, every set gets the logits that it has alone.

@@ -12,11 +12,12 @@ use tributary_backend::AttributionBackend;
 use tributary_engine::{Model, own_importances};
 use tributary_inputs::{RunOptions, TrainedRun};
 use tributary_model::Prompt;
-use tributary_optimize::{Entries, Loss, MaskKind, Objective, Optimizer, Settings, Task, target_log_probs};
+use tributary_optimize::{Entries, Loss, MaskKind, Objective, Optimizer, Settings, Task, likeliest, target_log_probs};
 
 use crate::Failure;
 use crate::median::median;
-use crate::peer::pinned;
+use crate::peer::{can_run, pinned};
+use crate::process::most_held;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct OptimizeArgs {
@@ -106,7 +107,7 @@ pub(crate) fn run(args: &OptimizeArgs) -> Result<(), Failure> {
             );
         }
     }
-    println!("most memory held: {:.2} GB", peak().unwrap_or(0) as f64 / 1e9);
+    println!("most memory held: {:.2} GB", most_held("self") as f64 / 1e9);
     Ok(())
 }
 
@@ -122,8 +123,7 @@ fn tasks<'a, B: AttributionBackend>(
     let own = own_importances(model, &[prompt])?.remove(0);
     let entries = Arc::new(Entries::alive(&own.importances, prompt.tokens.len()));
     let target = target_log_probs(model, prompt, position..position + 1)?;
-    let likeliest = target[0].iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    let label = likeliest.map_or(0, |(token, _)| token);
+    let label = likeliest(&target[0]);
     let loss = Loss::CrossEntropy;
     let task = Task {
         prompt,
@@ -177,14 +177,7 @@ fn peer<B: AttributionBackend<Element = f32>>(
     task: &Task<'_>,
     masks: MaskKind,
 ) -> Result<Option<f64>, Failure> {
-    let imports = pinned(&args.python).args(["-c", "import torch, safetensors, numpy, yaml"]).output();
-    if !args.script.is_file() || !imports.is_ok_and(|output| output.status.success()) {
-        println!(
-            "SKIPPED: the comparison with PyTorch, because {} is not there, or {} has no torch, safetensors, numpy and pyyaml; \
-             name another with PYTHON or --python",
-            args.script.display(),
-            args.python.display()
-        );
+    if !can_run(&args.script, &args.python, &["torch", "safetensors", "numpy", "yaml"]) {
         return Ok(None);
     }
     let folder = tempfile::tempdir()?;
@@ -232,11 +225,4 @@ fn write_start<B: AttributionBackend<Element = f32>>(
         })
         .collect::<Result<_, Failure>>()?;
     Ok(safetensors::serialize_to_file(views, None, path)?)
-}
-
-/// The most memory that this process has held, in bytes, where the system tells (Linux).
-fn peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }

@@ -34,15 +34,7 @@ pub(crate) struct PeerArgs {
 }
 
 pub(crate) fn run(args: &PeerArgs) -> Result<(), Failure> {
-    let imports =
-        Command::new(&args.python).args(["-c", "import torch, tokenizers, safetensors, numpy, yaml"]).output();
-    if !args.script.is_file() || !imports.is_ok_and(|output| output.status.success()) {
-        println!(
-            "SKIPPED: the comparison with PyTorch, because {} is not there, or {} has no torch, tokenizers, safetensors, \
-             numpy and pyyaml; name another with PYTHON or --python",
-            args.script.display(),
-            args.python.display()
-        );
+    if !can_run(&args.script, &args.python, &["torch", "tokenizers", "safetensors", "numpy", "yaml"]) {
         return Ok(());
     }
     let (mut loops, mut vmaps, mut ours, mut wholes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -78,6 +70,22 @@ pub(crate) fn run(args: &PeerArgs) -> Result<(), Failure> {
 
 fn number(line: &Value, key: &str) -> Result<f64, Failure> {
     line[key].as_f64().ok_or_else(|| format!("no number {key:?} in {line}").into())
+}
+
+/// Whether a peer is there and Python has the modules that it imports; says so where not.
+pub(crate) fn can_run(script: &Path, python: &Path, modules: &[&str]) -> bool {
+    let imports = Command::new(python).args(["-c", &format!("import {}", modules.join(", "))]).output();
+    let can_run = script.is_file() && imports.is_ok_and(|output| output.status.success());
+    if !can_run {
+        println!(
+            "SKIPPED: the comparison with PyTorch, because {} is not there, or {} has not all of {}; name another with PYTHON or \
+             --python",
+            script.display(),
+            python.display(),
+            modules.join(", ")
+        );
+    }
+    can_run
 }
 
 /// On one core, where the system can say so.

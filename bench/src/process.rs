@@ -47,16 +47,20 @@ impl Finished {
 
 /// Waits for a process; gives what it printed and its peak.
 fn watch(mut child: Child) -> Result<(Vec<u8>, u64), Failure> {
-    let status = format!("/proc/{}/status", child.id());
+    let process = child.id().to_string();
     let mut peak = 0;
     while child.try_wait()?.is_none() {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        peak = peak.max(kibibytes.unwrap_or(0) * 1024);
+        peak = peak.max(most_held(&process));
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok((child.wait_with_output()?.stdout, peak))
+}
+
+/// The most memory that a process, by its number or `self`, has held so far, in bytes, where the system tells (Linux), else 0.
+pub(crate) fn most_held(process: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// Bytes of a file.

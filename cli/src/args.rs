@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use compute::{AttributeArgs, DeltaArg, ForwardArg, OutputArg, RunArgs, VerifyArgs};
+pub(crate) use compute::{AttributeArgs, DeltaArg, ForwardArg, OutputArg, RunArgs, VerifyArgs, prompts};
 pub(crate) use evaluate::EvaluateArgs;
 pub(crate) use graphs::{
     CompareArgs, ExportArgs, ExportFormat, FigureFormat, PIXELS, PlotArgs, ReportArgs, SchemaArgs, SchemaFormat,

@@ -10,7 +10,7 @@ use tributary::engine::{DeltaGradient, Forward};
 use tributary::results::Manifest;
 use tributary::{Compute, Files, Folder, Input, OutputTargets, Settings, Until};
 
-use crate::args::{AttributeArgs, DeltaArg, ForwardArg, OutputArg};
+use crate::args::{AttributeArgs, DeltaArg, ForwardArg, OutputArg, prompts};
 use crate::own_folder::refuse_own_folder;
 use crate::progress::Reporter;
 use crate::{CliError, console, plot, summary};
@@ -61,13 +61,7 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
         run: args.run.of(&args.model),
         input: match &args.ci_sets {
             Some(file) => Input::CiSets { file: file.clone(), sets: args.sets.clone(), prompts: args.prompt.clone() },
-            None if !args.tokens.is_empty() => {
-                Input::Tokens(args.tokens.iter().map(|tokens| tokens.0.clone()).collect())
-            }
-            None => match &args.tokens_file {
-                Some(file) => Input::TokenFile(file.clone()),
-                None => Input::Prompts(args.prompt.clone()),
-            },
+            None => prompts(&args.prompt, &args.tokens, args.tokens_file.as_ref()),
         },
         thresholds: args.thresholds(),
         forward: match (args.forward, args.delta) {

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use tributary::backend::Providers;
-use tributary::{CiDestination, Compute, Input, Optimization, Optimized};
+use tributary::{CiDestination, Compute, Optimization, Optimized};
 use tributary_files::finish_when_interrupted;
 
-use crate::args::OptimizeArgs;
+use crate::args::{OptimizeArgs, prompts};
 use crate::progress::Reporter;
 use crate::{CliError, console};
 
@@ -15,13 +15,7 @@ use crate::{CliError, console};
 pub(crate) fn run<L: Providers>(args: &OptimizeArgs, compute: Compute) -> Result<ExitCode, CliError> {
     let asked = Optimization {
         run: args.run.of(&args.model),
-        input: match &args.tokens_file {
-            Some(file) => Input::TokenFile(file.clone()),
-            None if !args.tokens.is_empty() => {
-                Input::Tokens(args.tokens.iter().map(|tokens| tokens.0.clone()).collect())
-            }
-            None => Input::Prompts(args.prompt.clone()),
-        },
+        input: prompts(&args.prompt, &args.tokens, args.tokens_file.as_ref()),
         label: args.label.clone(),
         against: args.against.clone(),
         position: args.position,

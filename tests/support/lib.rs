@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod backends;
+pub mod close;
 pub mod direct;
 pub mod discard;
 pub mod distance;

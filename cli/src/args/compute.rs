@@ -9,7 +9,7 @@ use tributary::engine::Method;
 use tributary::inputs::{TokenName, parse_token_ids};
 use tributary::model::Thresholds;
 use tributary::results::At;
-use tributary::{Compute, Run};
+use tributary::{Compute, Input, Run};
 
 use super::{OutputArgs, ci_threshold, probability, threshold};
 
@@ -22,6 +22,15 @@ pub(crate) struct TokenIds(pub(crate) Vec<u64>);
 
 pub(crate) fn token_ids(text: &str) -> Result<TokenIds, String> {
     parse_token_ids(text).map(TokenIds)
+}
+
+/// Prompts as a text or as tokens, of which one was given.
+pub(crate) fn prompts(texts: &[String], tokens: &[TokenIds], file: Option<&PathBuf>) -> Input {
+    match file {
+        Some(file) => Input::TokenFile(file.clone()),
+        None if !tokens.is_empty() => Input::Tokens(tokens.iter().map(|tokens| tokens.0.clone()).collect()),
+        None => Input::Prompts(texts.to_vec()),
+    }
 }
 
 /// The trained run, and where to look for what is not in its folder.

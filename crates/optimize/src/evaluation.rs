@@ -120,31 +120,25 @@ pub fn evaluate<B: AttributionBackend>(
     kept: &[Kept<'_>],
     trials: Trials,
 ) -> Result<Vec<Evaluated>, EngineError> {
-    let target = kept.iter().map(|kept| predicted(kept, &kept.target)).collect();
     let factors: Vec<Vec<f64>> = kept.iter().map(|kept| kept.factors.clone()).collect();
     let of_nodes = batch(model, kept, |kept| &kept.nodes, Loss::MeanKl, Reach::Support)?;
-    let ci = predictions(&of_nodes, kept, &item_masks(&factors))?;
-    let ablated = {
-        let without = batch(model, kept, |kept| &kept.left_out, Loss::MeanKl, Reach::Support)?;
-        let none: Vec<Vec<f64>> = kept.iter().map(|kept| vec![0.0; kept.left_out.len()]).collect();
-        let masks: Vec<ItemMask<'_>> = none.iter().map(|entries| ItemMask { entries, others: Others::All }).collect();
-        predictions(&without, kept, &masks)?
-    };
+    let ci = predictions(&of_nodes, kept, &item_masks(&factors), predicted)?;
+    let without = batch(model, kept, |kept| &kept.left_out, Loss::MeanKl, Reach::Support)?;
+    let none: Vec<Vec<f64>> = kept.iter().map(|kept| vec![0.0; kept.left_out.len()]).collect();
+    let masks: Vec<ItemMask<'_>> = none.iter().map(|entries| ItemMask { entries, others: Others::All }).collect();
+    let ablated = predictions(&without, kept, &masks, predicted)?;
     let stochastic = stochastic(model, kept, trials)?;
-    let [adversarial, dead_at_zero] = adversarial(model, kept, trials)?;
-    let parts = [target, ci, ablated].map(Vec::into_iter);
-    let [target, ci, ablated] = parts;
-    let predicted = target.zip(ci).zip(ablated);
-    let sampled = stochastic.into_iter().zip(adversarial).zip(dead_at_zero);
-    let evaluated = |(((target, ci), ablated), ((stochastic, adversarial), adversarial_dead_at_zero))| Evaluated {
-        target,
+    let [adversarial, adversarial_dead_at_zero] = adversarial(model, kept, trials)?;
+    let parts = ci.into_iter().zip(ablated).zip(stochastic).zip(adversarial).zip(adversarial_dead_at_zero);
+    let evaluated = |(kept, ((((ci, ablated), stochastic), adversarial), adversarial_dead_at_zero))| Evaluated {
+        target: predicted(kept, &kept.target),
         ci,
         ablated,
         stochastic,
         adversarial,
         adversarial_dead_at_zero,
     };
-    Ok(predicted.zip(sampled).map(evaluated).collect())
+    Ok(kept.iter().zip(parts).map(evaluated).collect())
 }
 
 fn batch<'m, 'a, B: AttributionBackend>(
@@ -171,33 +165,45 @@ fn batch<'m, 'a, B: AttributionBackend>(
     Batch::new(model, kept.iter().map(item).collect(), reach)
 }
 
-/// What every item predicts under its masks.
-fn predictions<B: AttributionBackend>(
+/// What every item predicts under its masks, as `read` has it of logarithms of probabilities by position.
+fn predictions<B: AttributionBackend, T>(
     batch: &Batch<'_, '_, B>,
     kept: &[Kept<'_>],
     masks: &[ItemMask<'_>],
-) -> Result<Vec<Predicted>, EngineError> {
+    read: fn(&Kept<'_>, &[Vec<f64>]) -> T,
+) -> Result<Vec<T>, EngineError> {
     let logits = batch.logits(masks)?;
     let of_item = |(kept, logits): (&Kept<'_>, Vec<B::Element>)| {
         let vocab = logits.len() / kept.target.len();
         let rows: Vec<Vec<f64>> = logits.chunks_exact(vocab).map(log_softmax).collect();
-        predicted(kept, &rows)
+        read(kept, &rows)
     };
     Ok(kept.iter().zip(logits).map(of_item).collect())
 }
 
-/// What logarithms of probabilities, by position, say.
-fn predicted(kept: &Kept<'_>, rows: &[Vec<f64>]) -> Predicted {
+/// What of a prediction is drawn again and again.
+struct Sample {
+    label_prob: f64,
+    kl: f64,
+    kl_mean: f64,
+}
+
+fn sample(kept: &Kept<'_>, rows: &[Vec<f64>]) -> Sample {
     let kl: Vec<f64> = kept.target.iter().zip(rows).map(|(target, row)| divergence(target, row)).collect();
+    Sample {
+        label_prob: rows[kept.position][kept.label].exp(),
+        kl: kl[kept.position],
+        kl_mean: kl.iter().sum::<f64>() / kl.len() as f64,
+    }
+}
+
+fn predicted(kept: &Kept<'_>, rows: &[Vec<f64>]) -> Predicted {
+    let Sample { label_prob, kl, kl_mean } = sample(kept, rows);
     let here = &rows[kept.position];
     let mut order: Vec<usize> = (0..here.len()).collect();
     order.sort_by(|&a, &b| here[b].total_cmp(&here[a]).then(a.cmp(&b)));
-    Predicted {
-        label_prob: here[kept.label].exp(),
-        kl: kl[kept.position],
-        kl_mean: kl.iter().sum::<f64>() / kl.len() as f64,
-        top: order.into_iter().take(TOP).map(|token| (token, here[token].exp())).collect(),
-    }
+    let top = order.into_iter().take(TOP).map(|token| (token, here[token].exp())).collect();
+    Predicted { label_prob, kl, kl_mean, top }
 }
 
 fn stochastic<B: AttributionBackend>(
@@ -207,14 +213,14 @@ fn stochastic<B: AttributionBackend>(
 ) -> Result<Vec<PredictedBySample>, EngineError> {
     let batch = batch(model, kept, |kept| &kept.nodes, Loss::MeanKl, Reach::All)?;
     let factors: Vec<Vec<f64>> = kept.iter().map(|kept| kept.factors.clone()).collect();
-    let mut found: Vec<Vec<Predicted>> = kept.iter().map(|_| Vec::new()).collect();
+    let mut found: Vec<Vec<Sample>> = kept.iter().map(|_| Vec::new()).collect();
     for draw in 0..trials.draws {
         let drawn = drawn(model, kept, trials, Purpose::Masks, draw);
         let raised: Vec<Vec<f64>> = kept.iter().map(|kept| drawn.of(&kept.nodes)).collect();
         let masks = raised_masks(&factors, &raised);
         let masks: Vec<ItemMask<'_>> =
             masks.iter().map(|entries| ItemMask { entries, others: Others::Drawn(&drawn) }).collect();
-        found.iter_mut().zip(predictions(&batch, kept, &masks)?).for_each(|(found, one)| found.push(one));
+        found.iter_mut().zip(predictions(&batch, kept, &masks, sample)?).for_each(|(found, one)| found.push(one));
     }
     Ok(found.iter().map(|found| by_sample(found)).collect())
 }
@@ -251,7 +257,7 @@ fn adversarial<B: AttributionBackend>(
     let attacked = batch(model, &with_all, |kept| &kept.nodes, Loss::CrossEntropy, Reach::Support)?;
     let judged = batch(model, &with_all, |kept| &kept.nodes, Loss::MeanKl, Reach::Support)?;
     let refilled = batch(model, &with_all, |kept| &kept.nodes, Loss::MeanKl, Reach::All)?;
-    let mut found: [Vec<Vec<Predicted>>; 2] = [0, 1].map(|_| kept.iter().map(|_| Vec::new()).collect());
+    let mut found: [Vec<Vec<Sample>>; 2] = [0, 1].map(|_| kept.iter().map(|_| Vec::new()).collect());
     for restart in 0..trials.restarts {
         let start = drawn(model, kept, trials, Purpose::Adversary, restart);
         let start = all.iter().zip(&is_free).map(|(all, is_free)| {
@@ -261,11 +267,11 @@ fn adversarial<B: AttributionBackend>(
         let raised =
             trials.adversary.raise(&attacked, &factors, start.collect(), |item, entry| is_free[item][entry])?;
         let masks = raised_masks(&factors, &raised);
-        let at_zero = predictions(&judged, &with_all, &item_masks(&masks))?;
+        let at_zero = predictions(&judged, &with_all, &item_masks(&masks), sample)?;
         let refill = drawn(model, kept, trials, Purpose::Refill, restart);
         let masks: Vec<ItemMask<'_>> =
             masks.iter().map(|entries| ItemMask { entries, others: Others::Drawn(&refill) }).collect();
-        let refilled = predictions(&refilled, &with_all, &masks)?;
+        let refilled = predictions(&refilled, &with_all, &masks, sample)?;
         for (found, predicted) in found.iter_mut().zip([refilled, at_zero]) {
             found.iter_mut().zip(predicted).for_each(|(found, one)| found.push(one));
         }
@@ -273,12 +279,12 @@ fn adversarial<B: AttributionBackend>(
     Ok(found.map(|found| found.iter().map(|found| by_sample(found)).collect()))
 }
 
-fn by_sample(found: &[Predicted]) -> PredictedBySample {
-    let of = |number: fn(&Predicted) -> f64| Sampled::of(&found.iter().map(number).collect::<Vec<_>>());
+fn by_sample(found: &[Sample]) -> PredictedBySample {
+    let of = |number: fn(&Sample) -> f64| Sampled::of(&found.iter().map(number).collect::<Vec<_>>());
     PredictedBySample {
-        label_prob: of(|predicted| predicted.label_prob),
-        kl: of(|predicted| predicted.kl),
-        kl_mean: of(|predicted| predicted.kl_mean),
+        label_prob: of(|sample| sample.label_prob),
+        kl: of(|sample| sample.kl),
+        kl_mean: of(|sample| sample.kl_mean),
     }
 }
 

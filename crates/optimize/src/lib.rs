@@ -41,4 +41,4 @@ pub use loss::{Judged, Loss, Objective, divergence, log_softmax};
 pub use optimizer::{Curve, Metrics, Optimizer, SetState, Task};
 pub use schedule::{Pnorm, Schedule};
 pub use settings::{Adversarial, Init, MaskKind, Settings};
-pub use target::target_log_probs;
+pub use target::{likeliest, target_log_probs};

@@ -65,6 +65,18 @@ impl Objective {
         }
     }
 
+    /// Which of the `rows` that are read is that of `position`.
+    pub fn row_of(position: usize, rows: usize) -> usize {
+        if rows == 1 { 0 } else { position }
+    }
+
+    /// Probability of the label at the position, of logits `[rows, vocab]` in row-major order.
+    pub fn label_prob<E: Element>(&self, logits: &[E]) -> f64 {
+        let (rows, vocab) = (self.target.len(), self.target[0].len());
+        let row = &logits[Self::row_of(self.position, rows) * vocab..][..vocab];
+        log_softmax(row)[self.label].exp()
+    }
+
     /// Judges logits, `[rows, vocab]` in row-major order, and gives `factor` times the loss's gradient by them.
     ///
     /// # Panics
@@ -74,7 +86,7 @@ impl Objective {
         let rows = self.target.len();
         let vocab = self.target[0].len();
         assert_eq!(logits.len(), rows * vocab, "as many as the target model has");
-        let looked_at = if rows == 1 { 0 } else { self.position };
+        let looked_at = Self::row_of(self.position, rows);
         let mut judged = Judged { loss: 0.0, label_prob: 0.0 };
         let mut gradient = Vec::with_capacity(logits.len());
         let one_if = |is_so: bool| f64::from(u8::from(is_so));

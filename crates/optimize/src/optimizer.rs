@@ -279,8 +279,7 @@ impl<'m, 'a, B: AttributionBackend> Optimizer<'m, 'a, B> {
         let factors: Vec<Vec<f64>> = (0..self.sets.len()).map(|set| self.importances(set)).collect();
         let label_probs = |batch: &Batch<'_, '_, B>, masks: &[ItemMask<'_>]| -> Result<Vec<f64>, EngineError> {
             let logits = batch.logits(masks)?;
-            let of_items = batch.items().iter().zip(logits);
-            Ok(of_items.map(|(item, logits)| item.objective.judge(&logits, 0.0).0.label_prob).collect())
+            Ok(batch.items().iter().zip(logits).map(|(item, logits)| item.objective.label_prob(&logits)).collect())
         };
         let by_ci = label_probs(&self.on_entries, &item_masks(&factors))?;
         let (drawn, raised) = self.drawn(self.settings.steps);

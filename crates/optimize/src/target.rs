@@ -26,3 +26,9 @@ pub fn target_log_probs<B: AttributionBackend>(
     let logits = masked.logits(&masks.collect())?;
     Ok(logits.chunks_exact(model.architecture().vocab).map(log_softmax).collect())
 }
+
+/// The token of the largest, the first of equals; 0 of none.
+pub fn likeliest(log_probs: &[f64]) -> usize {
+    let largest = log_probs.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    largest.map_or(0, |(token, _)| token)
+}

@@ -10,7 +10,7 @@ use tributary_backend::{AttributionBackend, Providers, Work};
 use tributary_engine::{Model, own_importances};
 use tributary_inputs::{TokenName, TrainedRun};
 use tributary_model::{CiSet, Prompt};
-use tributary_optimize::{Entries, Evaluated, Kept, Trials, evaluate as evaluated, target_log_probs};
+use tributary_optimize::{Entries, Evaluated, Kept, Trials, evaluate as evaluated, likeliest, target_log_probs};
 use tributary_results::At;
 
 use crate::sets::InputSets;
@@ -86,9 +86,7 @@ impl Work for Evaluate<'_, '_> {
 
     fn run<B: AttributionBackend>(self, backend: B) -> Self::Output {
         let Self { asked, on_progress } = self;
-        on_progress(Progress::Reading(&asked.run.folder));
-        let run = asked.run.load()?;
-        run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
+        let run = asked.run.open(on_progress)?;
         let sets = InputSets::read(&asked.input, &run, &mut |text| on_progress(Progress::Note(text)))?;
         let TrainedRun { tokenizer, weights, .. } = run;
         let model = Model::upload(backend, weights)?;
@@ -117,7 +115,7 @@ impl Work for Evaluate<'_, '_> {
             )?;
             on_progress(Progress::Evaluating { set: &set.name, done: index, sets: sets.given().len() });
             let kept: Vec<Kept<'_>> = chosen.iter().map(|chosen| of_prompt.kept(set, chosen, looked_at)).collect();
-            let allowed = asked.max_memory.or_else(memory::default_limit).unwrap_or(u64::MAX);
+            let allowed = memory::allowed(asked.max_memory);
             let mut of_set = Vec::new();
             for kept in kept.chunks(at_once(&model, &kept, allowed)?) {
                 of_set.extend(evaluated(&model, kept, asked.trials)?);
@@ -193,13 +191,9 @@ impl LookedAt {
             );
             return Err(fail(problem));
         }
-        let likeliest = || {
-            let probs = of_prompt.target[position].iter().enumerate();
-            probs.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))).map_or(0, |(token, _)| token)
-        };
         let label = match asked_label {
             Some(label) => label as usize,
-            None => said("label_token")?.unwrap_or_else(likeliest),
+            None => said("label_token")?.unwrap_or_else(|| likeliest(&of_prompt.target[position])),
         };
         if label >= vocab {
             return Err(fail(format!(
@@ -228,9 +222,9 @@ impl OfPrompt {
     fn kept<'s>(&self, set: &'s CiSet, chosen: &Chosen, looked_at: LookedAt) -> Kept<'s> {
         Kept {
             prompt: &set.prompt,
-            nodes: Arc::new(chosen.nodes.clone()),
+            nodes: Arc::clone(&chosen.nodes),
             factors: chosen.factors.clone(),
-            left_out: Arc::new(chosen.left_out.clone()),
+            left_out: Arc::clone(&chosen.left_out),
             own: Arc::clone(&self.own),
             label: looked_at.label as usize,
             position: looked_at.position,

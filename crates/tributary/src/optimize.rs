@@ -8,10 +8,12 @@ mod plan;
 mod request;
 mod saved;
 
+use std::collections::BTreeMap;
+
 use tributary_backend::{AttributionBackend, Providers, Work};
 use tributary_engine::Model;
 use tributary_inputs::TrainedRun;
-use tributary_model::{CausalImportances, CiSet, Layer, Prompt};
+use tributary_model::{CausalImportances, CiSet, Layer};
 use tributary_optimize::{Entries, Metrics, Optimizer, Task, sigmoid};
 
 use crate::sets::InputSets;
@@ -90,9 +92,7 @@ impl Work for Make<'_, '_> {
 
     fn run<B: AttributionBackend>(self, backend: B) -> Self::Output {
         let Self { asked, file, on_progress, goes_on } = self;
-        on_progress(Progress::Reading(&asked.run.folder));
-        let run = asked.run.load()?;
-        run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
+        let run = asked.run.open(on_progress)?;
         let prompts = InputSets::prompts(&asked.input, &run, &mut |text| on_progress(Progress::Note(text)))?;
         let TrainedRun { fingerprint, tokenizer, weights, .. } = run;
         let model = Model::upload(backend, weights)?;
@@ -100,8 +100,8 @@ impl Work for Make<'_, '_> {
         let context = Context { asked, fingerprint: &fingerprint, tokenizer: &tokenizer, device: &info };
         let sets = AskedSet::all(&context, &model, &prompts, &mut |text| on_progress(Progress::Note(text)))?;
         let mut saved = file.read_saved(&sets, &asked.settings)?;
-        let tasks: Vec<Task<'_>> = sets.iter().map(AskedSet::task).collect();
-        let allowed = asked.max_memory.or_else(memory::default_limit).unwrap_or(u64::MAX);
+        let tasks: Vec<Task<'_>> = sets.iter().map(|set| set.task.clone()).collect();
+        let allowed = memory::allowed(asked.max_memory);
         let batches = groups(&model, &tasks, &saved, &asked.settings, allowed)?;
         let steps = asked.settings.steps;
         for (batch, members) in batches.iter().enumerate() {
@@ -144,8 +144,8 @@ impl Work for Make<'_, '_> {
         let of_set = |(asked, saved): (&AskedSet<'_>, &SavedSet)| OptimizedSet {
             name: asked.name.clone(),
             label: asked.label.clone(),
-            position: asked.objective.position,
-            entries: asked.entries.len(),
+            position: asked.task.objective.position,
+            entries: asked.task.entries.len(),
             step: saved.step,
             metrics: saved.metrics,
             failed: saved.state.failed,
@@ -158,20 +158,19 @@ impl Work for Make<'_, '_> {
 fn written(
     sets: &[AskedSet<'_>],
     saved: &[SavedSet],
-    components: &std::collections::BTreeMap<Layer, usize>,
+    components: &BTreeMap<Layer, usize>,
     steps: usize,
 ) -> Vec<(CiSet, bool, serde_json::Value)> {
-    let importances = |entries: &Entries, parameters: &[f64]| -> std::collections::BTreeMap<Layer, CausalImportances> {
+    let importances = |entries: &Entries, parameters: &[f64]| -> BTreeMap<Layer, CausalImportances> {
         let values: Vec<f64> = parameters.iter().map(|&parameter| sigmoid::lower_leaky(parameter)).collect();
         entries.importances(&values, components)
     };
     let mut all = Vec::new();
     for (set, saved) in sets.iter().zip(saved) {
-        let prompt: &Prompt = set.prompt;
         let of = |name: String, parameters: &[f64]| CiSet {
             name,
-            prompt: prompt.clone(),
-            layers: importances(&set.entries, parameters),
+            prompt: set.task.prompt.clone(),
+            layers: importances(&set.task.entries, parameters),
         };
         for snapshot in &saved.snapshots {
             let name = format!("{}@{}", set.name, snapshot.step);

@@ -39,10 +39,8 @@ impl<B: AttributionBackend> Session<B> {
     /// Reads the run and the CI sets, and puts the run's weights on `backend`. [`Settings::compute`] is not looked at but for
     /// what a result records of it.
     pub fn open(settings: Settings, backend: B, on_progress: &mut OnProgress<'_>) -> Result<Self, Error> {
-        on_progress(Progress::Reading(&settings.run.folder));
         let started = Instant::now();
-        let run = settings.run.load()?;
-        run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
+        let run = settings.run.open(on_progress)?;
         let sets = InputSets::read(&settings.input, &run, &mut |text| on_progress(Progress::Note(text)))?;
         let until = settings.until.of(&sets.named())?;
         let vocab = run.weights.architecture.vocab;

@@ -8,7 +8,7 @@ use tributary_inputs::{RunOptions, TrainedRun, run_folder};
 use tributary_model::Thresholds;
 use tributary_results as results;
 
-use crate::{Error, OutputTargets, Until};
+use crate::{Error, OnProgress, OutputTargets, Progress, Until};
 
 /// What is to be computed: [`Settings::new`] has the defaults of everything but the run and the CI sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,6 +136,14 @@ impl Run {
             checkpoint: self.checkpoint.as_deref(),
         };
         Ok(TrainedRun::load(&self.folder, &options)?)
+    }
+
+    /// Reads it, and says so and what is worth knowing of it.
+    pub(crate) fn open(&self, on_progress: &mut OnProgress<'_>) -> Result<TrainedRun, Error> {
+        on_progress(Progress::Reading(&self.folder));
+        let run = self.load()?;
+        run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
+        Ok(run)
     }
 }
 

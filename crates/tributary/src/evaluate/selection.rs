@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tributary_model::{AliveEntries, CiSet, Layer};
 use tributary_optimize::{Draws, Entries, Purpose};
@@ -78,11 +79,11 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// Nodes that are kept.
 pub(super) struct Chosen {
     pub(super) name: String,
-    pub(super) nodes: Entries,
+    pub(super) nodes: Arc<Entries>,
     /// How much of each is kept.
     pub(super) factors: Vec<f64>,
     /// The set's others.
-    pub(super) left_out: Entries,
+    pub(super) left_out: Arc<Entries>,
 }
 
 type Node = (Layer, usize, usize);
@@ -147,18 +148,15 @@ pub(super) fn chosen(
         })
         .collect();
     found.extend(controls);
-    let everything: BTreeSet<Node> = those(&|_, _| true);
+    let everything = entries(&those(&|_, _| true), positions);
     let importances: BTreeMap<Node, f32> = all.iter().copied().collect();
     let chosen = |(name, nodes): (String, BTreeSet<Node>)| {
         let factor = |node: &Node| {
             if mask_by_ci { importances.get(node).copied().map_or(0.0, f64::from) } else { 1.0 }
         };
-        Chosen {
-            name,
-            factors: nodes.iter().map(factor).collect(),
-            left_out: entries(&everything.difference(&nodes).copied().collect(), positions),
-            nodes: entries(&nodes, positions),
-        }
+        let factors = nodes.iter().map(factor).collect();
+        let nodes = entries(&nodes, positions);
+        Chosen { name, factors, left_out: Arc::new(everything.without(&nodes)), nodes: Arc::new(nodes) }
     };
     Ok(found.into_iter().map(chosen).collect())
 }

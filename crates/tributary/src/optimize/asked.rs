@@ -7,7 +7,7 @@ use tributary_backend::AttributionBackend;
 use tributary_engine::{Model, own_importances};
 use tributary_inputs::TokenName;
 use tributary_model::Prompt;
-use tributary_optimize::{Entries, Objective, Task, target_log_probs};
+use tributary_optimize::{Entries, Objective, Task, likeliest, target_log_probs};
 
 use super::context::Context;
 use super::metadata;
@@ -21,16 +21,11 @@ fn short(number: f64) -> String {
 /// A set that is asked for.
 pub(super) struct AskedSet<'a> {
     pub(super) name: String,
-    pub(super) prompt: &'a Prompt,
+    pub(super) task: Task<'a>,
     /// Whether the tokenizer makes the prompt's tokens of its text.
     pub(super) has_text: bool,
     /// The label, as the vocabulary spells it.
     pub(super) label: String,
-    pub(super) objective: Objective,
-    pub(super) entries: Arc<Entries>,
-    before_sigmoid: Arc<[f64]>,
-    pub(super) seed: u64,
-    pub(super) sparsity: f64,
     /// Everything that is needed to make it again.
     pub(super) metadata: Map<String, Value>,
 }
@@ -51,17 +46,13 @@ impl<'a> AskedSet<'a> {
                 for &seed in &asked.seeds {
                     let name = format!("coeff_{}_seed_{seed}", short(sparsity));
                     let name = if prompts.len() == 1 { name } else { format!("prompt_{index}_{name}") };
+                    let OfPrompt { has_text, label, task } = &of_prompt;
                     sets.push(Self {
                         name,
-                        prompt,
-                        has_text: of_prompt.has_text,
-                        label: of_prompt.label.clone(),
-                        objective: of_prompt.objective.clone(),
-                        entries: Arc::clone(&of_prompt.entries),
-                        before_sigmoid: Arc::clone(&of_prompt.before_sigmoid),
-                        seed,
-                        sparsity,
-                        metadata: metadata::asked(context, &of_prompt.objective, &of_prompt.label, sparsity, seed),
+                        task: Task { seed, sparsity, ..task.clone() },
+                        has_text: *has_text,
+                        label: label.clone(),
+                        metadata: metadata::asked(context, &task.objective, label, sparsity, seed),
                     });
                 }
             }
@@ -73,33 +64,21 @@ impl<'a> AskedSet<'a> {
         }
         Ok(sets)
     }
-
-    pub(super) fn task(&self) -> Task<'a> {
-        Task {
-            prompt: self.prompt,
-            entries: Arc::clone(&self.entries),
-            before_sigmoid: Arc::clone(&self.before_sigmoid),
-            objective: self.objective.clone(),
-            seed: self.seed,
-            sparsity: self.sparsity,
-        }
-    }
 }
 
 /// What all sets of a prompt share.
-struct OfPrompt {
+struct OfPrompt<'a> {
     has_text: bool,
     label: String,
-    objective: Objective,
-    entries: Arc<Entries>,
-    before_sigmoid: Arc<[f64]>,
+    /// That of one of them.
+    task: Task<'a>,
 }
 
-impl OfPrompt {
+impl<'a> OfPrompt<'a> {
     fn new<B: AttributionBackend>(
         context: &Context<'_>,
         model: &Model<B>,
-        prompt: &Prompt,
+        prompt: &'a Prompt,
         index: usize,
     ) -> Result<Self, Error> {
         let (asked, tokenizer) = (context.asked, context.tokenizer);
@@ -126,9 +105,7 @@ impl OfPrompt {
         let label = if let Some(name) = &asked.label {
             named(name)?
         } else {
-            let at = if target.len() == 1 { 0 } else { position };
-            let likeliest = target[at].iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
-            likeliest.map_or(0, |(token, _)| token as u32)
+            likeliest(&target[Objective::row_of(position, target.len())]) as u32
         };
         let against = asked.against.as_ref().map(named).transpose()?;
         if against == Some(label) {
@@ -142,13 +119,15 @@ impl OfPrompt {
             against: against.map(|token| token as usize),
             target: target.into(),
         };
-        Ok(Self {
-            has_text,
-            label: tokenizer.token_string(label),
-            objective,
+        let task = Task {
+            prompt,
             before_sigmoid: entries.pick(&own.before_sigmoid).into(),
             entries: Arc::new(entries),
-        })
+            objective,
+            seed: 0,
+            sparsity: 0.0,
+        };
+        Ok(Self { has_text, label: tokenizer.token_string(label), task })
     }
 }
 

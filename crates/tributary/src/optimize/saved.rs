@@ -48,10 +48,10 @@ impl SavedSet {
     pub(super) fn new(set: &AskedSet<'_>, settings: &Settings) -> Self {
         Self {
             name: set.name.clone(),
-            tokens: set.prompt.tokens.clone(),
+            tokens: set.task.prompt.tokens.clone(),
             asked: set.metadata.clone(),
             step: 0,
-            state: SetState::start(&set.task(), settings),
+            state: SetState::start(&set.task, settings),
             snapshots: Vec::new(),
             metrics: None,
         }
@@ -67,7 +67,7 @@ impl SavedSet {
 
     /// Why it is not what has become of a set so far.
     fn differs(&self, set: &AskedSet<'_>) -> Option<String> {
-        if self.tokens != set.prompt.tokens {
+        if self.tokens != set.task.prompt.tokens {
             return Some("it was begun on another prompt".to_owned());
         }
         let keys = self.asked.keys().chain(set.metadata.keys());
@@ -77,7 +77,7 @@ impl SavedSet {
             let (was, is) = (said(self.asked.get(key)), said(set.metadata.get(key)));
             return Some(format!("it was begun with {key} {was}, and {is} is asked for now"));
         }
-        let (count, curve) = (set.entries.len(), &self.state.curve);
+        let (count, curve) = (set.task.entries.len(), &self.state.curve);
         let of_entries = [&self.state.parameters, &self.state.adam.first, &self.state.adam.second];
         let kept = self.snapshots.iter().map(|snapshot| &snapshot.parameters);
         let is_whole = of_entries.into_iter().chain(kept).all(|values| values.len() == count)

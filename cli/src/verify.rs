@@ -23,11 +23,7 @@ pub(crate) fn wanted(args: &VerifyArgs, is_plugin: bool) -> Compute {
 /// Computes on `compute`, a backend of `L`, and says what differs. Fails by its exit status when that is too much.
 pub(crate) fn run<L: Providers>(args: &VerifyArgs, compute: Compute) -> Result<ExitCode, CliError> {
     let settings = Verify {
-        result: args.result.clone(),
-        run: args.model.clone(),
-        target: args.run.target.clone(),
-        tokenizer: args.run.tokenizer.clone(),
-        checkpoint: args.run.checkpoint.clone(),
+        result: args.run.of_result(&args.result, args.model.as_ref()),
         ci_sets: args.ci_sets.clone(),
         compute,
         method: args.method.into(),

@@ -9,7 +9,7 @@ use tributary::engine::Method;
 use tributary::inputs::{TokenName, parse_token_ids};
 use tributary::model::Thresholds;
 use tributary::results::At;
-use tributary::{Compute, Input, Run};
+use tributary::{Compute, Input, ResultRun, Run};
 
 use super::{OutputArgs, ci_threshold, probability, threshold};
 
@@ -54,6 +54,17 @@ impl RunArgs {
     pub(crate) fn of(&self, folder: &Path) -> Run {
         Run {
             folder: folder.to_owned(),
+            target: self.target.clone(),
+            tokenizer: self.tokenizer.clone(),
+            checkpoint: self.checkpoint.clone(),
+        }
+    }
+
+    /// That of a result, in a folder of its own or where the result says.
+    pub(crate) fn of_result(&self, result: &Path, folder: Option<&PathBuf>) -> ResultRun {
+        ResultRun {
+            result: result.to_owned(),
+            run: folder.cloned(),
             target: self.target.clone(),
             tokenizer: self.tokenizer.clone(),
             checkpoint: self.checkpoint.clone(),

@@ -41,6 +41,7 @@ mod optimize;
 mod outline;
 mod output_targets;
 mod progress;
+mod result_run;
 mod selection;
 mod session;
 mod sets;
@@ -66,6 +67,7 @@ pub use optimize::{CiDestination, Optimization, Optimized, OptimizedSet, optimiz
 pub use outline::{Outline, SetOutline};
 pub use output_targets::OutputTargets;
 pub use progress::{BatchStep, OnProgress, Progress, SetStep};
+pub use result_run::ResultRun;
 pub use selection::{select_sets, set_names};
 pub use session::Session;
 pub use settings::{Compute, Files, Folder, Input, Run, Settings};

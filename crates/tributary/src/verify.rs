@@ -10,15 +10,14 @@ use std::path::{Path, PathBuf};
 
 use tributary_backend::{AttributionBackend, Dtype, Element, Providers, Work};
 use tributary_engine::{DeltaGradient, Forward, Method, Model, Request, Targets, attribute_to};
-use tributary_files::visible;
 use tributary_inputs::{CiSetFile, TrainedRun};
 use tributary_model::{Remedy, Thresholds, Weights};
-use tributary_results::{self as results, Manifest, PromptEntry, ResultFolder};
+use tributary_results::{self as results, Manifest, PromptEntry};
 
 use self::sample::StoredSet;
 use crate::output_targets::AskedOutput;
 use crate::sets::InputSets;
-use crate::{Compute, Error, OnProgress, Progress, Run, memory, on_backend};
+use crate::{Compute, Error, OnProgress, Progress, ResultRun, memory, on_backend};
 
 pub use comparison::{Comparison, Difference, OtherNode, PairDifference};
 pub use sample::SampledEdge;
@@ -26,16 +25,8 @@ pub use sample::SampledEdge;
 /// Which edges of a result are computed again, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verify {
-    /// Folder of the result.
-    pub result: PathBuf,
-    /// Folder of the trained run; `None` for the one the result names.
-    pub run: Option<PathBuf>,
-    /// [`Run::target`]; `None` for what the result names, if it is the result's run.
-    pub target: Option<PathBuf>,
-    /// [`Run::tokenizer`]; `None` for what the result names, if it is the result's run.
-    pub tokenizer: Option<PathBuf>,
-    /// [`Run::checkpoint`]; `None` for what the result names, if it is the result's run.
-    pub checkpoint: Option<PathBuf>,
+    /// The result.
+    pub result: ResultRun,
     /// The file of CI sets; `None` for the one the result names, if it names one.
     pub ci_sets: Option<PathBuf>,
     /// What computes.
@@ -54,11 +45,7 @@ impl Verify {
     /// A result, against the run and the CI sets that it names: on the CPU in float64, by the other method.
     pub fn new(result: impl Into<PathBuf>) -> Self {
         Self {
-            result: result.into(),
-            run: None,
-            target: None,
-            tokenizer: None,
-            checkpoint: None,
+            result: ResultRun::new(result),
             ci_sets: None,
             compute: Compute { device: Some("cpu".to_owned()), dtype: Dtype::F64, ..Compute::default() },
             method: None,
@@ -68,32 +55,13 @@ impl Verify {
         }
     }
 
-    /// Where the run and the CI sets are: what was given, else what the manifest says.
-    fn inputs(&self, manifest: &Manifest) -> Result<(Run, Option<PathBuf>), Error> {
-        let unknown = |what, remedy| Error::UnknownInput { result: self.result.clone(), what, remedy };
-        let known = manifest.run.inputs.as_ref();
-        let path = |path: &String| PathBuf::from(path);
-        let folder = self.run.clone().or_else(|| known.map(|inputs| path(&inputs.model)));
-        let folder = folder.ok_or_else(|| unknown("trained run", Remedy::Run))?;
-        let ci_sets = match (&self.ci_sets, known) {
-            (Some(file), _) => Some(file.clone()),
-            (None, Some(inputs)) => inputs.ci_sets.as_ref().map(path),
-            (None, None) => return Err(unknown("CI sets", Remedy::CiSets)),
-        };
-        // With another run, the folders that the result names belong to a run that is elsewhere now.
-        let known = known.filter(|_| self.run.is_none());
-        let run = Run {
-            folder,
-            target: self.target.clone().or_else(|| known?.target.as_ref().map(path)),
-            tokenizer: self.tokenizer.clone().or_else(|| known?.tokenizer.as_ref().map(path)),
-            checkpoint: self.checkpoint.clone().or_else(|| known?.checkpoint.as_ref().map(path)),
-        };
-        Ok((run, ci_sets))
-    }
-
-    /// The error, with what to do where an input is no longer where the result says.
-    fn moved(&self, error: Error, is_gone: bool, remedy: Remedy) -> Error {
-        if is_gone { Error::Moved { source: Box::new(error), result: self.result.clone(), remedy } } else { error }
+    /// Where the CI sets are, if there is a file of them: what was given, else what the manifest says.
+    fn ci_sets_file(&self, manifest: &Manifest) -> Result<Option<PathBuf>, Error> {
+        match (&self.ci_sets, &manifest.run.inputs) {
+            (Some(file), _) => Ok(Some(file.clone())),
+            (None, Some(inputs)) => Ok(inputs.ci_sets.as_ref().map(PathBuf::from)),
+            (None, None) => Err(self.result.unknown("CI sets", Remedy::CiSets)),
+        }
     }
 
     /// The sets that the result was computed from; an error if the file has others.
@@ -108,7 +76,7 @@ impl Verify {
         let is_gone = self.ci_sets.is_none() && !file.exists();
         let read = run.ci_sets(file, &[]);
         let CiSetFile { sets: mut read, sha256, .. } =
-            read.map_err(|error| self.moved(error.into(), is_gone, Remedy::CiSets))?;
+            read.map_err(|error| self.result.moved(error.into(), is_gone, Remedy::CiSets))?;
         let noted = manifest.run.inputs.as_ref().and_then(|inputs| inputs.ci_sets_sha256.as_ref());
         if noted.is_some_and(|noted| *noted != sha256) {
             let file = file.display();
@@ -116,7 +84,7 @@ impl Verify {
                 "{file} is not the file that the result was computed from, whose SHA-256 is another; its sets are compared"
             ));
         }
-        let other = |difference| self.other_input(file, difference, Some(Remedy::CiSets));
+        let other = |difference| self.result.other_input(file, difference, Some(Remedy::CiSets));
         let mut sets = Vec::with_capacity(stored.len());
         for set in stored {
             let name = &set.name;
@@ -148,15 +116,11 @@ impl Verify {
             let is_of_text = || run.prompt(&known.text).is_ok_and(|prompt| prompt.tokens == known.tokens);
             if prompt.text != known.text && !is_of_text() {
                 let difference = format!("it splits the prompt of set {:?} into other tokens", set.name);
-                return Err(self.other_input(Path::new(&manifest.run.model.class), difference, None));
+                return Err(self.result.other_input(Path::new(&manifest.run.model.class), difference, None));
             }
             prompts.push(prompt);
         }
         Ok(InputSets::Own(prompts))
-    }
-
-    fn other_input(&self, input: &Path, difference: String, remedy: Option<Remedy>) -> Error {
-        Error::OtherInput { result: self.result.clone(), input: input.to_owned(), difference, remedy }
     }
 }
 
@@ -182,27 +146,10 @@ impl Verification {
 
 /// Computes some edges of a result again on a backend of `L` and compares them, and all nodes, with what its files hold.
 pub fn verify<L: Providers>(settings: &Verify, on_progress: &mut OnProgress<'_>) -> Result<Verification, Error> {
-    let folder = ResultFolder::open(&settings.result)?;
-    if folder.manifest().run.is_consensus() {
-        return Err(Error::Consensus { result: settings.result.clone() });
-    }
-    if folder.manifest().sets.is_empty() {
-        return Err(Error::NoSets { result: settings.result.clone() });
-    }
-    let (paths, ci_sets) = settings.inputs(folder.manifest())?;
-    on_progress(Progress::Reading(&paths.folder));
-    let is_gone = settings.run.is_none() && !paths.folder.is_dir();
-    let run = paths.load().map_err(|error| settings.moved(error, is_gone, Remedy::Run))?;
-    run.notes.iter().for_each(|text| on_progress(Progress::Note(text)));
-    let (found, expected) = (run.fingerprint.to_string(), &folder.manifest().run.model.fingerprint);
-    if found != *expected {
-        let difference = format!(
-            "its files (weights, configurations, tokenizer) have the fingerprint {found}, the result's {}; give the right one",
-            visible::on_one_line(expected)
-        );
-        return Err(settings.other_input(&paths.folder, difference, Some(Remedy::RunFiles)));
-    }
-    on_progress(Progress::Drawing(&settings.result));
+    let folder = settings.result.folder()?;
+    let run = settings.result.open(folder.manifest(), on_progress)?;
+    let ci_sets = settings.ci_sets_file(folder.manifest())?;
+    on_progress(Progress::Drawing(&settings.result.result));
     let stored = sample::draw(&folder, settings.samples, settings.seed)?;
     let manifest = folder.manifest().clone();
     let sets = match &ci_sets {

@@ -58,7 +58,7 @@ impl Command {
         match self {
             Self::Attribute(args) => args.output.json,
             Self::Optimize(args) => args.output.json,
-            Self::Evaluate(args) => args.json,
+            Self::Evaluate(args) => args.output.json,
             Self::Verify(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Plot(args) => args.output.json,

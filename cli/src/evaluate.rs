@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tributary::backend::Providers;
 use tributary::optimization::{Predicted, PredictedBySample, Sampled};
-use tributary::{Compute, EvaluatedSelection, EvaluatedSet, Evaluation, Input};
+use tributary::{Compute, EvaluatedSelection, EvaluatedSet, Evaluation};
 
 use crate::args::EvaluateArgs;
 use crate::progress::Reporter;
@@ -14,8 +14,7 @@ use crate::{CliError, console};
 /// Computes on `compute`, a backend of `L`, and says what came out.
 pub(crate) fn run<L: Providers>(args: &EvaluateArgs, compute: Compute) -> Result<ExitCode, CliError> {
     let asked = Evaluation {
-        run: args.run.of(&args.model),
-        input: Input::CiSets { file: args.ci_sets.clone(), sets: args.sets.clone(), prompts: Vec::new() },
+        subjects: args.subjects(),
         label: args.label.clone(),
         position: args.position,
         selections: args.selections(),
@@ -24,11 +23,14 @@ pub(crate) fn run<L: Providers>(args: &EvaluateArgs, compute: Compute) -> Result
         max_memory: args.max_memory.map(|size| size.as_u64()),
         compute,
     };
-    let mut reporter = Reporter::new(args.quiet);
+    let mut reporter = Reporter::new(args.output.quiet);
     let sets = tributary::evaluate::<L>(&asked, &mut |progress| reporter.show(progress))?;
+    if let Some(result) = args.result.as_ref().filter(|_| args.record) {
+        EvaluatedSet::record(result, &sets)?;
+    }
     reporter.finish();
-    if args.json {
-        let sets: Vec<Value> = sets.iter().map(set_json).collect();
+    if args.output.json {
+        let sets: Vec<Value> = sets.iter().map(EvaluatedSet::to_json).collect();
         console::print_json(&format!("{}\n", json!({ "sets": sets })))?;
     } else {
         for set in &sets {
@@ -42,7 +44,7 @@ fn text(set: &EvaluatedSet) -> String {
     let header = ["kept", "nodes", "regime", "p(label)", "KL", "KL, all positions", "most probable"];
     let mut table = console::table(header);
     for selection in &set.selections {
-        let EvaluatedSelection { name, nodes, evaluated, tokens } = selection;
+        let EvaluatedSelection { name, nodes, evaluated, tokens, .. } = selection;
         let predicted = [("target", &evaluated.target), ("ci", &evaluated.ci), ("ablated", &evaluated.ablated)];
         for (regime, Predicted { label_prob, kl, kl_mean, top }) in predicted {
             let top: Vec<String> =
@@ -79,37 +81,4 @@ fn text(set: &EvaluatedSet) -> String {
     }
     let (id, label) = &set.label;
     format!("set {}: label {label} (token {id}) at position {}\n{table}\n", set.name, set.position)
-}
-
-fn set_json(set: &EvaluatedSet) -> Value {
-    let (id, label) = &set.label;
-    json!({
-        "name": set.name,
-        "label_token": id,
-        "label": label,
-        "position": set.position,
-        "selections": set.selections.iter().map(selection_json).collect::<Vec<_>>(),
-    })
-}
-
-fn selection_json(selection: &EvaluatedSelection) -> Value {
-    let EvaluatedSelection { name, nodes, evaluated, tokens } = selection;
-    let predicted = |Predicted { label_prob, kl, kl_mean, top }: &Predicted| {
-        let top: Vec<Value> =
-            top.iter().map(|(id, prob)| json!({ "token_id": id, "token": tokens[id], "prob": prob })).collect();
-        json!({ "label_prob": label_prob, "kl": kl, "kl_mean": kl_mean, "top": top })
-    };
-    let mut adversarial = json!(evaluated.adversarial);
-    adversarial["label_prob_dead_at_zero"] = json!(evaluated.adversarial_dead_at_zero.label_prob);
-    json!({
-        "name": name,
-        "nodes": nodes,
-        "regimes": {
-            "target": predicted(&evaluated.target),
-            "ci": predicted(&evaluated.ci),
-            "ablated": predicted(&evaluated.ablated),
-            "stochastic": evaluated.stochastic,
-            "adversarial": adversarial,
-        },
-    })
 }

@@ -113,7 +113,7 @@ fn run<L: Providers>(command: &Command, backends: &Backends) -> Result<ExitCode,
             Chosen::Own(compute) => return optimize::run::<L>(args, compute),
             Chosen::Plugin(plugin) => return plugin.take_over(),
         },
-        Command::Evaluate(args) => match backends.choose(&args.compute.wanted(args.dtype), args.quiet)? {
+        Command::Evaluate(args) => match backends.choose(&args.compute.wanted(args.dtype), args.output.quiet)? {
             Chosen::Own(compute) => return evaluate::run::<L>(args, compute),
             Chosen::Plugin(plugin) => return plugin.take_over(),
         },

@@ -3,26 +3,31 @@
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
+use clap::ArgGroup;
 use tributary::inputs::TokenName;
 use tributary::optimization::Trials;
-use tributary::results::At;
-use tributary::{NodePattern, Selections};
+use tributary::results::{At, OutputName};
+use tributary::{NodePattern, Selections, Subjects, TopInfluence};
 
 use super::compute::{ComputeArgs, DtypeArg, position};
 use super::optimize::{AdversaryArg, adversary};
-use super::{RunArgs, threshold};
+use super::{OutputArgs, RunArgs, probability, threshold};
 
 #[derive(Clone, Debug, clap::Args)]
+#[command(group(ArgGroup::new("subjects").args(["result", "ci_sets"]).required(true)))]
 pub(crate) struct EvaluateArgs {
-    /// Folder of the trained run
-    #[arg(long, value_name = "RUN")]
-    pub(crate) model: PathBuf,
-    /// CI sets to evaluate (JSON)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ci_sets: PathBuf,
+    /// Folder of a result: the nodes of its graphs are evaluated
+    #[arg(value_name = "RESULT")]
+    pub(crate) result: Option<PathBuf>,
+    /// Folder of the trained run [default: with RESULT, where the result says]
+    #[arg(long, value_name = "RUN", required_unless_present = "result")]
+    pub(crate) model: Option<PathBuf>,
+    /// In place of a result CI sets (JSON)
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub(crate) ci_sets: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Evaluate only these sets of the file
+    /// Evaluate only these sets
     #[arg(long, value_name = "NAME,NAME")]
     pub(crate) sets: Vec<String>,
     /// The token whose probability is looked at: its text, exactly, or `#ID` [default: `label_token` of each set's metadata, else
@@ -34,8 +39,20 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "POS", value_parser = position)]
     pub(crate) position: Option<At>,
     /// Beside each set its nodes of a causal importance above this (repeatable)
-    #[arg(long, value_name = "CI", value_parser = threshold)]
+    #[arg(long, value_name = "CI", value_parser = threshold, allow_negative_numbers = true)]
     pub(crate) above: Vec<f64>,
+    /// Beside each set its nodes above each of a ladder of causal importances; draws the label's probability against their number as
+    /// a figure: .svg or .png
+    #[arg(long, value_name = "FIGURE")]
+    pub(crate) sweep: Option<PathBuf>,
+    /// Beside each set of a result those of its nodes that have most influence on an output, and together this share of the
+    /// influence of all, from 0 to 1
+    #[arg(long, value_name = "SHARE", value_parser = probability, allow_negative_numbers = true)]
+    pub(crate) top_influence: Option<f64>,
+    /// The output node that they have an influence on: `output:POS:TOKEN`, where POS may be `last`, and TOKEN is `#ID`, its text or the
+    /// vocabulary's spelling [default: the label at its position]
+    #[arg(long, value_name = "NODE", value_parser = OutputName::parse, requires = "top_influence")]
+    pub(crate) to: Option<OutputName>,
     /// Beside each set the nodes of a file, one `LAYER:POSITION:COMPONENT` a line (repeatable)
     #[arg(long, value_name = "FILE")]
     pub(crate) nodes: Vec<PathBuf>,
@@ -47,22 +64,22 @@ pub(crate) struct EvaluateArgs {
     pub(crate) ablate: Vec<NodePattern>,
     /// Controls: for each of all these as many nodes of each layer, drawn N times from what is alive under the model's own causal
     /// importances
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
     pub(crate) random: usize,
-    /// Mask what is kept by its causal importance, and not by 1
+    /// Mask what is kept by its causal importance, and not by 1: the set's, or of nodes that it does not have the model's own
     #[arg(long)]
     pub(crate) mask_by_ci: bool,
     /// Draws of stochastic masks
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) draws: u32,
     /// Steps of the adversary, and the size of one
     #[arg(long, value_name = "STEPS[:SIZE]", value_parser = adversary, default_value = "4")]
     pub(crate) adversary: AdversaryArg,
     /// How often the adversary starts anew
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) restarts: u32,
     /// What is drawn: the same for the same seed
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -72,18 +89,28 @@ pub(crate) struct EvaluateArgs {
     /// Memory to take beside the model, such as `500MB` or `2GB` [default: half of what is free]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_memory: Option<ByteSize>,
-    /// No progress and no notes
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-    /// Print one line of JSON instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Put what comes out into the metadata of the result's sets, where report and plot show it
+    #[arg(long, requires = "result")]
+    pub(crate) record: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 impl EvaluateArgs {
+    pub(crate) fn subjects(&self) -> Subjects {
+        let sets = self.sets.clone();
+        match (&self.result, &self.ci_sets, &self.model) {
+            (None, Some(file), Some(model)) => Subjects::File { run: self.run.of(model), file: file.clone(), sets },
+            (Some(result), ..) => Subjects::Result { result: self.run.of_result(result, self.model.as_ref()), sets },
+            (None, ..) => unreachable!("one of both is required, and CI sets require a run"),
+        }
+    }
+
     pub(crate) fn selections(&self) -> Selections {
         Selections {
             above: self.above.clone(),
+            sweep: self.sweep.is_some(),
+            top_influence: self.top_influence.map(|share| TopInfluence { share, to: self.to.clone() }),
             files: self.nodes.clone(),
             keep: self.keep.clone(),
             ablate: self.ablate.clone(),

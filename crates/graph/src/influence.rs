@@ -4,7 +4,7 @@
 //! <https://github.com/safety-research/circuit-tracer> (after Ameisen et al., "Circuit Tracing: Revealing Computational
 //! Graphs in Language Models", 2025). Every node's incoming attributions, in absolute value, are normalised to sum to 1:
 //! `A[t, s] = |w[t, s]| / sum_s |w[t, s]|`. The influence of a node is what reaches it from the output nodes over paths of
-//! every length, `p^T (A + A^2 + ...)`, with the probabilities of the output nodes as `p`; as the graph has no cycles, one
+//! every length, `p^T (A + A^2 + ...)`, with the probabilities of the output nodes (or 1 for one node that is asked about) as `p`; as the graph has no cycles, one
 //! sweep from the output down computes the whole series. The influence of an edge is `A[t, s] * (influence[t] + p[t])`.
 //!
 //! circuit-tracer's output nodes are those of the last position. A graph of ours has output nodes at every position, so
@@ -12,7 +12,7 @@
 
 use tributary_model::Role;
 
-use crate::Graph;
+use crate::{Graph, Node};
 
 /// Influence of each node and edge on the output.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,10 +39,21 @@ impl Influence {
     /// Computes the influence of a graph's nodes and edges on the output at `position`; `None` for all of it. Edges that
     /// are not finite count as zero.
     pub fn new(graph: &Graph, position: Option<u32>) -> Self {
-        Self::of_edges(graph, position, |_| true)
+        Self::of_edges(graph, &probabilities(graph, position), |_| true)
     }
 
-    fn of_edges(graph: &Graph, position: Option<u32>, keep: impl Fn(usize) -> bool) -> Self {
+    /// The same on one node, whatever its probability.
+    ///
+    /// # Panics
+    ///
+    /// When the graph has no node of that index.
+    pub fn on(graph: &Graph, node: usize) -> Self {
+        let mut weights = vec![0.0; graph.nodes.len()];
+        weights[node] = 1.0;
+        Self::of_edges(graph, &weights, |_| true)
+    }
+
+    fn of_edges(graph: &Graph, weights: &[f64], keep: impl Fn(usize) -> bool) -> Self {
         let weight = |edge: usize| {
             let value = graph.edges[edge].value.abs();
             if value.is_finite() && keep(edge) { f64::from(value) } else { 0.0 }
@@ -51,12 +62,6 @@ impl Influence {
         for (i, edge) in graph.edges.iter().enumerate() {
             incoming[edge.target as usize] += weight(i);
         }
-        // A file can say anything; what is not a probability carries nothing.
-        let probability = |node: usize| {
-            let node = &graph.nodes[node];
-            let is_asked = position.is_none_or(|position| node.entry.position == position);
-            node.probability.filter(|p| is_asked && p.is_finite()).map_or(0.0, |p| f64::from(p.max(0.0)))
-        };
         let mut nodes = vec![0.0; graph.nodes.len()];
         let mut edges = vec![0.0; graph.edges.len()];
         // Edges ascend by target layer, and sources are in earlier layers: in reverse, the influence of a target is
@@ -64,7 +69,7 @@ impl Influence {
         for (i, edge) in graph.edges.iter().enumerate().rev() {
             let (source, target) = (edge.source as usize, edge.target as usize);
             if incoming[target] > 0.0 {
-                edges[i] = weight(i) / incoming[target] * (nodes[target] + probability(target));
+                edges[i] = weight(i) / incoming[target] * (nodes[target] + weights[target]);
                 nodes[source] += edges[i];
             }
         }
@@ -79,7 +84,8 @@ impl Pruned {
     /// with them every node of `wte` and `output`; then the edges of most influence that carry the share `edge_threshold`
     /// of what is left; then components that have no edge on one side are dropped until none is left.
     pub fn new(graph: &Graph, position: Option<u32>, node_threshold: f64, edge_threshold: f64) -> Self {
-        let influence = Influence::new(graph, position);
+        let weights = probabilities(graph, position);
+        let influence = Influence::of_edges(graph, &weights, |_| true);
         let (least, cumulative) = threshold(&influence.nodes, node_threshold);
         let is_component = |node: usize| graph.nodes[node].entry.layer.is_linear();
         let keep = |(node, &carried): (usize, &f64)| match graph.nodes[node].entry.layer.role() {
@@ -92,7 +98,7 @@ impl Pruned {
             let edge = graph.edges[edge];
             nodes[edge.source as usize] && nodes[edge.target as usize]
         };
-        let influence = Influence::of_edges(graph, position, |edge| joins(&nodes, edge));
+        let influence = Influence::of_edges(graph, &weights, |edge| joins(&nodes, edge));
         let (least, _) = threshold(&influence.edges, edge_threshold);
         // An edge that carries nothing is no part of the pruned graph, even where the threshold is 1.
         let kept = |(edge, &carried): (usize, &f64)| carried >= least && carried > 0.0 && joins(&nodes, edge);
@@ -116,6 +122,16 @@ impl Pruned {
             }
         }
     }
+}
+
+/// What each node asks for: the probability of outputs at `position`, or of all outputs.
+fn probabilities(graph: &Graph, position: Option<u32>) -> Vec<f64> {
+    // A file can say anything; what is not a probability carries nothing.
+    let probability = |node: &Node| {
+        let is_asked = position.is_none_or(|position| node.entry.position == position);
+        node.probability.filter(|p| is_asked && p.is_finite()).map_or(0.0, |p| f64::from(p.max(0.0)))
+    };
+    graph.nodes.iter().map(probability).collect()
 }
 
 /// The least influence of those that together carry `share` of the whole, and for each the share that it and all before

@@ -21,6 +21,8 @@ pub enum Purpose {
     Adversary,
     /// What components that an adversary has no say in are raised to.
     Refill,
+    /// Nodes that a set is compared with.
+    Controls,
 }
 
 const PURPOSES: u64 = 8;

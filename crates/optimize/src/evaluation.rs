@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tributary_backend::AttributionBackend;
-use tributary_engine::{EngineError, Model};
+use tributary_engine::{EngineError, MaskedModel, Model};
 use tributary_model::Prompt;
 
 use crate::adversary::{item_masks, raised_masks};
@@ -254,10 +254,9 @@ fn adversarial<B: AttributionBackend>(
         .zip(&all)
         .map(|(kept, all)| all.spread(&kept.own, &vec![1.0; kept.own.len()]).iter().map(|&is| is > 0.0).collect())
         .collect();
+    // One batch after the other, so that no two are held: first what the adversary does every time, then what becomes of it.
     let attacked = batch(model, &with_all, |kept| &kept.nodes, Loss::CrossEntropy, Reach::Support)?;
-    let judged = batch(model, &with_all, |kept| &kept.nodes, Loss::MeanKl, Reach::Support)?;
-    let refilled = batch(model, &with_all, |kept| &kept.nodes, Loss::MeanKl, Reach::All)?;
-    let mut found: [Vec<Vec<Sample>>; 2] = [0, 1].map(|_| kept.iter().map(|_| Vec::new()).collect());
+    let mut of_restarts = Vec::new();
     for restart in 0..trials.restarts {
         let start = drawn(model, kept, trials, Purpose::Adversary, restart);
         let start = all.iter().zip(&is_free).map(|(all, is_free)| {
@@ -266,17 +265,41 @@ fn adversarial<B: AttributionBackend>(
         });
         let raised =
             trials.adversary.raise(&attacked, &factors, start.collect(), |item, entry| is_free[item][entry])?;
-        let masks = raised_masks(&factors, &raised);
-        let at_zero = predictions(&judged, &with_all, &item_masks(&masks), sample)?;
+        of_restarts.push(raised_masks(&factors, &raised));
+    }
+    drop(attacked);
+    let found = || -> Vec<Vec<Sample>> { kept.iter().map(|_| Vec::new()).collect() };
+    let (mut at_zero, mut refilled) = (found(), found());
+    let judged = batch(model, &with_all, |kept| &kept.nodes, Loss::MeanKl, Reach::Support)?;
+    for masks in &of_restarts {
+        let predicted = predictions(&judged, &with_all, &item_masks(masks), sample)?;
+        at_zero.iter_mut().zip(predicted).for_each(|(found, one)| found.push(one));
+    }
+    drop(judged);
+    let judged = batch(model, &with_all, |kept| &kept.nodes, Loss::MeanKl, Reach::All)?;
+    for (restart, masks) in of_restarts.iter().enumerate() {
         let refill = drawn(model, kept, trials, Purpose::Refill, restart);
         let masks: Vec<ItemMask<'_>> =
             masks.iter().map(|entries| ItemMask { entries, others: Others::Drawn(&refill) }).collect();
-        let refilled = predictions(&refilled, &with_all, &masks, sample)?;
-        for (found, predicted) in found.iter_mut().zip([refilled, at_zero]) {
-            found.iter_mut().zip(predicted).for_each(|(found, one)| found.push(one));
-        }
+        let predicted = predictions(&judged, &with_all, &masks, sample)?;
+        refilled.iter_mut().zip(predicted).for_each(|(found, one)| found.push(one));
     }
-    Ok(found.map(|found| found.iter().map(|found| by_sample(found)).collect()))
+    Ok([refilled, at_zero].map(|found| found.iter().map(|found| by_sample(found)).collect()))
+}
+
+/// Bytes that evaluating these takes at once, beside the model: one batch at a time, what is kept and raised of every restart, and
+/// the numbers that are drawn.
+pub fn evaluation_memory<B: AttributionBackend>(model: &Model<B>, kept: &[Kept<'_>], trials: Trials) -> u64 {
+    let positions = kept[0].prompt.tokens.len();
+    let counts = model.component_counts();
+    let on_all = MaskedModel::memory(model, counts, kept.len(), positions, kept.len() * positions);
+    let entries: usize = kept.iter().map(|kept| kept.nodes.len() + kept.own.len()).sum();
+    // Of every restart the masks; beside them factors, what is free, where it is raised to, its gradient and where each is.
+    let on_host = entries * (trials.restarts + 5) * size_of::<f64>();
+    let drawn = positions * counts.values().sum::<usize>() * size_of::<f32>();
+    // Logarithms of one item's probabilities.
+    let predicted = positions * model.architecture().vocab * size_of::<f64>();
+    on_all + (on_host + drawn + predicted) as u64
 }
 
 fn by_sample(found: &[Sample]) -> PredictedBySample {

@@ -34,7 +34,7 @@ pub use batch::{Batch, BatchItem, Gradients, Reach};
 pub use drawn::Drawn;
 pub use draws::{Draws, Purpose};
 pub use entries::Entries;
-pub use evaluation::{Evaluated, Kept, Predicted, PredictedBySample, Sampled, Trials, evaluate};
+pub use evaluation::{Evaluated, Kept, Predicted, PredictedBySample, Sampled, Trials, evaluate, evaluation_memory};
 pub use importance_minimality::ImportanceMinimality;
 pub use layout::{ItemMask, Others};
 pub use loss::{Judged, Loss, Objective, divergence, log_softmax};

@@ -27,9 +27,11 @@ mod layer_names;
 mod manifest;
 mod manifest_file;
 mod model_info;
+mod output_name;
 mod output_targets;
 mod pending;
 mod reader;
+mod recorded;
 mod set_file;
 mod tensors;
 mod writer;
@@ -40,6 +42,7 @@ pub use manifest::{
     PairCounts, PairEntry, PromptEntry, RunInfo, SetEntry, Settings, Stages, Timings, TokenEntry,
 };
 pub use model_info::ModelInfo;
+pub use output_name::OutputName;
 pub use output_targets::{At, OutputContrast, OutputTargets, OutputToken};
 pub use pending::PendingResults;
 pub use reader::ResultFolder;

@@ -47,6 +47,10 @@ impl ResultFolder {
         Self { path: path.to_owned(), manifest, staged }
     }
 
+    pub(crate) fn set_manifest(&mut self, manifest: Manifest) {
+        self.manifest = manifest;
+    }
+
     pub(crate) fn into_manifest(self) -> Manifest {
         self.manifest
     }

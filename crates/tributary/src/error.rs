@@ -171,6 +171,27 @@ pub enum Error {
         /// What is wrong, and what there is.
         problem: String,
     },
+    /// A token that is looked at is none.
+    #[error("{}{problem}", set.as_ref().map_or_else(String::new, |set| format!("set {set:?}: ")))]
+    Label {
+        /// The set, where it is one's.
+        set: Option<String>,
+        /// What is wrong, and what there is.
+        problem: String,
+    },
+    /// A position that is looked at is none.
+    #[error("set {set:?}: {problem}")]
+    LookedAtPosition {
+        /// The set.
+        set: String,
+        /// What is wrong, and what there is.
+        problem: String,
+    },
+    /// Influence is asked for of sets without graphs.
+    #[error(
+        "influence is that of an attribution graph, and CI sets have none: compute it, and give the result in their place"
+    )]
+    NoInfluence,
     /// A file of nodes says what there is not.
     #[error("{}: line {line}: {problem}", file.display())]
     Nodes {
@@ -207,6 +228,9 @@ impl Error {
             Self::UnknownInput { remedy, .. } | Self::Moved { remedy, .. } => Some(*remedy),
             Self::OtherInput { remedy, .. } => *remedy,
             Self::Optimization { .. }
+            | Self::Label { .. }
+            | Self::LookedAtPosition { .. }
+            | Self::NoInfluence
             | Self::Evaluation { .. }
             | Self::Nodes { .. }
             | Self::Resume { .. }

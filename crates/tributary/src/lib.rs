@@ -62,7 +62,9 @@ pub use choice::{Candidate, Chosen, PREFERENCE, choose, choose_entry, first_usab
 pub use compute::{attribute, on_backend, outline, write};
 pub use description::{BackendDescription, DeviceDescription};
 pub use error::{Error, Unusable};
-pub use evaluate::{EvaluatedSelection, EvaluatedSet, Evaluation, NodePattern, Selections, evaluate};
+pub use evaluate::{
+    EvaluatedSelection, EvaluatedSet, Evaluation, LADDER, NodePattern, Selections, Subjects, TopInfluence, evaluate,
+};
 pub use optimize::{CiDestination, Optimization, Optimized, OptimizedSet, optimize};
 pub use outline::{Outline, SetOutline};
 pub use output_targets::OutputTargets;

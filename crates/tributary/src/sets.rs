@@ -36,7 +36,10 @@ impl InputSets {
             let wanted = select_sets(wanted, &known, file)?;
             read.sets.retain(|set| wanted.contains(&set.name));
         }
-        let metadata = read.sets.iter().map(|set| read.metadata.remove(&set.name)).collect();
+        let metadata: Vec<Option<Value>> = read.sets.iter().map(|set| read.metadata.remove(&set.name)).collect();
+        if let Some(text) = made_on_another(&read.sets, &metadata, run) {
+            note(&text);
+        }
         Ok(Self::Given { sets: read.sets, metadata, sha256: read.sha256 })
     }
 
@@ -106,4 +109,21 @@ impl InputSets {
             Self::Own(_) => None,
         }
     }
+}
+
+/// What to say where sets name the model that they were made on, and it is another.
+fn made_on_another(sets: &[CiSet], metadata: &[Option<Value>], run: &TrainedRun) -> Option<String> {
+    let own = run.fingerprint.to_string();
+    let is_of_another = |metadata: &Option<Value>| {
+        let named = metadata.as_ref().and_then(|metadata| metadata.get("model_fingerprint")?.as_str());
+        named.is_some_and(|named| named != own)
+    };
+    let others: Vec<&CiSet> =
+        sets.iter().zip(metadata).filter(|(_, metadata)| is_of_another(metadata)).map(|(set, _)| set).collect();
+    let first = others.first()?;
+    Some(format!(
+        "set {:?}{} made on another model or checkpoint, as model_fingerprint in its metadata says: this one has {own}",
+        first.name,
+        if others.len() == 1 { " was".to_owned() } else { format!(" and {} more were", others.len() - 1) }
+    ))
 }

@@ -1,12 +1,18 @@
 //! Which nodes of a set are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tributary_model::{AliveEntries, CiSet, Layer};
+use tributary_graph::{Entry, Influence};
+use tributary_model::{AliveEntries, CausalImportances, Layer};
 use tributary_optimize::{Draws, Entries, Purpose};
+use tributary_results::OutputName;
 
+use super::looked_at::LookedAt;
+use super::node_file;
+use super::subject::{Subject, SubjectGraph};
+use super::{Node, NodePattern};
 use crate::Error;
 
 /// Which nodes are kept, beside all of each set.
@@ -14,8 +20,12 @@ use crate::Error;
 pub struct Selections {
     /// Those whose causal importance is above this, for each of these.
     pub above: Vec<f64>,
+    /// Whether those above each of a [ladder](LADDER) of importances are kept, where it is not the same nodes as one rung below.
+    pub sweep: bool,
     /// Those of a file, one on a line, for each of these.
     pub files: Vec<PathBuf>,
+    /// Of a result: those of most influence.
+    pub top_influence: Option<TopInfluence>,
     /// Those that any of these takes in, if there are some.
     pub keep: Vec<NodePattern>,
     /// All but those that one of these takes in, for each of these.
@@ -25,60 +35,24 @@ pub struct Selections {
     pub random: usize,
 }
 
-/// Nodes by layer, position and component: `LAYER:POSITION:COMPONENT`, where `*` stands for any of them, and in a layer for any
-/// part of its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodePattern {
-    text: String,
-    layer: String,
-    position: Option<usize>,
-    component: Option<usize>,
+/// The nodes of most influence on an output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopInfluence {
+    /// They together carry so much of the influence of all components, from 0 to 1.
+    pub share: f64,
+    /// The output; `None` for the label at its position.
+    pub to: Option<OutputName>,
 }
 
-impl NodePattern {
-    /// Reads one; `Err` says what is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || "expected LAYER:POSITION:COMPONENT, where * stands for any".to_owned();
-        let mut parts = text.rsplitn(3, ':');
-        let (Some(component), Some(position), Some(layer)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(expected());
-        };
-        let number = |text: &str| match text {
-            "*" => Ok(None),
-            _ if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().map(Some).map_err(|_| expected()),
-            _ => Err(expected()),
-        };
-        if layer.is_empty() {
-            return Err(expected());
-        }
-        Ok(Self {
-            text: text.to_owned(),
-            layer: layer.to_owned(),
-            position: number(position)?,
-            component: number(component)?,
-        })
-    }
-
-    fn takes(&self, (layer, position, component): (&str, usize, usize)) -> bool {
-        self.position.is_none_or(|own| own == position)
-            && self.component.is_none_or(|own| own == component)
-            && matches(&self.layer, layer)
-    }
-}
-
-/// Whether a name is what a pattern says, with `*` for any part of it.
-fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
-            rest.char_indices().map(|(at, _)| at).chain([rest.len()]).any(|at| matches(after, &rest[at..]))
-        }),
-    }
-}
+/// Causal importances that a sweep cuts at.
+pub const LADDER: [f64; 17] =
+    [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0];
 
 /// Nodes that are kept.
 pub(super) struct Chosen {
     pub(super) name: String,
+    /// What all of them are above, where that is how they are chosen.
+    pub(super) above: Option<f64>,
     pub(super) nodes: Arc<Entries>,
     /// How much of each is kept.
     pub(super) factors: Vec<f64>,
@@ -86,149 +60,225 @@ pub(super) struct Chosen {
     pub(super) left_out: Arc<Entries>,
 }
 
-type Node = (Layer, usize, usize);
-
-/// All of a set up to a position, and whatever is asked for of it.
-pub(super) fn chosen(
-    selections: &Selections,
-    set: &CiSet,
-    own: &Entries,
-    last: usize,
-    components: &BTreeMap<Layer, usize>,
-    mask_by_ci: bool,
-    seed: u64,
-) -> Result<Vec<Chosen>, Error> {
-    let positions = set.prompt.tokens.len();
-    let fail = |problem: String| Error::Evaluation { set: Some(set.name.clone()), problem };
-    let names: BTreeMap<Layer, String> = components.keys().map(|&layer| (layer, layer.to_string())).collect();
-    let all: Vec<(Node, f32)> = set
-        .layers
-        .iter()
-        .flat_map(|(&layer, importances)| {
-            (0..=last).flat_map(move |position| {
-                let row = importances.row(position).filter(|&(_, value)| value > 0.0);
-                row.map(move |(component, value)| ((layer, position, component), value))
-            })
-        })
-        .collect();
-    let those = |keep: &dyn Fn(&Node, f32) -> bool| -> BTreeSet<Node> {
-        all.iter().filter(|(node, value)| keep(node, *value)).map(|&(node, _)| node).collect()
-    };
-    let takes = |pattern: &NodePattern, node: &Node| pattern.takes((&names[&node.0], node.1, node.2));
-    let mut found: Vec<(String, BTreeSet<Node>)> = vec![("all".to_owned(), those(&|_, _| true))];
-    for &above in &selections.above {
-        found.push((format!("above {above}"), those(&|_, value| f64::from(value) > above)));
-    }
-    for file in &selections.files {
-        found.push((file.display().to_string(), read(file, components, last)?));
-    }
-    let checked = |pattern: &NodePattern, found: &BTreeSet<Node>| {
-        if found.is_empty() {
-            return Err(fail(format!("{} takes in none of its nodes up to position {last}", pattern.text)));
-        }
-        Ok(())
-    };
-    if !selections.keep.is_empty() {
-        for pattern in &selections.keep {
-            checked(pattern, &those(&|node, _| takes(pattern, node)))?;
-        }
-        let kept = those(&|node, _| selections.keep.iter().any(|pattern| takes(pattern, node)));
-        let text: Vec<&str> = selections.keep.iter().map(|pattern| pattern.text.as_str()).collect();
-        found.push((format!("only {}", text.join(",")), kept));
-    }
-    for pattern in &selections.ablate {
-        checked(pattern, &those(&|node, _| takes(pattern, node)))?;
-        found.push((format!("without {}", pattern.text), those(&|node, _| !takes(pattern, node))));
-    }
-    let controls: Vec<(String, BTreeSet<Node>)> = found
-        .iter()
-        .flat_map(|(name, nodes)| {
-            let control = |number| (format!("random {number} for {name}"), random(seed, number, nodes, own, last));
-            (0..selections.random).map(control).collect::<Vec<_>>()
-        })
-        .collect();
-    found.extend(controls);
-    let everything = entries(&those(&|_, _| true), positions);
-    let importances: BTreeMap<Node, f32> = all.iter().copied().collect();
-    let chosen = |(name, nodes): (String, BTreeSet<Node>)| {
-        let factor = |node: &Node| {
-            if mask_by_ci { importances.get(node).copied().map_or(0.0, f64::from) } else { 1.0 }
-        };
-        let factors = nodes.iter().map(factor).collect();
-        let nodes = entries(&nodes, positions);
-        Chosen { name, factors, left_out: Arc::new(everything.without(&nodes)), nodes: Arc::new(nodes) }
-    };
-    Ok(found.into_iter().map(chosen).collect())
+/// What nodes are chosen by.
+pub(super) struct Choice<'a> {
+    pub(super) selections: &'a Selections,
+    pub(super) subject: &'a Subject<'a>,
+    pub(super) looked_at: LookedAt,
+    /// What is alive under the model's own causal importances, and these.
+    pub(super) own: &'a Entries,
+    pub(super) own_importances: &'a BTreeMap<Layer, CausalImportances>,
+    /// Number of components of each layer.
+    pub(super) components: &'a BTreeMap<Layer, usize>,
+    pub(super) mask_by_ci: bool,
+    pub(super) seed: u64,
 }
 
-fn entries(nodes: &BTreeSet<Node>, positions: usize) -> Entries {
-    let mut layers: BTreeMap<Layer, Vec<Vec<usize>>> = BTreeMap::new();
-    for &(layer, position, component) in nodes {
-        layers.entry(layer).or_insert_with(|| vec![Vec::new(); positions])[position].push(component);
-    }
-    let layers = layers
-        .into_iter()
-        .map(|(layer, rows)| (layer, AliveEntries::from_positions(rows.into_iter().map(Vec::into_iter))));
-    Entries::new(layers.collect(), positions)
+struct Selected {
+    name: String,
+    above: Option<f64>,
+    nodes: BTreeSet<Node>,
 }
 
-/// As many nodes of each layer, evenly drawn from what is alive up to a position.
-fn random(seed: u64, number: usize, like: &BTreeSet<Node>, own: &Entries, last: usize) -> BTreeSet<Node> {
-    let mut draw = Draws::of(seed).uniform(Purpose::Start, number);
-    let mut wanted: BTreeMap<Layer, usize> = BTreeMap::new();
-    for (layer, ..) in like {
-        *wanted.entry(*layer).or_default() += 1;
-    }
-    let mut drawn = BTreeSet::new();
-    for (layer, count) in wanted {
-        let mut pool: Vec<(f32, Node)> = own
-            .iter()
-            .filter(|&(of, position, _)| of == layer && position <= last)
-            .map(|node| (draw(), node))
-            .collect();
-        pool.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        drawn.extend(pool.into_iter().take(count).map(|(_, node)| node));
-    }
-    drawn
-}
-
-/// The largest file of nodes that is read.
-const LARGEST: u64 = 1 << 28;
-
-/// Nodes of a file, one on a line; empty lines and those that begin with `#` are nothing.
-fn read(file: &Path, components: &BTreeMap<Layer, usize>, last: usize) -> Result<BTreeSet<Node>, Error> {
-    let bytes =
-        tributary_files::input::read(file, "a file of nodes", LARGEST).map_err(tributary_results::ResultError::from)?;
-    let text = String::from_utf8(bytes);
-    let layers: BTreeMap<String, Layer> = components.keys().map(|&layer| (layer.to_string(), layer)).collect();
-    let fail = |line: usize, problem: String| Error::Nodes { file: file.to_owned(), line, problem };
-    let text = text.map_err(|_| fail(1, "it is no UTF-8 text".to_owned()))?;
-    let mut nodes = BTreeSet::new();
-    for (line, text) in (1..).zip(text.lines()) {
-        let text = text.trim();
-        if text.is_empty() || text.starts_with('#') {
-            continue;
+impl Choice<'_> {
+    /// All of a set up to the position, and whatever is asked for of it.
+    pub(super) fn chosen(&self, note: &mut dyn FnMut(&str)) -> Result<Vec<Chosen>, Error> {
+        let mut found = vec![self.whole()];
+        found.extend(self.selections.above.iter().map(|&above| self.above(above)));
+        if self.selections.sweep {
+            found.extend(self.sweep());
         }
-        let NodePattern { layer, position, component, .. } =
-            NodePattern::parse(text).map_err(|problem| fail(line, problem))?;
-        let (Some(position), Some(component)) = (position, component) else {
-            return Err(fail(line, format!("{text}: a node has a position and a component")));
-        };
-        let Some(&known) = layers.get(&layer) else {
-            let names: Vec<String> = components.keys().map(ToString::to_string).collect();
-            return Err(fail(
-                line,
-                format!("{layer} is no decomposed layer of the run; there are {}", names.join(", ")),
-            ));
-        };
-        if position > last || component >= components[&known] {
-            let problem = format!(
-                "{text}: positions are 0 to {last}, that which is looked at, and components of the layer 0 to {}",
-                components[&known] - 1
-            );
-            return Err(fail(line, problem));
+        for file in &self.selections.files {
+            let nodes = node_file::read(file, self.components, self.looked_at.position)?;
+            found.push(Selected { name: file.display().to_string(), above: None, nodes });
         }
-        nodes.insert((known, position, component));
+        if let Some(top) = &self.selections.top_influence {
+            found.push(self.top_influence(top)?);
+        }
+        found.extend(self.by_pattern(note)?);
+        found.extend(self.controls(&found, note));
+        let everything = self.entries(&found[0].nodes);
+        let chosen = |Selected { name, above, nodes }: Selected| {
+            let factors = nodes.iter().map(|node| self.factor(node, &name)).collect::<Result<_, _>>()?;
+            let nodes = self.entries(&nodes);
+            Ok(Chosen { name, above, factors, left_out: Arc::new(everything.without(&nodes)), nodes: Arc::new(nodes) })
+        };
+        found.into_iter().map(chosen).collect()
     }
-    Ok(nodes)
+
+    fn fail(&self, problem: String) -> Error {
+        Error::Evaluation { set: Some(self.subject.name.to_owned()), problem }
+    }
+
+    fn name(&self, (layer, position, component): Node) -> String {
+        format!("{layer}:{position}:{component}")
+    }
+
+    /// Nodes of the set up to the position of which something holds.
+    fn those(&self, is_kept: impl Fn(&Node, f64) -> bool) -> BTreeSet<Node> {
+        let nodes = self.subject.nodes.iter().filter(|((_, position, _), _)| *position <= self.looked_at.position);
+        nodes.filter(|(node, value)| is_kept(node, f64::from(*value))).map(|&(node, _)| node).collect()
+    }
+
+    fn whole(&self) -> Selected {
+        Selected { name: "all".to_owned(), above: None, nodes: self.those(|_, _| true) }
+    }
+
+    fn above(&self, above: f64) -> Selected {
+        let nodes = self.those(|_, value| value > above);
+        Selected { name: format!("above {above}"), above: Some(above), nodes }
+    }
+
+    fn sweep(&self) -> Vec<Selected> {
+        let mut rungs: Vec<Selected> = Vec::new();
+        for rung in LADDER.map(|above| self.above(above)) {
+            let is_new = rungs.last().is_none_or(|last| last.nodes.len() != rung.nodes.len());
+            let is_asked = rung.above.is_some_and(|above| self.selections.above.contains(&above));
+            if is_new && !is_asked {
+                rungs.push(rung);
+            }
+        }
+        rungs
+    }
+
+    /// Of what has most influence on an output as many as carry a share of the influence of all components.
+    fn top_influence(&self, top: &TopInfluence) -> Result<Selected, Error> {
+        let Some(SubjectGraph { graph, output, manifest, entry }) = &self.subject.graph else {
+            return Err(Error::NoInfluence);
+        };
+        let (position, component) = match &top.to {
+            Some(name) => name.find(manifest, entry, output).map_err(|problem| self.fail(problem))?,
+            None => (self.looked_at.position, self.looked_at.label as usize),
+        };
+        let is_asked = |node: &Entry| {
+            node.layer.is_output() && node.position as usize == position && node.component as usize == component
+        };
+        let Some(target) = graph.nodes.iter().position(|node| is_asked(&node.entry)) else {
+            return Err(self.fail(format!(
+                "the label, token {component} at position {position}, is no node of its graph, so nothing has an influence on it; \
+                 name an output node, or compute the result again with that one"
+            )));
+        };
+        let influence = Influence::on(graph, target).nodes;
+        let mut order: Vec<usize> =
+            (0..graph.nodes.len()).filter(|&node| graph.nodes[node].entry.layer.is_linear()).collect();
+        order.sort_by(|&a, &b| influence[b].total_cmp(&influence[a]).then(a.cmp(&b)));
+        let whole: f64 = order.iter().map(|&node| influence[node]).sum();
+        let (mut nodes, mut carried) = (BTreeSet::new(), 0.0);
+        for node in order {
+            if carried >= top.share * whole || influence[node] == 0.0 {
+                break;
+            }
+            carried += influence[node];
+            let entry = graph.nodes[node].entry;
+            if entry.position as usize <= self.looked_at.position {
+                nodes.insert((entry.layer, entry.position as usize, entry.component as usize));
+            }
+        }
+        let name = match &top.to {
+            Some(to) => format!("top influence {} on {to}", top.share),
+            None => format!("top influence {}", top.share),
+        };
+        Ok(Selected { name, above: None, nodes })
+    }
+
+    fn by_pattern(&self, note: &mut dyn FnMut(&str)) -> Result<Vec<Selected>, Error> {
+        let names: BTreeMap<Layer, String> = self.components.keys().map(|&layer| (layer, layer.to_string())).collect();
+        let takes = |pattern: &NodePattern, node: &Node| pattern.takes((&names[&node.0], node.1, node.2));
+        let Selections { keep, ablate, .. } = self.selections;
+        for pattern in keep.iter().chain(ablate) {
+            let text = pattern.text();
+            if !names.values().any(|name| pattern.takes_layer(name)) {
+                let known: Vec<&str> = names.values().map(String::as_str).collect();
+                let known = known.join(", ");
+                return Err(self.fail(format!("{text}: the run decomposes no such layer; there are {known}")));
+            }
+            if self.those(|node, _| takes(pattern, node)).is_empty() {
+                let (set, last) = (self.subject.name, self.looked_at.position);
+                note(&format!("set {set:?}: {text} takes in none of its nodes up to position {last}"));
+            }
+        }
+        let mut found = Vec::new();
+        if !keep.is_empty() {
+            let text: Vec<&str> = keep.iter().map(NodePattern::text).collect();
+            let nodes = self.those(|node, _| keep.iter().any(|pattern| takes(pattern, node)));
+            found.push(Selected { name: format!("only {}", text.join(",")), above: None, nodes });
+        }
+        found.extend(ablate.iter().map(|pattern| Selected {
+            name: format!("without {}", pattern.text()),
+            above: None,
+            nodes: self.those(|node, _| !takes(pattern, node)),
+        }));
+        Ok(found)
+    }
+
+    fn controls(&self, of: &[Selected], note: &mut dyn FnMut(&str)) -> Vec<Selected> {
+        let mut controls = Vec::new();
+        for Selected { name, nodes, .. } in of {
+            for number in 0..self.selections.random {
+                let drawn = self.control(number, nodes);
+                if number == 0 && drawn.len() < nodes.len() {
+                    note(&format!(
+                        "set {:?}: controls of {name} have {} nodes and not {}: no more are alive under the model's own causal \
+                         importances in the same layers",
+                        self.subject.name,
+                        drawn.len(),
+                        nodes.len()
+                    ));
+                }
+                controls.push(Selected { name: format!("random {number} for {name}"), above: None, nodes: drawn });
+            }
+        }
+        controls
+    }
+
+    /// As many nodes of each layer, evenly drawn from what is alive up to the position.
+    fn control(&self, number: usize, like: &BTreeSet<Node>) -> BTreeSet<Node> {
+        let mut draw = Draws::of(self.seed).uniform(Purpose::Controls, number);
+        let mut wanted: BTreeMap<Layer, usize> = BTreeMap::new();
+        for (layer, ..) in like {
+            *wanted.entry(*layer).or_default() += 1;
+        }
+        let mut drawn = BTreeSet::new();
+        for (layer, count) in wanted {
+            let of_layer =
+                self.own.iter().filter(|&(of, position, _)| of == layer && position <= self.looked_at.position);
+            let mut pool: Vec<(f32, Node)> = of_layer.map(|node| (draw(), node)).collect();
+            pool.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            drawn.extend(pool.into_iter().take(count).map(|(_, node)| node));
+        }
+        drawn
+    }
+
+    /// How much of a node is kept.
+    fn factor(&self, node: &Node, of: &str) -> Result<f64, Error> {
+        if !self.mask_by_ci {
+            return Ok(1.0);
+        }
+        if let Ok(at) = self.subject.nodes.binary_search_by_key(node, |&(node, _)| node) {
+            return Ok(f64::from(self.subject.nodes[at].1));
+        }
+        let (layer, position, component) = *node;
+        let own = self.own_importances.get(&layer).map_or(0.0, |importances| importances.get(position, component));
+        if own > 0.0 {
+            return Ok(f64::from(own));
+        }
+        Err(self.fail(format!(
+            "{} of {of} is alive neither in the set nor under the model's own causal importances, so there is none to mask it by; \
+             mask by 1, or take it out",
+            self.name(*node)
+        )))
+    }
+
+    fn entries(&self, nodes: &BTreeSet<Node>) -> Entries {
+        let positions = self.subject.prompt.tokens.len();
+        let mut layers: BTreeMap<Layer, Vec<Vec<usize>>> = BTreeMap::new();
+        for &(layer, position, component) in nodes {
+            layers.entry(layer).or_insert_with(|| vec![Vec::new(); positions])[position].push(component);
+        }
+        let layers = layers
+            .into_iter()
+            .map(|(layer, rows)| (layer, AliveEntries::from_positions(rows.into_iter().map(Vec::into_iter))));
+        Entries::new(layers.collect(), positions)
+    }
 }

@@ -93,12 +93,148 @@ fn what_is_looked_at_is_what_the_metadata_say() {
     assert!(text.contains("(token 3) at position 2") && text.contains("adversarial, dead at 0"), "{text}");
 }
 
+/// Nodes of a result are those of its graphs: the same numbers come out as of the file that it was computed from.
+#[test]
+fn a_result_is_evaluated_as_its_sets_are() {
+    let workshop = Workshop::small();
+    workshop.compute();
+    let of_result = |more: &[&str]| -> Value {
+        let args = ["evaluate", "out", "--draws", "3", "--restarts=2", "--json", "--quiet"];
+        serde_json::from_str(&workshop.succeed(&[&args, more].concat())).unwrap()
+    };
+    let common = ["--above", "0.4", "--random", "1"];
+    assert_eq!(of_result(&common), evaluated(&workshop, &common));
+    assert_eq!(of_result(&["--sets", "high"])["sets"].as_array().unwrap().len(), 1);
+
+    // All influence is that of all nodes that have any, and a part of it is that of fewer.
+    let shares = ["0", "0.5", "1"].map(|share| {
+        let found = of_result(&["--sets", "low", "--top-influence", share]);
+        let selections = found["sets"][0]["selections"].as_array().unwrap();
+        assert_eq!(selections[1]["name"], format!("top influence {share}"));
+        [0, 1].map(|at| selections[at]["nodes"].as_u64().unwrap())
+    });
+    let [[_, none], [all, half], [_, whole]] = shares;
+    assert_eq!(none, 0);
+    assert!(0 < half && half < whole && whole <= all, "{shares:?}");
+    let label = of_result(&["--sets", "low"])["sets"][0]["label_token"].as_u64().unwrap();
+    let named = of_result(&["--sets", "low", "--top-influence", "0.5", "--to", &format!("output:last:#{label}")]);
+    assert_eq!(named["sets"][0]["selections"][1]["nodes"], half);
+
+    // What is recorded is what is printed, and the result is the same otherwise.
+    let manifest =
+        || -> Value { serde_json::from_slice(&std::fs::read(workshop.path("out/manifest.json")).unwrap()).unwrap() };
+    let before = manifest();
+    let found = of_result(&["--record"]);
+    let mut after = manifest();
+    for (at, set) in found["sets"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(&after["sets"][at]["metadata"]["evaluation"], set);
+        after["sets"][at]["metadata"] = before["sets"][at]["metadata"].clone();
+    }
+    assert_eq!(after, before);
+    workshop.succeed(&["verify", "out", "--device", "cpu"]);
+    // Where the run has moved, it is said where it is.
+    std::fs::rename(workshop.path("run"), workshop.path("moved")).unwrap();
+    let message = workshop.fail(&["evaluate", "out"]);
+    assert!(message.contains("if it has moved, say where it is (--model)"), "{message}");
+    assert_eq!(of_result(&["--model", "moved"]), found);
+}
+
+/// A ladder of importances leaves out rungs that keep the same nodes.
+#[test]
+fn a_sweep_keeps_fewer_and_fewer_nodes() {
+    let workshop = Workshop::small();
+    let found = evaluated(&workshop, &["--sets", "low", "--sweep", "sweep.svg"]);
+    let rungs = &found["sets"][0]["selections"].as_array().unwrap()[1..];
+    let nodes: Vec<u64> = rungs.iter().map(|rung| rung["nodes"].as_u64().unwrap()).collect();
+    // Importances are 0.25, 0.375, ... 0.75.
+    let above: Vec<f64> = rungs.iter().map(|rung| number(&rung["above"])).collect();
+    assert_eq!(above, [0.0, 0.3, 0.4, 0.5, 0.7, 0.8]);
+    assert!(nodes.is_sorted_by(|more, fewer| more > fewer) && nodes[5] == 0, "{nodes:?}");
+    let figure = std::fs::read_to_string(workshop.path("sweep.svg")).unwrap();
+    assert!(figure.starts_with("<svg") && figure.contains("low"), "{figure}");
+    let message = workshop.fail(&[&EVALUATE[..], &["--sweep", "sweep.svg"]].concat());
+    assert!(message.contains("sweep.svg") && message.contains("--force"), "{message}");
+    workshop.succeed(&[&EVALUATE[..], &["--sweep", "sweep.png", "--force"]].concat());
+    let message = workshop.fail(&[&EVALUATE[..], &["--sweep", "sweep.gif"]].concat());
+    assert!(message.contains(".svg"), "{message}");
+}
+
+/// With importances as masks, nodes that the set does not have are masked by the model's own.
+#[test]
+fn nodes_that_a_set_lacks_have_the_models_own_importances() {
+    let workshop = Workshop::small();
+    let own = workshop.path("own");
+    workshop.succeed(&["attribute", "--model", "run", "--prompt", PROMPT, "--out", own.to_str().unwrap()]);
+    let read = tributary_results::ResultFolder::open(&own).unwrap().read_set("prompt_0").unwrap();
+    let lines: Vec<String> = read
+        .nodes
+        .iter()
+        .filter(|(layer, _)| layer.is_linear())
+        .flat_map(|(layer, nodes)| nodes.alive.iter().map(move |(at, component)| format!("{layer}:{at}:{component}")))
+        .collect();
+    // Of an empty set all of the model's own nodes are what the model's own set is.
+    workshop.write("nodes.txt", &format!("\u{feff}{}\n", lines.join("\n")));
+    workshop.edit_sets(|sets| {
+        let layers = sets["ci_sets"]["low"].as_object_mut().unwrap().values_mut();
+        let rows = layers.flat_map(|layer| layer.as_array_mut().unwrap());
+        rows.flat_map(|row| row.as_array_mut().unwrap()).for_each(|value| *value = 0.into());
+    });
+    let found = evaluated(&workshop, &["--sets", "low", "--mask-by-ci", "--nodes", "nodes.txt"]);
+    let own: Value = serde_json::from_str(&workshop.succeed(&[
+        "evaluate",
+        "own",
+        "--mask-by-ci",
+        "--draws",
+        "3",
+        "--restarts=2",
+        "--json",
+        "--quiet",
+    ]))
+    .unwrap();
+    let [found, own] = [&found["sets"][0]["selections"][1], &own["sets"][0]["selections"][0]];
+    assert_eq!(found["nodes"], own["nodes"]);
+    for regime in ["ci", "stochastic", "adversarial"] {
+        let [found, own] = [found, own].map(|of| &of["regimes"][regime]["label_prob"]);
+        let value = |of: &Value| of.as_f64().or_else(|| of["mean"].as_f64()).unwrap();
+        assert!((value(found) - value(own)).abs() < 1e-6, "{regime}: {found} {own}");
+    }
+    // What is alive nowhere has none.
+    let is_alive = |component: usize| lines.contains(&format!("h.0.mlp.c_fc:1:{component}"));
+    let dead = (0..).find(|&component| !is_alive(component)).unwrap();
+    workshop.write("nodes.txt", &format!("h.0.mlp.c_fc:1:{dead}\n"));
+    let args = [&EVALUATE[..], &["--sets", "low", "--mask-by-ci", "--nodes", "nodes.txt"]].concat();
+    let message = workshop.fail(&args);
+    assert!(message.contains(&format!("h.0.mlp.c_fc:1:{dead} of nodes.txt is alive neither")), "{message}");
+}
+
+#[test]
+fn what_is_worth_knowing_is_told() {
+    let workshop = Workshop::small();
+    workshop.edit_sets(|sets| {
+        sets["metadata"] = serde_json::json!({ "low": 3, "high": { "model_fingerprint": "0123" } });
+    });
+    // All components of a layer are more than what is alive under the model's own importances.
+    workshop.write("nodes.txt", &(0..8).map(|component| format!("h.0.mlp.c_fc:1:{component}\n")).collect::<String>());
+    let args = ["--nodes", "nodes.txt", "--random", "1", "--keep", "h.0.mlp.c_fc:1:999"];
+    let output = workshop.tributary(&[&EVALUATE[..], &args].concat());
+    assert!(output.status.success());
+    let told = crate::workshop::stderr(&output);
+    for expected in [
+        "set \"low\": its metadata are no object",
+        "set \"high\" was made on another model or checkpoint",
+        "h.0.mlp.c_fc:1:999 takes in none of its nodes",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+}
+
 #[test]
 fn what_there_is_not_is_refused() {
     let workshop = Workshop::small();
-    let refusals: [(&[&str], &str); 4] = [
+    let refusals: [(&[&str], &str); 5] = [
         (&["--position", "3"], "set \"low\": the position 3 is looked at, but its prompt has 3 tokens"),
-        (&["--keep", "h.9.*:*:*"], "h.9.*:*:* takes in none of its nodes"),
+        (&["--keep", "h.9.*:*:*"], "h.9.*:*:*: the run decomposes no such layer; there are h.0.attn.q_proj"),
+        (&["--top-influence", "0.5"], "CI sets have none: compute it, and give the result in their place"),
         (&["--sets", "lower"], "has no set \"lower\""),
         (&["--max-memory", "1MB"], "--max-memory"),
     ];

@@ -115,6 +115,13 @@ fn ci_threshold(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A file of a format that figures have.
+fn figure(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let is_known = path.extension().is_some_and(|extension| extension == "svg" || extension == "png");
+    is_known.then_some(path).ok_or_else(|| "expected a file whose name ends in .svg or .png".to_owned())
+}
+
 /// A probability.
 fn probability(text: &str) -> Result<f64, String> {
     match threshold(text)? {

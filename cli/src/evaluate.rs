@@ -1,5 +1,7 @@
 //! `tributary evaluate`: what the model predicts with nothing but the nodes of CI sets.
 
+mod sweep;
+
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use tributary::{Compute, EvaluatedSelection, EvaluatedSet, Evaluation};
 use crate::args::EvaluateArgs;
 use crate::progress::Reporter;
 use crate::{CliError, console};
+use sweep::Sweep;
 
 /// Computes on `compute`, a backend of `L`, and says what came out.
 pub(crate) fn run<L: Providers>(args: &EvaluateArgs, compute: Compute) -> Result<ExitCode, CliError> {
@@ -23,8 +26,12 @@ pub(crate) fn run<L: Providers>(args: &EvaluateArgs, compute: Compute) -> Result
         max_memory: args.max_memory.map(|size| size.as_u64()),
         compute,
     };
+    let sweep = args.sweep.as_ref().map(|figure| Sweep::begin(figure, args.output.force)).transpose()?;
     let mut reporter = Reporter::new(args.output.quiet);
     let sets = tributary::evaluate::<L>(&asked, &mut |progress| reporter.show(progress))?;
+    if let Some(sweep) = sweep {
+        sweep.draw(&sets)?;
+    }
     if let Some(result) = args.result.as_ref().filter(|_| args.record) {
         EvaluatedSet::record(result, &sets)?;
     }

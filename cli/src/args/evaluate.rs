@@ -11,7 +11,7 @@ use tributary::{NodePattern, Selections, Subjects, TopInfluence};
 
 use super::compute::{ComputeArgs, DtypeArg, position};
 use super::optimize::{AdversaryArg, adversary};
-use super::{OutputArgs, RunArgs, probability, threshold};
+use super::{OutputArgs, RunArgs, figure, probability, threshold};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(group(ArgGroup::new("subjects").args(["result", "ci_sets"]).required(true)))]
@@ -43,14 +43,14 @@ pub(crate) struct EvaluateArgs {
     pub(crate) above: Vec<f64>,
     /// Beside each set its nodes above each of a ladder of causal importances; draws the label's probability against their number as
     /// a figure: .svg or .png
-    #[arg(long, value_name = "FIGURE")]
+    #[arg(long, value_name = "FIGURE", value_parser = figure)]
     pub(crate) sweep: Option<PathBuf>,
     /// Beside each set of a result those of its nodes that have most influence on an output, and together this share of the
     /// influence of all, from 0 to 1
     #[arg(long, value_name = "SHARE", value_parser = probability, allow_negative_numbers = true)]
     pub(crate) top_influence: Option<f64>,
     /// The output node that they have an influence on: `output:POS:TOKEN`, where POS may be `last`, and TOKEN is `#ID`, its text or the
-    /// vocabulary's spelling [default: the label at its position]
+    /// vocabulary's spelling [default: the label at its position or, where that is no node, the likeliest output there that is]
     #[arg(long, value_name = "NODE", value_parser = OutputName::parse, requires = "top_influence")]
     pub(crate) to: Option<OutputName>,
     /// Beside each set the nodes of a file, one `LAYER:POSITION:COMPONENT` a line (repeatable)

@@ -57,6 +57,14 @@ impl OutputName {
     }
 }
 
+impl OutputName {
+    /// A component of the output at a position, with its number and its text: `output:17:#242 ("the")`.
+    pub fn spelt(manifest: &Manifest, position: usize, component: usize) -> String {
+        let token = spellings(manifest, component).pop().unwrap_or_default();
+        format!("output:{position}:{token}")
+    }
+}
+
 impl fmt::Display for OutputName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "output:{}:{}", self.position, self.token)

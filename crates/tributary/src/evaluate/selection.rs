@@ -40,7 +40,7 @@ pub struct Selections {
 pub struct TopInfluence {
     /// They together carry so much of the influence of all components, from 0 to 1.
     pub share: f64,
-    /// The output; `None` for the label at its position.
+    /// The output; `None` for the label at its position or, where that is no node, the likeliest output there that is.
     pub to: Option<OutputName>,
 }
 
@@ -146,17 +146,27 @@ impl Choice<'_> {
         let Some(SubjectGraph { graph, output, manifest, entry }) = &self.subject.graph else {
             return Err(Error::NoInfluence);
         };
-        let (position, component) = match &top.to {
-            Some(name) => name.find(manifest, entry, output).map_err(|problem| self.fail(problem))?,
-            None => (self.looked_at.position, self.looked_at.label as usize),
+        let asked = match &top.to {
+            Some(name) => Some(name.find(manifest, entry, output).map_err(|problem| self.fail(problem))?),
+            None => None,
         };
-        let is_asked = |node: &Entry| {
-            node.layer.is_output() && node.position as usize == position && node.component as usize == component
+        let position = asked.map_or(self.looked_at.position, |(position, _)| position);
+        let here = (0..graph.nodes.len()).filter(|&node| {
+            let entry = graph.nodes[node].entry;
+            entry.layer.is_output() && entry.position as usize == position
+        });
+        let here: Vec<usize> = here.collect();
+        let is = |component: usize| move |&node: &usize| graph.nodes[node].entry.component as usize == component;
+        let target = match asked {
+            Some((_, component)) => here.iter().copied().find(is(component)),
+            None => here.iter().copied().find(is(self.looked_at.label as usize)).or_else(|| {
+                let prob = |node: usize| graph.nodes[node].probability.unwrap_or(0.0);
+                here.iter().copied().max_by(|&a, &b| prob(a).total_cmp(&prob(b)).then(b.cmp(&a)))
+            }),
         };
-        let Some(target) = graph.nodes.iter().position(|node| is_asked(&node.entry)) else {
+        let Some(target) = target else {
             return Err(self.fail(format!(
-                "the label, token {component} at position {position}, is no node of its graph, so nothing has an influence on it; \
-                 name an output node, or compute the result again with that one"
+                "no output at position {position} is a node of its graph, so nothing has influence there"
             )));
         };
         let influence = Influence::on(graph, target).nodes;
@@ -175,10 +185,8 @@ impl Choice<'_> {
                 nodes.insert((entry.layer, entry.position as usize, entry.component as usize));
             }
         }
-        let name = match &top.to {
-            Some(to) => format!("top influence {} on {to}", top.share),
-            None => format!("top influence {}", top.share),
-        };
+        let on = OutputName::spelt(manifest, position, graph.nodes[target].entry.component as usize);
+        let name = format!("top influence {} on {on}", top.share);
         Ok(Selected { name, above: None, nodes })
     }
 

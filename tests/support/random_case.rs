@@ -205,7 +205,18 @@ impl Shape {
             }
         }
         let ci_function = ci_function(&mut rng, &components);
-        Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed: components, ci_function }
+        Weights {
+            architecture,
+            wte,
+            wpe,
+            rotary: None,
+            norms,
+            ln_f,
+            lm_head,
+            linear,
+            decomposed: components,
+            ci_function,
+        }
     }
 
     /// Random CI sets on one random prompt for `model`.

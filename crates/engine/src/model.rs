@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use tributary_backend::{AttributionBackend, BackendError, Unary};
-use tributary_model::{Architecture, Array, Components, Layer, Norm, NormWeights, Pair, Role, Weights, pair_table};
+use tributary_model::{
+    Architecture, Array, Components, Layer, Norm, NormWeights, Pair, Role, RotaryTables, Weights, pair_table,
+};
 
 use crate::deltas::Deltas;
 use crate::own_ci::OwnCi;
@@ -22,6 +24,8 @@ pub struct Model<B: AttributionBackend> {
     pub(crate) wte: B::Tensor,
     /// `[max_positions, d_model]`
     pub(crate) wpe: Option<B::Tensor>,
+    /// On the host: it goes up with every pass, as long as its prompts.
+    pub(crate) rotary: Option<RotaryTables>,
     /// Before attention and before the MLP of each block.
     pub(crate) norms: Vec<[NormTensors<B::Tensor>; 2]>,
     pub(crate) ln_f: NormTensors<B::Tensor>,
@@ -65,7 +69,7 @@ impl<B: AttributionBackend> Model<B> {
     /// Causal-importance functions that are in a file stay there if the backend is a CPU.
     pub fn upload(backend: B, weights: Weights) -> Result<Self, EngineError> {
         let component_counts = weights.component_counts();
-        let Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed, ci_function } = weights;
+        let Weights { architecture, wte, wpe, rotary, norms, ln_f, lm_head, linear, decomposed, ci_function } = weights;
         let pairs =
             pair_table(&architecture.linear_layers().collect::<Vec<_>>(), &decomposed.keys().copied().collect());
         let up = |array: Array| upload(&backend, array);
@@ -100,6 +104,7 @@ impl<B: AttributionBackend> Model<B> {
             pairs,
             wte,
             wpe,
+            rotary,
             norms,
             ln_f,
             linear,

@@ -44,18 +44,29 @@ impl<T> Rotary<T> {
         angle: impl Fn(usize, usize) -> f32,
     ) -> Result<Self, BackendError> {
         let [_, d_head] = shape;
-        let half = d_head / 2;
-        // Element -> number of its pair, and whether it is the pair's first.
-        let pair_of = |i: usize| if adjacent_pairs { (i / 2, i.is_multiple_of(2)) } else { (i % half, i < half) };
-        let angle = |i: usize| f64::from(angle(i / d_head, pair_of(i % d_head).0));
+        let angle = |i: usize| f64::from(angle(i / d_head, pair(i % d_head, d_head, adjacent_pairs).0));
         let rounded = |value: f64| f64::from(value as f32);
-        let sign = |i: usize| if pair_of(i % d_head).1 { -1.0 } else { 1.0 };
-        Ok(Self {
-            cos: table(b, shape, |i| rounded(angle(i).cos()))?,
-            sin: table(b, shape, |i| sign(i) * rounded(angle(i).sin()))?,
-            adjacent_pairs,
-        })
+        Self::of_tables(b, shape, adjacent_pairs, |i| rounded(angle(i).sin()), |i| rounded(angle(i).cos()))
     }
+
+    /// The same of sines and cosines for every index in row-major order.
+    pub(crate) fn of_tables<B: AttributionBackend<Tensor = T>>(
+        b: &B,
+        shape: [usize; 2],
+        adjacent_pairs: bool,
+        sin: impl Fn(usize) -> f64,
+        cos: impl Fn(usize) -> f64,
+    ) -> Result<Self, BackendError> {
+        let [_, d_head] = shape;
+        let sign = |i: usize| if pair(i % d_head, d_head, adjacent_pairs).1 { -1.0 } else { 1.0 };
+        Ok(Self { cos: table(b, shape, cos)?, sin: table(b, shape, |i| sign(i) * sin(i))?, adjacent_pairs })
+    }
+}
+
+/// The number of an element's pair in a head, and whether it is the pair's first.
+fn pair(element: usize, d_head: usize, adjacent_pairs: bool) -> (usize, bool) {
+    let half = d_head / 2;
+    if adjacent_pairs { (element / 2, element.is_multiple_of(2)) } else { (element % half, element < half) }
 }
 
 /// A matrix of `value(i)` for every index `i` in row-major order.

@@ -28,8 +28,15 @@ impl<T: Clone> Sequence<T> {
             PositionEncoding::Learned => None,
             PositionEncoding::Rotary { base, adjacent_pairs, scaling } => {
                 let d_head = model.architecture.d_head;
+                let shape = [positions, d_head];
                 let angle = |position, pair| scaling.angle(base, d_head, pair, position);
-                Some(Rotary::of(b, [positions, d_head], adjacent_pairs, angle)?)
+                Some(match &model.rotary {
+                    Some(kept) => {
+                        let (sin, cos) = (|i| kept.sin.values.at(i), |i| kept.cos.values.at(i));
+                        Rotary::of_tables(b, shape, adjacent_pairs, sin, cos)?
+                    }
+                    None => Rotary::of(b, shape, adjacent_pairs, angle)?,
+                })
             }
         };
         Ok(Self { wpe, causal_mask, rotary })

@@ -11,6 +11,7 @@ use crate::InputError;
 use crate::checkpoint::StateDict;
 use crate::ci_function::{self, dashed};
 use crate::config::Config;
+use crate::rotary_tables;
 
 /// Takes all tensors of a run out of its state dict.
 pub(crate) fn weights(
@@ -30,6 +31,7 @@ pub(crate) fn weights(
         }
         PositionEncoding::Rotary { .. } => None,
     };
+    let rotary = rotary_tables::take(&mut tensors, &architecture, modules)?;
     let mut norms = Vec::new();
     for block in 0..architecture.n_blocks {
         let path = format!("{}.{block}", modules.blocks);
@@ -63,7 +65,7 @@ pub(crate) fn weights(
     }
     let ci_function = ci_function::take(&mut tensors, &architecture, config, counts)?;
     let notes = tensors.finish()?;
-    Ok((Weights { architecture, wte, wpe, norms, ln_f, lm_head, linear, decomposed, ci_function }, notes))
+    Ok((Weights { architecture, wte, wpe, rotary, norms, ln_f, lm_head, linear, decomposed, ci_function }, notes))
 }
 
 fn norm(tensors: &mut StateDict, module: &str, architecture: &Architecture) -> Result<NormWeights, InputError> {

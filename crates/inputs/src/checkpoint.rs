@@ -129,6 +129,16 @@ impl StateDict {
         &self.file
     }
 
+    /// Shape of a tensor, if it is there.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|tensor| &*tensor.shape)
+    }
+
+    /// Something that a user should know.
+    pub(crate) fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
     /// Takes a tensor out. It must have this shape, and finite float values.
     pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, InputError> {
         self.claim(name, shape)?.read()

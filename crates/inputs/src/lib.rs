@@ -52,6 +52,7 @@ mod neutral;
 mod open;
 mod plain_row;
 mod reference;
+mod rotary_tables;
 mod run;
 mod sniff;
 mod stretch;

@@ -821,6 +821,7 @@ impl RandomWeights {
             architecture: architecture.clone(),
             wte: random.uniform(&embedding),
             wpe: is_learned.then(|| random.uniform(&[architecture.max_positions, d_model])),
+            rotary: None,
             norms,
             ln_f,
             lm_head: (!self.tied).then(|| random.uniform(&embedding)),

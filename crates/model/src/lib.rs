@@ -49,4 +49,4 @@ pub use remedy::Remedy;
 pub use sigmoid::Sigmoid;
 pub use thresholds::Thresholds;
 pub use token_label::{token_heading, token_label};
-pub use weights::{BlockNorms, Components, LinearWeights, NormWeights, Weights};
+pub use weights::{BlockNorms, Components, LinearWeights, NormWeights, RotaryTables, Weights};

@@ -56,6 +56,8 @@ pub struct Weights {
     pub wte: Array,
     /// Position embedding, `[max_positions, d_model]`; with [`Learned`](crate::PositionEncoding::Learned) positions only.
     pub wpe: Option<Array>,
+    /// Sines and cosines of the angles of rotary positions, where the checkpoint keeps them.
+    pub rotary: Option<RotaryTables>,
     /// Norms of each block.
     pub norms: Vec<BlockNorms>,
     /// Norm before the unembedding.
@@ -68,6 +70,16 @@ pub struct Weights {
     pub decomposed: BTreeMap<Layer, Components>,
     /// Gives the model's own causal importances.
     pub ci_function: CiFunction,
+}
+
+/// Sines and cosines that queries and keys are rotated by, as a checkpoint keeps them: those that the model was computed with to the
+/// last bit, which libraries round differently.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RotaryTables {
+    /// `[max_positions, d_head]`
+    pub sin: Array,
+    /// `[max_positions, d_head]`
+    pub cos: Array,
 }
 
 impl Weights {

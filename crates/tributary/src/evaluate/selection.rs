@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tributary_graph::{Entry, Influence};
+use tributary_graph::Influence;
 use tributary_model::{AliveEntries, CausalImportances, Layer};
 use tributary_optimize::{Draws, Entries, Purpose};
 use tributary_results::OutputName;

@@ -164,6 +164,11 @@ fn result(manifest: &Manifest) -> String {
             summary::until(set).trim_start_matches(',')
         );
     }
+    for set in &manifest.sets {
+        if let Some(line) = summary::evaluation(manifest, set) {
+            let _ = writeln!(text, "set {}: {line}", visible::on_one_line(&set.name));
+        }
+    }
     for line in summary::far(manifest) {
         let _ = writeln!(text, "{line}");
     }

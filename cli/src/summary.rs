@@ -25,6 +25,9 @@ pub(crate) fn text(out: &Path, manifest: &Manifest) -> String {
         if let Some(prediction) = &set.prediction {
             let _ = writeln!(text, "{prediction}");
         }
+        if let Some(line) = evaluation(manifest, set) {
+            let _ = writeln!(text, "{line}");
+        }
         if let Some(distance) = set.delta_distance {
             let _ = writeln!(text, "{}", delta_distance(distance));
         }
@@ -68,6 +71,15 @@ pub(crate) fn delta_distance(distance: f32) -> String {
         "attributions whose gradients stop at deltas are {:.3} % (relative L2) from those through them: what components leave out",
         100.0 * distance
     )
+}
+
+/// What came of putting a set to the test, where its metadata say so.
+pub(crate) fn evaluation(manifest: &Manifest, set: &SetEntry) -> Option<String> {
+    let line = match manifest.evaluation_line(set)? {
+        Ok(line) => line,
+        Err(problem) => format!("the evaluation in its metadata is not understood: {problem}"),
+    };
+    Some(visible::on_one_line(&line))
 }
 
 /// A line for each set with entries that rounding decides over.

@@ -1,11 +1,15 @@
 //! A comparison for the terminal.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Table};
-use tributary_compare::{Comparison, EdgeKey, GroupOverlap, NodeKey, Overlap, PredictionSummary, StepCounts};
+use tributary_compare::{
+    Comparison, EdgeKey, GroupOverlap, NodeKey, Overlap, PredictionSummary, SetSummary, StepCounts,
+};
 use tributary_graph::Entry;
 use tributary_model::token_label;
+use tributary_results::{Regime, SetEvaluation, SpeltToken};
 
 use crate::{console, visible};
 
@@ -14,6 +18,7 @@ pub(crate) fn text(comparison: &Comparison) -> String {
     let tables = Tables { comparison };
     let parts = [
         tables.sets(),
+        tables.evaluations(),
         tables.occurrence(),
         tables.pairwise(),
         tables.layers(),
@@ -38,10 +43,15 @@ impl Tables<'_> {
         (0..self.comparison.sets.len()).map(|set| self.label(set))
     }
 
+    fn output_token(&self, id: u32) -> Option<String> {
+        let prompt = &self.comparison.prompt;
+        let known = prompt.output_token_texts.get(&id).or_else(|| prompt.output_tokens.get(&id));
+        known.map(|text| token_label(text))
+    }
+
     fn node(&self, entry: Entry) -> String {
         let prompt = &self.comparison.prompt;
-        let known = |id: u32| prompt.output_token_texts.get(&id).or_else(|| prompt.output_tokens.get(&id));
-        let token = |id: u32| known(id).map_or_else(|| format!("<{id}>"), |text| token_label(text));
+        let token = |id: u32| self.output_token(id).unwrap_or_else(|| format!("<{id}>"));
         let labels: Vec<String> = prompt.token_texts.iter().map(|text| token_label(text)).collect();
         visible::on_one_line(&entry.name(&labels, token))
     }
@@ -89,6 +99,55 @@ impl Tables<'_> {
             let _ = writeln!(text, "note: {}", visible::on_one_line(note));
         }
         text
+    }
+
+    /// What the model predicts with nothing but the nodes of each set, along the sparsity coefficient where there is one.
+    fn evaluations(&self) -> String {
+        let of_set = |set: &SetSummary| SetEvaluation::of(set.metadata.as_ref()?)?.ok();
+        let sets: Vec<Option<SetEvaluation>> = self.comparison.sets.iter().map(of_set).collect();
+        if sets.iter().all(Option::is_none) {
+            return String::new();
+        }
+        let mut lines: Vec<(Option<f64>, usize)> = (0..sets.len()).map(|set| (self.coefficient(set), set)).collect();
+        // Those without one come last.
+        lines.sort_by(|(a, _), (b, _)| a.is_none().cmp(&b.is_none()).then(a.partial_cmp(b).unwrap_or(Ordering::Equal)));
+        let is_sweep = self.comparison.sweep.is_some();
+        let mut table = console::table([]);
+        let columns = is_sweep.then_some("coefficient").into_iter().chain(["set", "nodes", "of"]);
+        table.set_header(columns.chain(Regime::ALL.map(Regime::name)));
+        for (coefficient, set) in lines {
+            let mut cells = Vec::new();
+            if is_sweep {
+                cells.push(coefficient.map_or_else(|| "-".to_owned(), |coefficient| format!("{coefficient:e}")));
+            }
+            cells.extend([self.label(set), self.comparison.sets[set].nodes.to_string()]);
+            match &sets[set] {
+                None => cells.extend(["-"; 1 + Regime::ALL.len()].map(str::to_owned)),
+                Some(evaluation) => {
+                    cells.push(self.looked_at(evaluation));
+                    let prob = |regime| evaluation.whole().label_prob(regime);
+                    let text = |regime| prob(regime).map_or_else(|| "-".to_owned(), |prob| prob.text());
+                    cells.extend(Regime::ALL.map(text));
+                }
+            }
+            row(&mut table, cells, if is_sweep { 2 } else { 1 });
+        }
+        format!("\nput to the test: the probability of the label with nothing but the nodes of a set\n{table}\n")
+    }
+
+    fn looked_at(&self, evaluation: &SetEvaluation) -> String {
+        let label = evaluation
+            .label
+            .as_ref()
+            .map(|SpeltToken { id, spelling }| self.output_token(*id).unwrap_or_else(|| token_label(spelling)));
+        let masked = if evaluation.mask_by_ci { ", masked by CI" } else { "" };
+        visible::on_one_line(&format!("{}{masked}", evaluation.looked_at(&label.unwrap_or_default())))
+    }
+
+    /// The sparsity coefficient of a set.
+    fn coefficient(&self, set: usize) -> Option<f64> {
+        let steps = &self.comparison.sweep.as_ref()?.steps;
+        steps.iter().find(|step| step.sets.contains(&set)).map(|step| step.coefficient)
     }
 
     fn occurrence(&self) -> String {

@@ -9,6 +9,7 @@ mod attribute;
 mod compare;
 mod errors;
 mod evaluate;
+mod evaluated;
 mod export;
 mod faults;
 mod interrupted;

@@ -78,7 +78,7 @@ pub struct ComparedPrompt {
     pub token_strings: Vec<String>,
     /// What each token is decoded to; as `token_strings` where that is not known.
     pub token_texts: Vec<String>,
-    /// Token strings of output nodes by token id, of those that the results know.
+    /// Token strings of output nodes, and of the labels of evaluations, by token id, of those that the results know.
     pub output_tokens: BTreeMap<u32, String>,
     /// What the same tokens are decoded to, of those that the vocabulary spells otherwise.
     pub output_token_texts: BTreeMap<u32, String>,
@@ -212,21 +212,24 @@ fn summary(set: &ComparedSet, min_edge: Option<f32>) -> SetSummary {
 }
 
 fn output_tokens(alignment: &Alignment<'_>) -> BTreeMap<u32, String> {
-    of_output_nodes(alignment, |manifest| &manifest.output_tokens)
+    of_known_tokens(alignment, |manifest| &manifest.output_tokens)
 }
 
 fn output_token_texts(alignment: &Alignment<'_>) -> BTreeMap<u32, String> {
-    of_output_nodes(alignment, |manifest| &manifest.output_token_texts)
+    of_known_tokens(alignment, |manifest| &manifest.output_token_texts)
 }
 
-/// What the first of the results that knows it has for the token of each output node.
-fn of_output_nodes(
+/// What the first of the results that knows it has for the token of each output node, and for what the sets were put to the test
+/// with.
+fn of_known_tokens(
     alignment: &Alignment<'_>,
     known: impl Fn(&Manifest) -> &BTreeMap<u32, String>,
 ) -> BTreeMap<u32, String> {
-    let outputs = alignment.entries.iter().filter(|entry| entry.layer.is_output());
+    let outputs = alignment.entries.iter().filter(|entry| entry.layer.is_output()).map(|entry| entry.component);
+    let evaluations = alignment.sets.iter().filter_map(|set| set.entry().evaluation()?.ok());
+    let labels = evaluations.filter_map(|evaluation| Some(evaluation.label?.id));
     let text = |token: u32| alignment.sets.iter().find_map(|set| known(set.manifest()).get(&token));
-    outputs.filter_map(|entry| Some((entry.component, text(entry.component)?.clone()))).collect()
+    outputs.chain(labels).filter_map(|token| Some((token, text(token)?.clone()))).collect()
 }
 
 fn notes(sets: &[SetSummary], compared: &[ComparedSet]) -> Vec<String> {
@@ -234,6 +237,11 @@ fn notes(sets: &[SetSummary], compared: &[ComparedSet]) -> Vec<String> {
     for set in compared {
         if let Some(prediction) = set.entry().prediction.filter(Faithfulness::is_far) {
             notes.push(format!("{:?}: {}: {prediction}", set.label(), set.manifest().settings.far()));
+        }
+    }
+    for set in compared {
+        if let Some(Err(problem)) = set.entry().evaluation() {
+            notes.push(format!("the evaluation in the metadata of {:?} is not understood: {problem}", set.label()));
         }
     }
     for set in sets.iter().filter(|set| set.not_finite > 0) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tributary_graph::{Entry, Graph, Limits, Selection, View};
 use tributary_model::{Faithfulness, Layer, Role};
-use tributary_results::{Manifest, PromptEntry, SetEntry};
+use tributary_results::{Manifest, PromptEntry, SetEntry, SetEvaluation};
 
 use crate::Scale;
 use crate::grid::{Grid, Need, Row};
@@ -58,6 +58,8 @@ pub struct Figure<'a> {
     /// The tokens of the prompt, as they are shown.
     pub(crate) labels: Vec<String>,
     pub(crate) prediction: Option<Faithfulness>,
+    /// What came of putting the set to the test, where that is known.
+    pub(crate) evaluation: Option<SetEvaluation>,
     /// How its attributions are looked at.
     pub(crate) view: View,
     pub(crate) grid: Grid,
@@ -134,6 +136,7 @@ impl<'a> Figure<'a> {
             prompt,
             labels: prompt.labels(),
             prediction: set.prediction,
+            evaluation: set.evaluation().and_then(Result::ok),
             view: options.view,
             scale,
             edges: Vec::new(),

@@ -2,16 +2,18 @@
 
 use std::fmt::Write as _;
 
-use tributary_model::Role;
+use tributary_model::{Role, token_label};
 
 use crate::document::{Svg, px};
 use crate::figure::Figure;
 use crate::palette;
 use crate::scale::SMALLEST;
-use crate::text::{count, number, width};
+use crate::text::{count, fit, number, width};
 
 /// Size of the legend's text, in pixels.
 pub(crate) const SIZE: f64 = 11.0;
+/// Most of a line that a token takes.
+const TOKEN: f64 = 150.0;
 /// Width of the sign before an item's text.
 const SIGN: f64 = 30.0;
 
@@ -116,7 +118,7 @@ impl Figure<'_> {
 
     /// Where the graph explains something else than the target model, in sentences.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks: Vec<String> = self.tested(true).into_iter().collect();
         let Some(prediction) = self.prediction else { return remarks };
         if prediction.is_far() {
             remarks.push(format!("{}: see the numbers at the top right", self.manifest.settings.far()));
@@ -134,11 +136,21 @@ impl Figure<'_> {
         remarks
     }
 
+    /// What the model predicts with nothing but the nodes of the set, where that is known, and whether an adversary refutes it
+    /// is as asked.
+    fn tested(&self, is_refuted: bool) -> Option<String> {
+        let evaluation = self.evaluation.as_ref().filter(|found| found.whole().is_refuted() == is_refuted)?;
+        let label = evaluation.label.as_ref().map(|label| token_label(&self.manifest.text_of(label)));
+        // A token of any length leaves room for the numbers.
+        evaluation.line(&fit(&label.unwrap_or_default(), SIZE, TOKEN))
+    }
+
     /// How much is shown, in sentences.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let out = self.left_out;
         let shown = self.edges.len();
         let mut remarks = self.warnings();
+        remarks.extend(self.tested(false));
         let mut edges = format!("{} of {} edges that are not zero", count(shown), count(self.nonzero));
         if out.edges > 0 && shown > 0 {
             let _ = write!(

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use insta::{Settings, assert_snapshot};
 use resvg::tiny_skia::Pixmap;
 use roxmltree::{Document, Node};
+use serde_json::json;
 use tributary_graph::{Entry, Graph, Limits, Selection};
 use tributary_model::{AliveEntries, Faithfulness, Layer, Role, SetAttributions, token_heading};
 use tributary_plot::{Figure, PlotOptions, Scale, png};
@@ -206,6 +207,49 @@ fn figures_say_how_far_a_set_is_from_the_target_model() {
         assert_eq!(shown.iter().any(|node| node.attribute("fill") != ordinary), warnings > 0);
         assert_eq!(remarks.iter().any(|&remark| text(remark).starts_with(Faithfulness::FAR)), warnings > 0);
     }
+}
+
+/// What the model predicts with nothing but the nodes of a set is a line, in the colour of warnings where an adversary can undo it.
+#[test]
+fn figures_say_what_came_of_putting_a_set_to_the_test() {
+    let result = walked();
+    let graph = graph(&result, "seed_0");
+    let mut manifest = result.manifest().clone();
+    manifest.output_token_texts.insert(7, " and".to_owned());
+    manifest.output_tokens.insert(7, "Ġand".to_owned());
+    let evaluation = |worst: f64| {
+        let drawn = |mean: f64| json!({ "mean": mean, "standard_error": mean / 4.0, "min": 0.0, "n": 10 });
+        let regimes = json!({
+            "target": { "label_prob": 0.93 }, "ci": { "label_prob": 0.9 }, "stochastic": { "label_prob": drawn(0.41) },
+            "adversarial": { "label_prob": drawn(worst) },
+        });
+        let selections = [json!({ "name": "all", "nodes": 3, "regimes": regimes })];
+        json!({ "evaluation": { "label_token": 7, "label": "Ġand", "position": 3, "selections": selections } })
+    };
+    let far = "p(\"·and\") at 3: target 0.93, ci 0.90, stochastic 0.41 ± 0.10, adversarial 0.0004 ± 0.0001";
+    let near = "p(\"·and\") at 3: target 0.93, ci 0.90, stochastic 0.41 ± 0.10, adversarial 0.80 ± 0.20";
+    let mut broken = evaluation(0.8);
+    broken["evaluation"]["selections"] = json!("all");
+    for (metadata, line, is_warning) in [
+        (Some(evaluation(4e-4)), Some(far), true),
+        (Some(evaluation(0.8)), Some(near), false),
+        (Some(broken), None, false),
+        (None, None, false),
+    ] {
+        manifest.sets[0].metadata = metadata;
+        let svg = figure(&graph, &manifest, &PlotOptions::default()).svg();
+        let svg = Document::parse(&svg).unwrap();
+        let remarks = classed(&svg, "remark");
+        let found: Vec<&Node> = remarks.iter().filter(|&&remark| text(remark).starts_with("p(")).collect();
+        assert_eq!(found.iter().map(|&&node| text(node)).collect::<Vec<_>>(), line.into_iter().collect::<Vec<_>>());
+        let ordinary = remarks.last().unwrap().attribute("fill");
+        assert!(found.iter().all(|node| (node.attribute("fill") != ordinary) == is_warning));
+    }
+    // A token of any length leaves the numbers.
+    manifest.sets[0].metadata = Some(evaluation(4e-4));
+    manifest.output_token_texts.insert(7, "W".repeat(500));
+    let svg = figure(&graph, &manifest, &PlotOptions::default()).svg();
+    assert!(svg.contains("…&quot;) at 3: target 0.93") && svg.contains("adversarial 0.0004 ± 0.0001<"), "{svg}");
 }
 
 /// The prompt of the manifest with another number of positions, and a graph that has every component of some alive.

@@ -23,7 +23,9 @@
 
 mod collect;
 mod columns;
+mod curve;
 mod error;
+mod evaluation;
 mod metadata;
 mod page;
 mod report;

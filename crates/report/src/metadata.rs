@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tributary_graph::layer_rows;
 use tributary_model::{Faithfulness, Layer};
-use tributary_results::{Forward, Manifest, TokenEntry};
+use tributary_results::{Forward, Manifest, SetEvaluation, TokenEntry};
 
-use crate::Options;
 use crate::collect::{PromptGraphs, SetGraph, entry_columns};
 use crate::columns::{Block, Column};
+use crate::curve::Curve;
+use crate::evaluation::{Evaluation, RegimeEntry};
+use crate::{Options, curve};
 
 /// Metadata of a set that take more bytes as JSON are left out: they are for reading, and some runs put whole matrices
 /// there.
@@ -25,6 +27,8 @@ pub(crate) struct Metadata {
     far: Far,
     /// In the order data flows. Everything else names layers by their index here.
     layers: Vec<LayerEntry>,
+    /// What the model computes in each regime of an evaluation, in their order.
+    regimes: Vec<RegimeEntry>,
     /// The rows of the layout from bottom to top.
     rows: Vec<Vec<usize>>,
     output_tokens: BTreeMap<u32, String>,
@@ -90,9 +94,14 @@ struct PromptEntry {
 #[derive(Debug, Serialize)]
 struct SetEntry {
     name: String,
+    /// Without what the page shows of them otherwise.
     metadata: Option<serde_json::Value>,
     /// Bytes of the metadata where they were left out.
     metadata_left_out: Option<usize>,
+    evaluation: Option<Evaluation>,
+    /// Why the evaluation in the metadata is not understood.
+    evaluation_problem: Option<String>,
+    curve: Option<Curve>,
     nodes: usize,
     ghosts: usize,
     edges: usize,
@@ -144,7 +153,7 @@ impl Metadata {
                 let block = set.columns(&entries);
                 let columns = block.columns().to_vec();
                 blocks.push((format!("{id}-set-{index}"), block));
-                set_entry(set, columns)
+                set_entry(set, manifest, columns)
             });
             let sets = sets.collect();
             let prompt = &manifest.prompts[graphs.prompt];
@@ -177,6 +186,7 @@ impl Metadata {
             attributions: Attributions { evaluated: manifest.settings.evaluated(), view: options.view.described() },
             max_edges_per_set: options.max_edges_per_set,
             far: Far { kl: Faithfulness::FAR_KL, means: manifest.settings.far() },
+            regimes: RegimeEntry::all(),
             rows: rows.iter().map(|row| row.iter().map(index_of).collect()).collect(),
             layers: layers.into_iter().map(layer_entry).collect(),
             output_tokens,
@@ -190,14 +200,28 @@ fn layer_entry(layer: Layer) -> LayerEntry {
     LayerEntry { name: layer.to_string(), kind: layer.role().name(), block: layer.block() }
 }
 
-fn set_entry(set: &SetGraph, columns: Vec<Column>) -> SetEntry {
-    let size = set.metadata.as_ref().map_or(0, |metadata| metadata.to_string().len());
+fn set_entry(set: &SetGraph, manifest: &Manifest, columns: Vec<Column>) -> SetEntry {
+    let (evaluation, evaluation_problem) = match set.metadata.as_ref().and_then(SetEvaluation::of) {
+        None => (None, None),
+        Some(Ok(found)) => (Some(Evaluation::new(&found, manifest)), None),
+        Some(Err(problem)) => (None, Some(problem)),
+    };
+    let curve = set.metadata.as_ref().and_then(Curve::of);
+    let mut metadata = set.metadata.clone();
+    if let Some(fields) = metadata.as_mut().and_then(serde_json::Value::as_object_mut) {
+        let shown = [(SetEvaluation::KEY, evaluation.is_some()), (curve::KEY, curve.is_some())];
+        shown.iter().filter(|(_, is_shown)| *is_shown).for_each(|(key, _)| drop(fields.shift_remove(*key)));
+    }
+    let size = metadata.as_ref().map_or(0, |metadata| metadata.to_string().len());
     let fits = size <= LONGEST_METADATA;
     let summary = &set.summary;
     SetEntry {
         name: summary.name.clone(),
-        metadata: set.metadata.clone().filter(|_| fits),
+        metadata: metadata.filter(|_| fits),
         metadata_left_out: (!fits).then_some(size),
+        evaluation,
+        evaluation_problem,
+        curve,
         nodes: summary.nodes,
         ghosts: set.ghosts.len(),
         edges: summary.edges,

@@ -21,6 +21,7 @@
 mod counts;
 mod delta_distance;
 mod error;
+mod evaluation;
 mod faithfulness;
 mod file_name;
 mod layer_names;
@@ -37,6 +38,7 @@ mod tensors;
 mod writer;
 
 pub use error::ResultError;
+pub use evaluation::{Measured, Outcome, Regime, SelectionEvaluation, SetEvaluation, SpeltToken};
 pub use manifest::{
     BorderlineEntry, Delta, FORMAT, FORMAT_VERSION, Forward, Inputs, Kind, LayerCounts, MANIFEST_FILE, Manifest,
     PairCounts, PairEntry, PromptEntry, RunInfo, SetEntry, Settings, Stages, Timings, TokenEntry,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use tributary_model::{Borderline, Faithfulness, Layer, Pair, Prompt, TokenProb, token_label};
 
-use crate::{ModelInfo, OutputTargets, faithfulness, file_name, layer_names};
+use crate::{ModelInfo, OutputTargets, SetEvaluation, SpeltToken, faithfulness, file_name, layer_names};
 
 /// Name of the manifest in a result folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -406,6 +406,15 @@ impl SetEntry {
     pub fn stem(&self) -> &str {
         self.file.strip_suffix(file_name::EXTENSION).unwrap_or(&self.file)
     }
+
+    /// What came of putting it to the test, where its metadata say so.
+    ///
+    /// # Errors
+    ///
+    /// As [`SetEvaluation::of`].
+    pub fn evaluation(&self) -> Option<Result<SetEvaluation, String>> {
+        SetEvaluation::of(self.metadata.as_ref()?)
+    }
 }
 
 /// An entry within rounding of a threshold.
@@ -485,6 +494,38 @@ impl Manifest {
     /// The token of an output node for showing, as [`PromptEntry::labels`].
     pub fn output_label(&self, id: u32) -> String {
         label(&self.output_text(id), &self.output_token(id))
+    }
+
+    /// What a token is decoded to that an evaluation names: as [`output_text`](Self::output_text) where the output has it, as in a
+    /// prompt where one has it, or else as the evaluation spells it.
+    pub fn text_of(&self, token: &SpeltToken) -> String {
+        let SpeltToken { id, spelling } = token;
+        if self.output_tokens.contains_key(id) {
+            return self.output_text(*id);
+        }
+        let in_prompt = |prompt: &PromptEntry| {
+            let at = prompt.tokens.iter().position(|token| token == id)?;
+            prompt.texts().get(at).filter(|text| !text.is_empty()).cloned()
+        };
+        self.prompts.iter().find_map(in_prompt).unwrap_or_else(|| match spelling.as_str() {
+            "" => format!("<{id}>"),
+            spelling => spelling.to_owned(),
+        })
+    }
+
+    /// What came of putting a set to the test, in one line, as [`SetEvaluation::line`]; `None` where that is not known.
+    ///
+    /// # Errors
+    ///
+    /// As [`SetEvaluation::of`].
+    pub fn evaluation_line(&self, set: &SetEntry) -> Option<Result<String, String>> {
+        match set.evaluation()? {
+            Ok(evaluation) => {
+                let label = evaluation.label.as_ref().map(|label| token_label(&self.text_of(label)));
+                evaluation.line(&label.unwrap_or_default()).map(Ok)
+            }
+            Err(problem) => Some(Err(problem)),
+        }
     }
 
     /// The entry of a set.

@@ -21,7 +21,7 @@ use crate::manifest::{
 };
 use crate::set_file::{Gathered, LARGEST_BUFFER, SET_FILE_BUFFERS, SetFile};
 use crate::tensors::Contents;
-use crate::{OutputTargets, PendingResults, ResultError, ResultFolder, manifest_file, tensors};
+use crate::{OutputTargets, PendingResults, ResultError, ResultFolder, SetEvaluation, manifest_file, tensors};
 
 /// Writes a result folder, which appears when [`finish`](Self::finish) succeeds and not before.
 ///
@@ -190,6 +190,9 @@ impl ResultWriter {
             }
         };
         self.output_tokens.extend(named_tokens(set).map(|token| (token, String::new())));
+        let evaluation = metadata.as_ref().and_then(SetEvaluation::of).and_then(Result::ok);
+        let evaluated = evaluation.iter().flat_map(SetEvaluation::tokens);
+        self.output_tokens.extend(evaluated.map(|token| (token.id, String::new())));
         let likeliest = set.prediction.iter().flat_map(|prediction| prediction.target_likeliest.iter());
         let target_likeliest = likeliest.map(|tokens| tokens.iter().map(|&token| token.into()).collect()).collect();
         let of_manifest = self.add_prompt(PromptEntry { target_likeliest, ..PromptEntry::from(prompt) });
@@ -334,8 +337,8 @@ impl ResultWriter {
         Ok(())
     }
 
-    /// Gives the output nodes, ghosts and likeliest tokens of the sets written so far their token strings, for the manifest.
-    /// Without it the manifest knows only ids.
+    /// Gives the output nodes, ghosts and likeliest tokens of the sets written so far, and the tokens that their evaluations name,
+    /// their token strings, for the manifest. Without it the manifest knows only ids.
     pub fn name_output_tokens(&mut self, token_string: impl Fn(u32) -> String) {
         for (&id, string) in &mut self.output_tokens {
             *string = token_string(id);
@@ -343,8 +346,7 @@ impl ResultWriter {
     }
 
     /// Says what the tokens of the prompts written so far are decoded to, one text for each or none where it is not known, and
-    /// what those of output nodes, ghosts and likeliest tokens are in the middle of a text; after
-    /// [`name_output_tokens`](Self::name_output_tokens).
+    /// what those that [`name_output_tokens`](Self::name_output_tokens) has named are in the middle of a text.
     ///
     /// # Panics
     ///

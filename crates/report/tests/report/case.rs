@@ -60,12 +60,47 @@ pub(crate) fn nasty_as(folder: &Path, settings: Settings) -> ResultFolder {
         if index != 2 {
             set.prediction = Some(prediction(&set, &model, index));
         }
-        let metadata = (index == 0).then(|| json!({"coefficient": 1e-4, "note": NASTY[0]}));
+        let metadata = metadata(index);
         writer.write_set(index, &set, prompt, metadata).unwrap();
     }
     writer.name_output_tokens(|token| NASTY[token as usize % NASTY.len()].to_owned());
     writer.finish(run(model)).unwrap();
     ResultFolder::open(folder).unwrap()
+}
+
+/// What came with a set: of two what came of putting them to the test, of one something else of that name.
+fn metadata(index: usize) -> Option<Value> {
+    let drawn = |mean: f64| json!({ "mean": mean, "standard_error": 0.02, "min": mean / 2.0, "n": 10 });
+    let top = json!([
+        { "token_id": 3, "token": NASTY[3], "prob": 0.75 }, { "token_id": 0, "token": NASTY[0], "prob": 0.125 },
+        { "token_id": 29, "token": "Ġrare", "prob": 0.0625 }, { "token_id": 1, "token": "fourth", "prob": 0.03 },
+    ]);
+    let regimes = |worst: f64| {
+        json!({
+            "target": { "label_prob": 0.75, "kl": 0.0, "kl_mean": 0.0, "top": top },
+            "ci": { "label_prob": 0.5, "kl": 0.25, "kl_mean": 0.5, "top": top },
+            "stochastic": { "label_prob": drawn(0.25), "kl": drawn(1.5), "kl_mean": drawn(2.0) },
+            "adversarial": { "label_prob": drawn(worst), "kl": drawn(6.0), "kl_mean": drawn(4.0),
+                             "label_prob_dead_at_zero": drawn(0.125) },
+        })
+    };
+    let control = |number: usize| {
+        let regimes = json!({ "ci": { "label_prob": 0.125 * number as f64 }, "target": { "label_prob": 0.75 } });
+        json!({ "name": format!("random {number} for all"), "nodes": 12, "regimes": regimes })
+    };
+    let above = json!({ "name": NASTY[1], "nodes": 4, "regimes": { "ci": { "label_prob": 0.375 } } });
+    let selections = json!([{ "name": "all", "nodes": 12, "regimes": regimes(0.0625) }, above, control(1), control(2)]);
+    let pgd = json!({ "n_steps": 4, "step_size": 1.0 });
+    match index {
+        0 => Some(json!({
+            "coefficient": 1e-4, "note": NASTY[0],
+            "evaluation": { "label_token": 3, "label": NASTY[3], "position": 4, "pgd": pgd, "selections": selections },
+            "curve": { "step": (0..500).collect::<Vec<_>>(), "l0": (0..500).rev().collect::<Vec<_>>(), "recon": vec![0.5; 500] },
+        })),
+        1 => Some(json!({ "evaluation": { "selections": [{ "name": "all", "regimes": regimes(0.5) }] } })),
+        3 => Some(json!({ "evaluation": { "selections": NASTY[1] }, "curve": "steep" })),
+        _ => None,
+    }
 }
 
 /// What the target model predicts. It differs from set to set: the later ones are far from it.
@@ -137,7 +172,7 @@ pub(crate) fn expected(result: &ResultFolder, view: View) -> Value {
             .collect();
         let ghosts: Vec<String> = graph.ghosts.iter().map(|&ghost| name(ghost)).collect();
         json!({
-            "name": entry.name, "prompt": entry.prompt, "prediction": prediction, "nodes": nodes, "ghosts": ghosts,
+            "name": entry.name, "prompt": entry.prompt, "metadata": entry.metadata, "prediction": prediction, "nodes": nodes, "ghosts": ghosts,
             "edges": edges,
         })
     });

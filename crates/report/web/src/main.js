@@ -5,6 +5,7 @@ import { makeControls } from "./controls.js";
 import { makeDetails } from "./details.js";
 import { makeDifferenceTable } from "./difference_table.js";
 import { byId } from "./dom.js";
+import { makeEvaluation } from "./evaluation.js";
 import { handleKeys } from "./keyboard.js";
 import { makeLegend } from "./legend.js";
 import { Panels } from "./panels.js";
@@ -26,6 +27,7 @@ async function open() {
   byId("page").hidden = false;
   makeControls(session);
   makeLegend(session);
+  makeEvaluation(session);
   makeDetails(session);
   makeDifferenceTable(session);
   const panels = new Panels(session);

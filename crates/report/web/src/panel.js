@@ -4,6 +4,7 @@
 // it is drawn aside over several while the old one is moved along. The upper one has what follows the pointer.
 
 import { element, isolated } from "./dom.js";
+import { testedButton } from "./evaluation.js";
 import { count, plural, visible } from "./format.js";
 import { hiddenText } from "./hidden.js";
 import { paintEdges } from "./paint_edges.js";
@@ -41,7 +42,7 @@ export class Panel {
     this.holder = element("div", { className: "picture" }, this.plot, this.over);
     const heading = element("h2", { id: titleId }, isolated(title));
     this.root = element("section", { className: "panel", "aria-labelledby": titleId },
-      element("header", {}, heading, this.counts, ...prediction(session, picture), this.enlarge), this.holder, this.hidden);
+      element("header", {}, heading, this.counts, ...prediction(session, picture), ...tested(session, picture), this.enlarge), this.holder, this.hidden);
     this.root.dataset.picture = picture.key;
     this.width = this.height = 0;
     this.scale = 1;
@@ -276,4 +277,12 @@ function prediction({ prompt, metadata }, picture) {
   if (!known) return [];
   const className = known.is_far ? "prediction far" : "prediction";
   return [element("span", { className, title: longText(known, metadata.far) }, shortText(known))];
+}
+
+/**
+ * @param {Session} session
+ * @param {Picture} picture
+ */
+function tested(session, picture) {
+  return picture.set === null ? [] : testedButton(session, session.prompt.sets[picture.set]);
 }

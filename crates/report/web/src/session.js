@@ -41,6 +41,7 @@ export class Session {
     this.store.update({
       prompt: number,
       hiddenSets: new Set(),
+      tested: null,
       selected: null,
       hovered: null,
       matches: [],

@@ -50,6 +50,7 @@ export function initialState(sets) {
     ghosts: true,
     unjoined: true,
     every: true,
+    tested: null,
     selected: null,
     hovered: null,
     matches: [],

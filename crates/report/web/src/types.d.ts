@@ -20,6 +20,8 @@ export interface Metadata {
   /** From where on a masked model is far from the target model, in nats, and what that means. */
   far: { kl: number; means: string };
   layers: Layer[];
+  /** What the model computes in each regime of an evaluation. */
+  regimes: { name: string; means: string }[];
   rows: number[][];
   output_tokens: Record<string, string>;
   prompts: PromptMetadata[];
@@ -42,8 +44,13 @@ export interface PromptMetadata {
 
 export interface SetMetadata {
   name: string;
+  /** Without evaluation and curve. */
   metadata: unknown;
   metadata_left_out: number | null;
+  evaluation: Evaluation | null;
+  /** Why the evaluation in the metadata is not understood. */
+  evaluation_problem: string | null;
+  curve: Curve | null;
   nodes: number;
   ghosts: number;
   edges: number;
@@ -65,6 +72,47 @@ export interface SetPrediction {
   agreeing: number;
   far_outputs: number;
   is_far: boolean;
+}
+
+/** What the model predicts with nothing but the nodes of a set: what `src/evaluation.rs` writes. */
+export interface Evaluation {
+  label: string | null;
+  position: number | null;
+  mask_by_ci: boolean;
+  /** Steps of the adversary and their size. */
+  adversary: [number, number] | null;
+  line: string | null;
+  /** The set itself first. */
+  selections: Selection[];
+  selections_left_out: number;
+}
+
+export interface Selection {
+  name: string;
+  nodes: number | null;
+  is_refuted: boolean;
+  /** By regime; null where nothing is known of it. */
+  regimes: (Predicted | null)[];
+}
+
+export interface Predicted {
+  label_prob: Measured | null;
+  kl: Measured | null;
+  kl_mean: Measured | null;
+  top: [string, number][];
+}
+
+export interface Measured {
+  mean: number;
+  text: string;
+  least: string | null;
+  draws: number | null;
+}
+
+/** Numbers by step of an optimised set. */
+export interface Curve {
+  steps: number[];
+  columns: [string, (number | null)[]][];
 }
 
 export interface Column {
@@ -193,6 +241,8 @@ export interface State {
   ghosts: boolean;
   unjoined: boolean;
   every: boolean;
+  /** The set whose evaluation is shown in full; null for the first that has one. */
+  tested: number | null;
   selected: number | null;
   hovered: number | null;
   matches: number[];

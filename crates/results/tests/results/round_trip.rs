@@ -5,7 +5,7 @@ use std::fs;
 use proptest::prelude::*;
 use serde_json::json;
 use tributary_model::{Layer, Pair, Prompt, SetAttributions};
-use tributary_results::{ModelInfo, ResultFolder, ResultWriter, set_file_size};
+use tributary_results::{Manifest, ModelInfo, ResultFolder, ResultWriter, set_file_size};
 use tributary_testing::{RandomResults, config};
 
 proptest! {
@@ -178,6 +178,34 @@ fn token_strings_of_likeliest_tokens_are_in_the_manifest() {
         assert_eq!(manifest.output_token(*token), format!("t{token}"));
     }
     assert_eq!(ResultFolder::open(out.path()).unwrap().manifest(), &manifest);
+}
+
+/// Tokens that the evaluation of a set names are named in the manifest too, however far from likely they are.
+#[test]
+fn tokens_of_evaluations_are_decoded() {
+    let results = predicted();
+    let (set, prompt) = &results.sets[0];
+    let out = tempfile::tempdir().unwrap();
+    let mut writer = ResultWriter::create(out.path(), false, results.settings()).unwrap();
+    let top = json!([{ "token_id": 4001, "token": "Ġrare", "prob": 0.5 }]);
+    let metadata = json!({ "evaluation": {
+        "label_token": 4000, "label": "Ġlabel", "position": 0,
+        "selections": [{ "name": "all", "regimes": { "ci": { "label_prob": 0.25, "top": top } } }],
+    } });
+    writer.write_set(0, set, prompt, Some(metadata)).unwrap();
+    writer.name_output_tokens(|token| format!("Ġ{token}"));
+    writer.decode_tokens(|_| Vec::new(), |token| format!(" {token}"));
+    let mut manifest = writer.finish(results.run_info()).unwrap();
+    let evaluation = manifest.sets[0].evaluation().unwrap().unwrap();
+    let texts = |manifest: &Manifest| evaluation.tokens().map(|token| manifest.text_of(token)).collect::<Vec<_>>();
+    assert_eq!(texts(&manifest), [" 4000", " 4001"]);
+    assert_eq!(manifest.evaluation_line(&manifest.sets[0]).unwrap().unwrap(), "p(\"·4000\") at 0: ci 0.25");
+    // Where they are not, a prompt may know them, or they are as the evaluation spells them.
+    manifest.output_tokens.clear();
+    assert_eq!(texts(&manifest), ["Ġlabel", "Ġrare"]);
+    manifest.prompts[0].tokens[0] = 4001;
+    manifest.prompts[0].token_strings[0] = "in the prompt".to_owned();
+    assert_eq!(texts(&manifest), ["Ġlabel", "in the prompt"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use tributary_model::Role;
 
+use crate::document::{Svg, px};
 use crate::figure::Figure;
 use crate::palette;
 use crate::scale::SMALLEST;
@@ -12,7 +13,7 @@ use crate::text::{count, number, width};
 /// Size of the legend's text, in pixels.
 pub(crate) const SIZE: f64 = 11.0;
 /// Width of the sign before an item's text.
-pub(crate) const SIGN: f64 = 30.0;
+const SIGN: f64 = 30.0;
 
 /// An item of the legend.
 #[derive(Clone, Debug)]
@@ -32,6 +33,57 @@ impl Item {
     pub(crate) fn width(&self) -> f64 {
         SIGN + width(&self.text, SIZE) + 18.0
     }
+
+    pub(crate) fn draw(&self, out: &mut Svg, (x, y): (f64, f64)) {
+        let centre = (x + SIGN / 2.0 - 4.0, y);
+        match self.sign {
+            Sign::Node { colour, radius } => out.element(
+                "circle",
+                &[("cx", px(centre.0)), ("cy", px(y)), ("r", px(radius)), ("fill", colour.to_owned())],
+            ),
+            Sign::Ghost => out.element(
+                "circle",
+                &[
+                    ("cx", px(centre.0)),
+                    ("cy", px(y)),
+                    ("r", px(GHOST)),
+                    ("fill", "none".to_owned()),
+                    ("stroke", palette::FAINT.to_owned()),
+                ],
+            ),
+            Sign::Edge { colour, width, opacity } => out.element(
+                "line",
+                &[
+                    ("x1", px(x)),
+                    ("x2", px(x + SIGN - 8.0)),
+                    ("y1", px(y)),
+                    ("y2", px(y)),
+                    ("stroke", colour.to_owned()),
+                    ("stroke-width", px(width)),
+                    ("stroke-opacity", px(opacity)),
+                ],
+            ),
+        }
+        out.text(
+            (x + SIGN - 2.0, y + 4.0),
+            &self.text,
+            &[("class", "legend"), ("font-size", "11"), ("fill", palette::INK)],
+        );
+    }
+}
+
+/// Breaks the legend into lines of at most `room`: each item with its line and where in it that starts.
+pub(crate) fn flow(items: &[Item], room: f64) -> Vec<(Item, usize, f64)> {
+    let (mut line, mut x) = (0, 0.0);
+    let put = |item: &Item| {
+        if x > 0.0 && x + item.width() > room {
+            (line, x) = (line + 1, 0.0);
+        }
+        let found = (item.clone(), line, x);
+        x += item.width();
+        found
+    };
+    items.iter().map(put).collect()
 }
 
 impl Figure<'_> {
@@ -129,4 +181,4 @@ impl Figure<'_> {
 }
 
 /// Radius of the sign of ghosts.
-pub(crate) const GHOST: f64 = SMALLEST + 1.0;
+const GHOST: f64 = SMALLEST + 1.0;

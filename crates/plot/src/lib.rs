@@ -1,4 +1,4 @@
-//! Figures of attribution graphs, one per CI set.
+//! Figures of attribution graphs, one per CI set, and [charts of lines](chart).
 //!
 //! Data flows from bottom to top: a row for each layer, `wte` lowest and `output` on top, with queries, keys and values of a
 //! block side by side; a column for each position. [`Figure::new`] chooses what is shown and where, [`Figure::svg`] writes
@@ -21,6 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod chart;
+mod document;
 mod figure;
 mod grid;
 mod legend;

@@ -30,3 +30,17 @@ pub(crate) fn node(kind: Role) -> &'static str {
         Role::Output => "#1b1f24",
     }
 }
+
+/// Colours of lines, apart for common kinds of colour blindness.
+const APART: [&str; 8] = ["#2166ac", "#d6401f", "#1a9e77", "#e69f00", "#6a51a3", "#56b4e9", "#cc79a7", "#8c6d31"];
+
+/// From violet over green to yellow, each lighter than the one before: for more than those.
+const RAMP: [&str; 16] = [
+    "#440154", "#481a6c", "#472f7d", "#414487", "#39568c", "#31688e", "#2a788e", "#23888e", "#1f988b", "#22a884",
+    "#35b779", "#54c568", "#7ad151", "#a5db36", "#c8d72c", "#dcc520",
+];
+
+/// Colour of the lines of one kind among so many.
+pub(crate) fn line(kind: usize, kinds: usize) -> &'static str {
+    if kinds <= APART.len() { APART[kind % APART.len()] } else { RAMP[(kind % kinds) * (RAMP.len() - 1) / (kinds - 1)] }
+}

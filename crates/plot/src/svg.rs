@@ -1,19 +1,14 @@
 //! Writing a figure as SVG.
-//!
-//! Every text goes through [`visible`] and the writer's escaping, so that no name of a set or token is taken for markup.
 
-use std::io::Cursor;
-
-use quick_xml::Writer;
-use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use tributary_graph::{Entry, Node};
 use tributary_model::{Layer, token_heading};
 
+use crate::document::{Svg, px};
 use crate::figure::{Figure, Line, Mark};
 use crate::grid::Row;
-use crate::legend::{GHOST, Item, SIGN, SIZE, Sign};
+use crate::legend::{self, SIZE};
 use crate::palette;
-use crate::text::{FONT_FAMILY, count, fit, visible, width};
+use crate::text::{count, fit, visible, width};
 
 const MARGIN: f64 = 16.0;
 const ROW_LABELS: f64 = 124.0;
@@ -31,20 +26,13 @@ impl Figure<'_> {
         let positions = self.prompt.tokens.len();
         let columns = positions as f64 * self.grid.column;
         let page = (2.0 * MARGIN + ROW_LABELS + columns).max(NARROWEST);
-        let legend = flow(&self.legend(), page - 2.0 * MARGIN);
+        let legend = legend::flow(&self.legend(), page - 2.0 * MARGIN);
         let remarks = self.remarks();
         let lines = legend.last().map_or(0, |&(_, line, _)| line + 1);
         let legend_top = TITLE + self.grid.height + TOKENS + 18.0;
         let height = legend_top + (lines + remarks.len()) as f64 * 18.0 + MARGIN;
-        let mut out = Svg { writer: Writer::new(Cursor::new(Vec::new())) };
-        let size =
-            [("width", px(page)), ("height", px(height)), ("viewBox", format!("0 0 {} {}", px(page), px(height)))];
-        let mut root = vec![("xmlns", "http://www.w3.org/2000/svg".to_owned())];
-        root.extend(size);
-        root.push(("font-family", FONT_FAMILY.to_owned()));
-        out.open("svg", &root);
-        out.text_element("title", &[], &format!("Attribution graph of the CI set {}", visible(&self.graph.set)));
-        out.rect((0.0, 0.0), (page, height), palette::BACKGROUND);
+        let title = format!("Attribution graph of the CI set {}", visible(&self.graph.set));
+        let mut out = Svg::begin((page, height), &title);
         self.heading(&mut out, page);
         out.open("g", &[("transform", format!("translate({} {})", px(MARGIN + ROW_LABELS), px(TITLE)))]);
         self.background(&mut out, columns);
@@ -56,7 +44,7 @@ impl Figure<'_> {
         self.marks(&mut out);
         out.close("g");
         for (item, line, x) in &legend {
-            legend_item(&mut out, item, (MARGIN + x, legend_top + *line as f64 * 18.0));
+            item.draw(&mut out, (MARGIN + x, legend_top + *line as f64 * 18.0));
         }
         let warnings = self.warnings().len();
         for (i, remark) in remarks.iter().enumerate() {
@@ -65,7 +53,6 @@ impl Figure<'_> {
             let colour = if i < warnings { palette::WARNING } else { palette::FAINT };
             out.text((MARGIN, y), &fitting, &[("class", "remark"), ("font-size", "11"), ("fill", colour)]);
         }
-        out.close("svg");
         out.finish()
     }
 
@@ -250,134 +237,4 @@ fn row_label(out: &mut Svg, row: &Row) {
     };
     let attributes = [("class", "layer"), ("text-anchor", "end"), ("font-size", "11"), ("fill", palette::INK)];
     out.text((-8.0, row.top + row.height / 2.0 + 4.0), &label, &attributes);
-}
-
-/// Breaks the legend into lines of at most `room`: each item with its line and where in it that starts.
-fn flow(items: &[Item], room: f64) -> Vec<(Item, usize, f64)> {
-    let (mut line, mut x) = (0, 0.0);
-    let put = |item: &Item| {
-        if x > 0.0 && x + item.width() > room {
-            (line, x) = (line + 1, 0.0);
-        }
-        let found = (item.clone(), line, x);
-        x += item.width();
-        found
-    };
-    items.iter().map(put).collect()
-}
-
-fn legend_item(out: &mut Svg, item: &Item, (x, y): (f64, f64)) {
-    let centre = (x + SIGN / 2.0 - 4.0, y);
-    match item.sign {
-        Sign::Node { colour, radius } => out
-            .element("circle", &[("cx", px(centre.0)), ("cy", px(y)), ("r", px(radius)), ("fill", colour.to_owned())]),
-        Sign::Ghost => out.element(
-            "circle",
-            &[
-                ("cx", px(centre.0)),
-                ("cy", px(y)),
-                ("r", px(GHOST)),
-                ("fill", "none".to_owned()),
-                ("stroke", palette::FAINT.to_owned()),
-            ],
-        ),
-        Sign::Edge { colour, width, opacity } => out.element(
-            "line",
-            &[
-                ("x1", px(x)),
-                ("x2", px(x + SIGN - 8.0)),
-                ("y1", px(y)),
-                ("y2", px(y)),
-                ("stroke", colour.to_owned()),
-                ("stroke-width", px(width)),
-                ("stroke-opacity", px(opacity)),
-            ],
-        ),
-    }
-    out.text(
-        (x + SIGN - 2.0, y + 4.0),
-        &item.text,
-        &[("class", "legend"), ("font-size", "11"), ("fill", palette::INK)],
-    );
-}
-
-/// A length with at most two decimals: more are not seen, and differ between machines.
-fn px(length: f64) -> String {
-    let text = format!("{length:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
-}
-
-/// The document while it is written. Writing to memory does not fail.
-struct Svg {
-    writer: Writer<Cursor<Vec<u8>>>,
-}
-
-impl Svg {
-    fn event(&mut self, event: Event<'_>) {
-        self.writer.write_event(event).unwrap_or_else(|error| unreachable!("{error}"));
-    }
-
-    fn start<'e, V: AsRef<str>>(name: &'e str, attributes: &'e [(&'e str, V)]) -> BytesStart<'e> {
-        let attributes = attributes.iter().map(|(key, value)| (*key, value.as_ref()));
-        BytesStart::new(name).with_attributes(attributes)
-    }
-
-    fn line_break(&mut self) {
-        self.event(Event::Text(BytesText::from_escaped("\n")));
-    }
-
-    fn open<V: AsRef<str>>(&mut self, name: &str, attributes: &[(&str, V)]) {
-        self.event(Event::Start(Self::start(name, attributes)));
-    }
-
-    fn close(&mut self, name: &str) {
-        self.event(Event::End(BytesEnd::new(name)));
-        self.line_break();
-    }
-
-    fn element<V: AsRef<str>>(&mut self, name: &str, attributes: &[(&str, V)]) {
-        self.event(Event::Empty(Self::start(name, attributes)));
-        self.line_break();
-    }
-
-    fn text_element(&mut self, name: &str, attributes: &[(&str, String)], text: &str) {
-        self.open(name, attributes);
-        self.event(Event::Text(BytesText::new(&visible(text))));
-        self.event(Event::End(BytesEnd::new(name)));
-    }
-
-    fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), fill: &str) {
-        let (x, y, width, height) = (px(x), px(y), px(width), px(height));
-        self.element("rect", &[("x", &*x), ("y", &y), ("width", &width), ("height", &height), ("fill", fill)]);
-    }
-
-    fn circle(&mut self, (x, y): (f64, f64), radius: f64, attributes: &[(&str, String)], title: &str) {
-        let mut all = vec![("cx", px(x)), ("cy", px(y)), ("r", px(radius))];
-        all.extend(attributes.iter().map(|(key, value)| (*key, value.clone())));
-        self.open("circle", &all);
-        self.text_element("title", &[], title);
-        self.close("circle");
-    }
-
-    fn text(&mut self, at: (f64, f64), text: &str, attributes: &[(&str, &str)]) {
-        self.titled_text(at, text, attributes, text);
-    }
-
-    /// A text whose title is what it was cut from.
-    fn titled_text(&mut self, (x, y): (f64, f64), text: &str, attributes: &[(&str, &str)], full: &str) {
-        let mut all = vec![("x", px(x)), ("y", px(y))];
-        all.extend(attributes.iter().map(|(key, value)| (*key, (*value).to_owned())));
-        self.open("text", &all);
-        if visible(full) != text {
-            self.text_element("title", &[], full);
-        }
-        self.event(Event::Text(BytesText::new(&visible(text))));
-        self.close("text");
-    }
-
-    fn finish(self) -> String {
-        let bytes = self.writer.into_inner().into_inner();
-        String::from_utf8(bytes).unwrap_or_else(|error| unreachable!("{error}"))
-    }
 }

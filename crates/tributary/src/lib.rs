@@ -62,7 +62,9 @@ pub use compute::{attribute, on_backend, outline, write};
 pub use description::{BackendDescription, DeviceDescription};
 pub use error::{Error, Unusable};
 pub use evaluate::{EvaluatedSelection, EvaluatedSet, Evaluation, NodePattern, Selections, evaluate};
-pub use optimize::{CiDestination, Optimization, Optimized, OptimizedSet, optimize};
+pub use optimize::{
+    CiDestination, Optimization, Optimized, OptimizedSet, PendingCiSets, RecordedCurve, make_ci_sets, optimize,
+};
 pub use outline::{Outline, SetOutline};
 pub use output_targets::OutputTargets;
 pub use progress::{BatchStep, OnProgress, Progress, SetStep};

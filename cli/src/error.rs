@@ -1,5 +1,7 @@
 //! Why a command failed.
 
+use std::path::PathBuf;
+
 use tributary::Remedy;
 use tributary::results::ResultError;
 use tributary_compare::CompareError;
@@ -104,6 +106,14 @@ pub enum CliError {
         /// Why.
         source: PlotError,
     },
+    /// A figure of curves could not be drawn.
+    #[error("{}: {problem}", file.display())]
+    Curves {
+        /// The figure.
+        file: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// Stdout could not be written to.
     #[error("cannot write to standard output: {0}")]
     Stdout(std::io::Error),
@@ -162,5 +172,13 @@ fn flag(remedy: Remedy) -> &'static str {
         Remedy::Threads => "--threads",
         Remedy::Sign => "--sign",
         Remedy::Svg => "--format svg",
+        Remedy::Position => "--position",
+        Remedy::Label => "--label",
+        Remedy::Against => "--against",
+        Remedy::Snapshots => "--snapshots",
+        Remedy::Sparsity => "--sparsity",
+        Remedy::Seeds => "--seeds",
+        Remedy::GoOn => "--resume goes on, --force throws it away",
+        Remedy::Figure => "--plot",
     }
 }

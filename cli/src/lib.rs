@@ -11,6 +11,7 @@ mod backends;
 mod built_in;
 mod compare;
 mod console;
+mod curves;
 mod error;
 mod evaluate;
 mod export;

@@ -11,6 +11,8 @@ use tributary::results::At;
 use super::compute::{ComputeArgs, DtypeArg, TokenIds, position, token_ids};
 use super::{OutputArgs, RunArgs, threshold};
 
+/// The most updates, which are counted in 32 bits.
+const LARGEST_STEPS: i64 = i32::MAX as i64;
 /// The largest seed, the largest number that JSON holds exactly everywhere.
 const LARGEST_SEED: u64 = 1 << 53;
 
@@ -42,56 +44,56 @@ pub(crate) struct OptimizeArgs {
     #[arg(long, value_name = "TOKEN", value_parser = TokenName::parse)]
     pub(crate) against: Option<TokenName>,
     /// The position that is looked at, from 0, or `last`
-    #[arg(long, value_name = "POS", value_parser = position, default_value = "last")]
+    #[arg(long, value_name = "POS", value_parser = position, default_value = "last", allow_negative_numbers = true)]
     pub(crate) position: At,
     /// What is asked of the masked model
     #[arg(long, value_enum, default_value_t = LossArg::Ce)]
     pub(crate) loss: LossArg,
     /// What the loss is multiplied by
-    #[arg(long, value_name = "W", value_parser = threshold, default_value_t = 1.0)]
+    #[arg(long, value_name = "W", value_parser = threshold, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) loss_weight: f64,
     /// Coefficients of importance minimality: one set of each prompt and seed for every one
-    #[arg(long, value_name = "X,X", value_parser = threshold, value_delimiter = ',', default_value = "0.01")]
+    #[arg(long, value_name = "X,X", value_parser = threshold, value_delimiter = ',', default_value = "0.01", allow_negative_numbers = true)]
     pub(crate) sparsity: Vec<f64>,
     /// Seeds of what is drawn: one set of each prompt and coefficient for every one
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "0", value_parser = clap::value_parser!(u64).range(0..=LARGEST_SEED))]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "0", value_parser = clap::value_parser!(u64).range(0..=LARGEST_SEED), allow_negative_numbers = true)]
     pub(crate) seeds: Vec<u64>,
     /// Number of updates
-    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=LARGEST_STEPS), allow_negative_numbers = true)]
     pub(crate) steps: u32,
     /// Learning rate
-    #[arg(long, value_name = "X", value_parser = positive, default_value_t = 0.01)]
+    #[arg(long, value_name = "X", value_parser = positive, default_value_t = 0.01, allow_negative_numbers = true)]
     pub(crate) lr: f64,
     /// How the learning rate goes
     #[arg(long, value_enum, default_value_t = ScheduleArg::Constant)]
     pub(crate) schedule: ScheduleArg,
     /// Exponent of importance minimality
-    #[arg(long, value_name = "P", value_parser = positive, default_value_t = 0.3)]
+    #[arg(long, value_name = "P", value_parser = positive, default_value_t = 0.3, allow_negative_numbers = true)]
     pub(crate) pnorm: f64,
     /// What the exponent becomes
-    #[arg(long, value_name = "Q", value_parser = positive)]
+    #[arg(long, value_name = "Q", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) pnorm_final: Option<f64>,
     /// From which part of the steps on, and to which, the exponent changes [default: 0:1]
-    #[arg(long, value_name = "START:END", value_parser = anneal, requires = "pnorm_final")]
+    #[arg(long, value_name = "START:END", value_parser = anneal, requires = "pnorm_final", allow_hyphen_values = true)]
     pub(crate) pnorm_anneal: Option<Anneal>,
     /// Factor of the logarithm in importance minimality
-    #[arg(long, value_name = "B", value_parser = threshold, default_value_t = 0.0)]
+    #[arg(long, value_name = "B", value_parser = threshold, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) beta: f64,
     /// What components are masked by
     #[arg(long, value_enum, default_value_t = MasksArg::Stochastic)]
     pub(crate) masks: MasksArg,
     /// Add the loss under the masks of an adversary, who takes so many steps of this size [default size: 1]
-    #[arg(long, value_name = "STEPS[:SIZE]", value_parser = adversary)]
+    #[arg(long, value_name = "STEPS[:SIZE]", value_parser = adversary, allow_hyphen_values = true)]
     pub(crate) adversary: Option<AdversaryArg>,
     /// What the loss under the adversary's masks is multiplied by [default: --loss-weight]
-    #[arg(long, value_name = "W", value_parser = threshold, requires = "adversary")]
+    #[arg(long, value_name = "W", value_parser = threshold, requires = "adversary", allow_negative_numbers = true)]
     pub(crate) adversary_weight: Option<f64>,
     /// Where importances start
     #[arg(long, value_enum, default_value_t = InitArg::Model)]
     pub(crate) init: InitArg,
     /// Keep what is reached after these updates too, as sets named NAME@STEP
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
-    pub(crate) snapshots: Vec<usize>,
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
+    pub(crate) snapshots: Vec<u32>,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
     /// Floating-point type to compute in; the file holds f32 either way
@@ -104,11 +106,20 @@ pub(crate) struct OptimizeArgs {
     /// Go on from where a run of the same request ended that was interrupted; where there was none, begin
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Draw how the optimisation went too: one figure of all sets, SVG or PNG by its ending, in the folder of --out [default: --out
+    /// with the ending .svg]
+    #[arg(long, value_name = "FIGURE", num_args = 0..=1, value_parser = figure)]
+    pub(crate) plot: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
 impl OptimizeArgs {
+    /// Where the figure goes, if there is to be one.
+    pub(crate) fn figure(&self) -> Option<PathBuf> {
+        Some(self.plot.as_ref()?.clone().unwrap_or_else(|| self.out.with_extension("svg")))
+    }
+
     pub(crate) fn settings(&self) -> Settings {
         let Anneal { start, end } = self.pnorm_anneal.unwrap_or(Anneal { start: 0.0, end: 1.0 });
         Settings {
@@ -154,9 +165,9 @@ pub(crate) enum LossArg {
     Ce,
     /// Divergence from the target model at the position
     Kl,
-    /// Less the label's logit
+    /// Minus the label's logit
     Logit,
-    /// Less the label's logit less that of --against
+    /// Minus the label's logit, plus that of --against
     LogitDifference,
     /// The mean over all positions of the divergence from the target model
     MeanKl,
@@ -214,6 +225,13 @@ pub(crate) fn adversary(text: &str) -> Result<AdversaryArg, String> {
         .zip(positive(size).ok())
         .map(|(steps, step_size)| AdversaryArg(Adversary { steps: steps as usize, step_size }))
         .ok_or_else(|| "expected a number of steps and, after a colon, the size of one, such as 4 or 20:0.1".to_owned())
+}
+
+/// A file of a format that figures have.
+fn figure(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let is_known = path.extension().is_some_and(|extension| extension == "svg" || extension == "png");
+    is_known.then_some(path).ok_or_else(|| "expected a file whose name ends in .svg or .png".to_owned())
 }
 
 /// A number above 0.

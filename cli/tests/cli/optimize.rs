@@ -101,9 +101,16 @@ fn several_prompts_are_a_file_of_samples() {
 #[test]
 fn what_cannot_be_made_is_refused_before_a_step() {
     let workshop = Workshop::small();
-    let refusals: [(&[&str], &str); 8] = [
+    let refusals: [(&[&str], &str); 15] = [
         (&["--position", "3"], "prompt 0: the position 3 is looked at, but it has 3 tokens"),
+        (&["--position", "3"], "(--position)"),
         (&["--label", "w1 w2"], "no token is \"w1 w2\""),
+        (&["--label", "w1 w2"], "(--label)"),
+        (&["--loss", "logit-difference", "--against", "w1 w2"], "(--against)"),
+        (&["--snapshots", "1,1"], "the snapshot after step 1 is asked for twice; each gives one set (--snapshots)"),
+        (&["--plot", "../made.svg"], "in their folder"),
+        (&["--plot", "made.json.resume/../made.svg"], "in their folder"),
+        (&["--sparsity", "1,1.0"], "(--sparsity)"),
         (&["--loss", "logit-difference"], "needs a token to compare the label with"),
         (&["--loss", "logit-difference", "--against", "#3"], "to be compared with itself"),
         (&["--against", "#4"], "has no part in the loss ce"),
@@ -125,27 +132,44 @@ fn what_cannot_be_made_is_refused_before_a_step() {
     assert!(message.contains("made.json"), "{message}");
 }
 
+/// Runs a command of 2000 steps until it says that it is at step 200, sends it signals without a pause, and gives its status and
+/// what it said from then on.
+#[cfg(unix)]
+fn interrupt(workshop: &Workshop, args: &[&str], signals: &[rustix::process::Signal]) -> (Option<i32>, String) {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    use rustix::process::{Pid, kill_process};
+
+    let mut command = workshop.command(args);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    while !lines.next().expect("it says how far it is").contains("step 200 of 2000") {}
+    for &signal in signals {
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        // Two of a kind that come before the first is looked at are one.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let said = lines.collect::<Vec<_>>().join("\n");
+    (child.wait().unwrap().code(), said)
+}
+
 /// A signal ends the steps; what is reached is written, and the same command goes on from it as if nothing had been.
 #[cfg(unix)]
 #[test]
 fn what_is_interrupted_goes_on() {
-    use std::io::{BufRead, BufReader};
-    use std::process::Stdio;
-
-    use rustix::process::{Pid, Signal, kill_process};
+    use rustix::process::Signal;
 
     let workshop = Workshop::small();
-    let args = ["--seeds", "0,1", "--steps", "2000", "--snapshots", "150,2000", "--threads", "1", "--resume"];
+    let args = ["--seeds", "0,1", "--steps", "2000", "--snapshots", "2000,150", "--threads", "1", "--resume"];
     workshop.succeed(&optimize(&[&args[..], &["--out", "whole.json"]].concat()));
-    let args = optimize(&[&args[..], &["--out", "made.json"]].concat());
-    let mut command = workshop.command(&args);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    while !lines.next().expect("it says how far it is").unwrap().contains("step 200 of 2000") {}
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    lines.for_each(drop);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let args = optimize(&[&args[..], &["--out", "made.json", "--plot"]].concat());
+    let (status, said) = interrupt(&workshop, &args, &[Signal::INT]);
+    assert_eq!(status, Some(130));
+    assert!(said.contains("the same command with --resume goes on"), "{said}");
 
+    let figure = fs::read_to_string(workshop.path("made.svg")).unwrap();
+    assert!(figure.contains("of 2000 steps are done"), "{figure}");
     let reached = json(&workshop, "made.json");
     let step = reached["metadata"]["coeff_0.01_seed_1"]["step"].as_u64().unwrap();
     assert!((200..2000).contains(&step), "{step}");
@@ -153,24 +177,186 @@ fn what_is_interrupted_goes_on() {
     // Other requests do not go on from it.
     let message = workshop.fail(&[&args[..], &["--quiet", "--lr", "0.5"]].concat());
     assert!(message.contains("made.json.resume") && message.contains("lr 0.01, and 0.5 is asked for now"), "{message}");
+    let message = workshop.fail(&[&args[..], &["--quiet", "--snapshots", "300"]].concat());
+    assert!(
+        message.contains("it was begun with snapshots [150, 2000], and [150, 300, 2000] are asked for now"),
+        "{message}"
+    );
+    // Without a word nothing that is there goes away.
+    let files = || ["made.json", "made.json.resume", "made.svg"].map(|file| fs::read(workshop.path(file)).unwrap());
+    let before = files();
+    let anew: Vec<&str> = args.iter().copied().filter(|&arg| arg != "--resume" && arg != "--plot").collect();
+    let message = workshop.fail(&[&anew[..], &["--quiet"]].concat());
+    assert!(
+        message.contains("an interrupted run left it") && message.contains("--resume goes on, --force"),
+        "{message}"
+    );
+    fs::remove_file(workshop.path("made.json")).unwrap();
+    let message = workshop.fail(&[&anew[..], &["--quiet"]].concat());
+    assert!(message.contains("an interrupted run left it"), "{message}");
+    fs::write(workshop.path("made.json"), &before[0]).unwrap();
+    assert_eq!(files(), before);
+    // Damage is told, whatever it is.
+    let text = String::from_utf8(before[1].clone()).unwrap();
+    let updates = format!("\"updates\":{step}");
+    let damages = [
+        (updates.as_str(), "\"updates\":2147483647"),
+        ("\"second\":[", "\"second\":[-"),
+        ("\"first\":[", "\"first\":[1e999,"),
+        ("\"curve\":{", "\"curve\":{\"more\":1,"),
+        ("\"adam\":{", "\"adam\":{\"more\":1,"),
+        ("\"state\":{", "\"state\":{\"more\":1,"),
+        ("\"failed\":null", "\"failed\":3"),
+        ("[{\"step\":150,", "[{\"step\":151,"),
+        ("\"recon\":[", "\"recon\":[1.0,"),
+        ("tributary-optimize-2", "tributary-optimize-3"),
+    ];
+    for (from, to) in damages {
+        assert!(text.contains(from), "{from}");
+        workshop.write("made.json.resume", &text.replacen(from, to, 1));
+        let message = workshop.fail(&[&args[..], &["--quiet"]].concat());
+        assert!(message.contains("made.json.resume: a run cannot go on from it"), "{to}: {message}");
+    }
+    workshop.write("made.json.resume", &text);
     let output = workshop.tributary(&args);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert_eq!(fs::read(workshop.path("made.json")).unwrap(), fs::read(workshop.path("whole.json")).unwrap());
+    let whole = fs::read(workshop.path("whole.json")).unwrap();
+    assert_eq!(fs::read(workshop.path("made.json")).unwrap(), whole);
     assert!(!workshop.path("made.json.resume").exists());
+    assert_ne!(fs::read_to_string(workshop.path("made.svg")).unwrap(), figure);
+    // And once more: it is done.
+    fs::remove_file(workshop.path("made.svg")).unwrap();
+    let text = workshop.succeed(&args);
+    assert!(text.contains("made.json is complete already") && text.contains("made.svg"), "{text}");
+    assert!(workshop.path("made.svg").exists());
+    assert_eq!(fs::read(workshop.path("made.json")).unwrap(), whole);
+    for other in [["--lr", "0.5"], ["--snapshots", "7"], ["--seeds", "3"], ["--steps", "1999"]] {
+        // The later flag adds to the list, or is an error of its own where there is one value: both leave the file.
+        let output = workshop.tributary(&[&anew[..], &["--resume", "--quiet"], &other].concat());
+        assert!(!output.status.success(), "{other:?}");
+    }
+    // What was reached is not what was asked for, even where nothing is left to go on from.
+    fs::write(workshop.path("made.json"), &before[0]).unwrap();
+    let message = workshop.fail(&[&anew[..], &["--resume", "--quiet"]].concat());
+    assert!(message.contains("already exists") && message.contains("--force"), "{message}");
+    workshop.write("made.json.resume", &String::from_utf8(before[1].clone()).unwrap());
+    workshop.succeed(&[&anew[..], &["--force"]].concat());
+    assert_eq!(fs::read(workshop.path("made.json")).unwrap(), whole);
+    assert!(!workshop.path("made.json.resume").exists());
+}
+
+/// Schedulers tell a process and its group: that is one wish.
+#[cfg(unix)]
+#[test]
+fn signals_that_come_together_are_one() {
+    use rustix::process::Signal;
+
+    let workshop = Workshop::small();
+    let args = optimize(&["--sparsity", "0.01,1e308", "--steps", "2000", "--threads", "1", "--out", "made.json"]);
+    let (status, said) = interrupt(&workshop, &args, &[Signal::TERM, Signal::TERM, Signal::INT]);
+    assert_eq!(status, Some(143), "{said}");
+    // One of the sets failed, and both are told.
+    assert!(said.contains("no finite number at step 0") && said.contains("--resume goes on"), "{said}");
+    assert!(workshop.path("made.json").exists() && workshop.path("made.json.resume").exists());
+    let message = stderr(&workshop.tributary(&[&args[..], &["--resume", "--quiet"]].concat()));
+    assert!(message.contains("no finite number at step 0"), "{message}");
+    assert!(!workshop.path("made.json.resume").exists());
+}
+
+/// What no run left is nobody's to take away.
+#[test]
+fn a_file_in_the_way_stays() {
+    let workshop = Workshop::small();
+    workshop.write("made.json.resume", "mine");
+    for flags in [&[][..], &["--force"], &["--resume"], &["--force", "--resume"]] {
+        let message = workshop.fail(&optimize(&[&["--quiet", "--steps", "2", "--out", "made.json"], flags].concat()));
+        assert!(message.contains("made.json.resume") && message.contains("something else is there"), "{message}");
+        assert_eq!(fs::read(workshop.path("made.json.resume")).unwrap(), b"mine");
+        assert!(!workshop.path("made.json").exists());
+    }
+}
+
+/// Each flag says what it expects.
+#[test]
+fn negative_numbers_are_values() {
+    let workshop = Workshop::small();
+    let flags = [
+        "--lr",
+        "--sparsity",
+        "--loss-weight",
+        "--seeds",
+        "--steps",
+        "--pnorm",
+        "--pnorm-final",
+        "--pnorm-anneal",
+        "--beta",
+        "--adversary",
+        "--adversary-weight",
+        "--snapshots",
+        "--position",
+    ];
+    for flag in flags {
+        let output = workshop.tributary(&optimize(&["--out", "made.json", flag, "-1"]));
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{flag}: {message}");
+        assert!(message.contains(&format!("invalid value '-1' for '{flag}")), "{flag}: {message}");
+    }
+}
+
+#[test]
+fn figures_come_with_the_sets() {
+    let workshop = Workshop::small();
+    let args = ["--sparsity", "0.01,0.1", "--seeds", "0,7", "--steps", "3", "--adversary", "2", "--out", "made.json"];
+    let text = workshop.succeed(&optimize(&[&args[..], &["--plot"]].concat()));
+    assert!(text.contains("wrote made.json and made.svg"), "{text}");
+    let svg = fs::read_to_string(workshop.path("made.svg")).unwrap();
+    let made = json(&workshop, "made.json");
+    for set in made["ci_sets"].as_object().unwrap().keys() {
+        // A line in each of the six panels.
+        assert_eq!(svg.matches(&format!("<title>{set}</title>")).count(), 6, "{set}");
+    }
+    for text in ["coeff_0.01", "coeff_0.1", "seed 0", "seed 7", "(recon)", "(adversarial)"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    let l0 = made["metadata"]["coeff_0.1_seed_7"]["curve"]["l0"][2].as_f64().unwrap();
+    // As figures give numbers: three digits.
+    let number = if l0 < 10.0 { format!("{l0:.2}") } else { format!("{l0:.1}") };
+    assert!(svg.contains(&format!("<title>coeff_0.1_seed_7: 2.00, {number}</title>")), "{l0}");
+    // Nothing that is there is replaced without a word, and it is known before a step.
+    let message = workshop.fail(&optimize(&[&args[..], &["--plot", "made.svg", "--quiet", "--resume"]].concat()));
+    assert!(message.contains("made.svg\" already exists") && message.contains("--force"), "{message}");
+    workshop.succeed(&optimize(&[&args[..], &["--plot", "a/b/curves.png", "--force"]].concat()));
+    assert!(fs::read(workshop.path("a/b/curves.png")).unwrap().starts_with(b"\x89PNG"));
+    let output = workshop.tributary(&optimize(&[&args[..], &["--plot", "curves.pdf"]].concat()));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains(".svg or .png"), "{}", stderr(&output));
 }
 
 /// The others are made to the end, and everything is written before it is said.
 #[test]
 fn a_loss_that_is_no_number_is_of_one_set() {
     let workshop = Workshop::small();
-    let message =
-        workshop.fail(&optimize(&["--quiet", "--sparsity", "0.01,1e308", "--steps", "3", "--out", "made.json"]));
+    let message = workshop.fail(&optimize(&[
+        "--quiet",
+        "--sparsity",
+        "0.01,1e308",
+        "--steps",
+        "3",
+        "--snapshots",
+        "1,3",
+        "--out",
+        "made.json",
+    ]));
     assert!(
         message.contains("set \"coeff_1e308_seed_0\": what is optimised is no finite number at step 0"),
         "{message}"
     );
     let made = json(&workshop, "made.json");
     assert_eq!(made["metadata"]["coeff_1e308_seed_0"]["loss_not_finite_at_step"], 0);
+    assert_eq!(made["metadata"]["coeff_1e308_seed_0"]["step"], 0);
+    // It did not get where it was to be kept.
+    let names: Vec<&String> = made["ci_sets"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["coeff_0.01_seed_0@1", "coeff_0.01_seed_0@3", "coeff_0.01_seed_0", "coeff_1e308_seed_0"]);
     assert_eq!(made["metadata"]["coeff_0.01_seed_0"]["curve"]["total"].as_array().unwrap().len(), 3);
     workshop.succeed(&optimize(&["--sparsity", "0.01", "--steps", "3", "--out", "alone.json"]));
     let alone = json(&workshop, "alone.json");

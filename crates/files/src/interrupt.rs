@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+#[cfg(unix)]
+use std::time::{Duration, Instant};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// What this process may have to undo.
@@ -32,6 +34,9 @@ pub(crate) fn register<T: Undo + 'static, E>(begin: impl FnOnce() -> Result<Arc<
 /// Whether a first signal is left to who asked for that, and which one came.
 static FINISHES: AtomicBool = AtomicBool::new(false);
 static SIGNAL: AtomicU8 = AtomicU8::new(0);
+/// How long signals are the same wish.
+#[cfg(unix)]
+const SAME: Duration = Duration::from_secs(1);
 
 /// What asks whether a signal came.
 #[derive(Debug)]
@@ -51,7 +56,8 @@ impl Drop for Interruption {
 }
 
 /// Leaves a first signal of those that [end the process](undo_when_interrupted) to the caller, who asks for it, brings what is
-/// in work to an end and ends. A second one ends the process at once, and so does the first when this value is gone.
+/// in work to an end and ends. One that comes more than a second later ends the process at once, and so does the first when this
+/// value is gone: within the second others are the same wish, since schedulers and `timeout` tell a process and its group.
 pub fn finish_when_interrupted() -> Interruption {
     FINISHES.store(true, Ordering::Relaxed);
     Interruption(())
@@ -68,9 +74,12 @@ pub fn undo_when_interrupted() {
     let signals: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)).collect();
     let wait = move || {
         let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) else { return };
+        let mut first: Option<Instant> = None;
         for signal in signals.forever() {
-            let is_first = SIGNAL.swap(u8::try_from(signal).unwrap_or(u8::MAX), Ordering::Relaxed) == 0;
-            if is_first && FINISHES.load(Ordering::Relaxed) {
+            let is_same = first.get_or_insert_with(Instant::now).elapsed() < SAME;
+            if is_same && FINISHES.load(Ordering::Relaxed) {
+                let number = u8::try_from(signal).unwrap_or(u8::MAX);
+                let _ = SIGNAL.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
                 continue;
             }
             INTERRUPTED.store(true, Ordering::Relaxed);

@@ -44,4 +44,20 @@ pub enum Remedy {
     Sign,
     /// To draw SVGs alone.
     Svg,
+    /// To look at another position.
+    Position,
+    /// To look at another token.
+    Label,
+    /// To compare with another token, or with none.
+    Against,
+    /// To keep what is reached after other numbers of updates.
+    Snapshots,
+    /// To choose other coefficients of importance minimality.
+    Sparsity,
+    /// To choose other seeds.
+    Seeds,
+    /// To go on with what an interrupted run left, or to throw that away.
+    GoOn,
+    /// To write the figure to another place.
+    Figure,
 }

@@ -7,6 +7,7 @@ const EPSILON: f64 = 1e-8;
 
 /// `AdamW` (Loshchilov and Hutter 2019) without weight decay, with PyTorch's defaults: betas 0.9 and 0.999, epsilon 1e-8.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AdamW {
     /// Means of the gradients, by parameter.
     pub first: Vec<f64>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tributary_backend::AttributionBackend;
 use tributary_engine::{EngineError, MaskedModel, Model};
 use tributary_model::{Layer, Prompt};
@@ -35,6 +35,7 @@ pub struct Task<'a> {
 
 /// What has become of a set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SetState {
     /// Parameters: what causal importances are the [sigmoid](crate::sigmoid::lower_leaky) of, for each entry.
     pub parameters: Vec<f64>,
@@ -64,10 +65,35 @@ impl SetState {
         };
         Self { parameters, adam: AdamW::new(count), curve: Curve::default(), failed: None }
     }
+
+    /// Updates made: where its loss was no number, fewer than of the others.
+    pub fn updates(&self) -> usize {
+        self.curve.total.len()
+    }
+
+    /// Whether it is what so many entries may have become of within so many steps, whoever wrote it.
+    pub fn is_sound(&self, entries: usize, steps: usize) -> bool {
+        let Self { parameters, adam, curve, failed } = self;
+        let updates = self.updates();
+        let of_entries = [parameters, &adam.first, &adam.second];
+        let of_steps = [&curve.recon, &curve.imp_min, &curve.total, &curve.label_prob];
+        let lengths = of_entries.iter().all(|values| values.len() == entries)
+            && of_steps.iter().all(|values| values.len() == updates)
+            && [0, updates].contains(&curve.adversarial.len())
+            && curve.l0.len() == if updates == 0 { 0 } else { updates + 1 };
+        let all = of_entries.into_iter().chain(of_steps).chain([&curve.adversarial, &curve.l0]);
+        lengths
+            && usize::try_from(adam.updates) == Ok(updates)
+            && updates <= steps
+            && failed.is_none_or(|step| step == updates && step < steps)
+            && all.flatten().all(|value| value.is_finite())
+            && adam.second.iter().all(|&square| square >= 0.0)
+    }
 }
 
 /// The parts of what is optimised, by step, before its update.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Curve {
     /// The objective's loss under the masks.
     pub recon: Vec<f64>,
@@ -83,18 +109,29 @@ pub struct Curve {
     pub label_prob: Vec<f64>,
 }
 
-/// How a set of [`SetState`] does in the end.
+/// How a set of [`SetState`] does in the end. A probability that is no number, of a set whose loss is none, is null in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Metrics {
     /// Probability of the label, masked by the causal importances.
+    #[serde(deserialize_with = "number_or_none")]
     pub ci_masked_label_prob: f64,
-    /// The same with stochastic masks, of one draw.
+    /// The same with stochastic masks, of one draw; what no component holds of the weights, the delta, is drawn for too.
+    #[serde(deserialize_with = "number_or_none")]
     pub stoch_masked_label_prob: f64,
     /// The same against the adversary, everything else masked by 0; where there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_number_or_none")]
     pub adv_pgd_label_prob: Option<f64>,
     /// Number of components alive, a mean over the positions, summed over layers.
     pub l0_total: f64,
+}
+
+fn number_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn some_number_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    number_or_none(deserializer).map(Some)
 }
 
 /// Sets that are made together.

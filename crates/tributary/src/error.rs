@@ -140,9 +140,42 @@ pub enum Error {
     Optimization {
         /// What is wrong, and what there is.
         problem: String,
+        /// What to ask for otherwise.
+        remedy: Option<Remedy>,
+    },
+    /// Where what a run goes on from would be written, an interrupted run has left that.
+    #[error("{}: an interrupted run left it, to be gone on from; go on, have it thrown away, or choose another file to write to", file.display())]
+    Unfinished {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Where what a run goes on from would be written, there is something else.
+    #[error(
+        "{}: what a run goes on from after an interruption is written there, but something else is there, which is left alone; \
+         move it, or choose another file to write to",
+        file.display()
+    )]
+    NotResumable {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A file that is to appear with CI sets cannot.
+    #[error(
+        "{}: it is to appear together with the CI sets, so it has to be in their folder, {}, or in one within it, and be another \
+         file than theirs",
+        file.display(), folder.display()
+    )]
+    Beside {
+        /// The file.
+        file: PathBuf,
+        /// The folder of the CI sets.
+        folder: PathBuf,
     },
     /// A run cannot go on from what is there.
-    #[error("{}: a run cannot go on from it: {problem}; ask for the same as when it began, or begin anew by removing it", file.display())]
+    #[error(
+        "{}: a run cannot go on from it: {problem}; ask for the same as when it began, or do not go on and have it thrown away",
+        file.display()
+    )]
     Resume {
         /// The file.
         file: PathBuf,
@@ -226,14 +259,16 @@ impl Error {
             Self::Until { .. } => Some(Remedy::Until),
             Self::OutputTarget { .. } => Some(Remedy::OutputTarget),
             Self::UnknownInput { remedy, .. } | Self::Moved { remedy, .. } => Some(*remedy),
-            Self::OtherInput { remedy, .. } => *remedy,
-            Self::Optimization { .. }
-            | Self::Label { .. }
-            | Self::LookedAtPosition { .. }
+            Self::OtherInput { remedy, .. } | Self::Optimization { remedy, .. } => *remedy,
+            Self::Unfinished { .. } => Some(Remedy::GoOn),
+            Self::Resume { .. } => Some(Remedy::Replace),
+            Self::Beside { .. } => Some(Remedy::Figure),
+            Self::Label { .. } => Some(Remedy::Label),
+            Self::LookedAtPosition { .. } => Some(Remedy::Position),
+            Self::NotResumable { .. }
             | Self::NoInfluence
             | Self::Evaluation { .. }
             | Self::Nodes { .. }
-            | Self::Resume { .. }
             | Self::LossNotFinite { .. }
             | Self::Consensus { .. }
             | Self::NoSets { .. }

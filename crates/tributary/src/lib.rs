@@ -65,7 +65,9 @@ pub use error::{Error, Unusable};
 pub use evaluate::{
     EvaluatedSelection, EvaluatedSet, Evaluation, LADDER, NodePattern, Selections, Subjects, TopInfluence, evaluate,
 };
-pub use optimize::{CiDestination, Optimization, Optimized, OptimizedSet, optimize};
+pub use optimize::{
+    CiDestination, Optimization, Optimized, OptimizedSet, PendingCiSets, RecordedCurve, make_ci_sets, optimize,
+};
 pub use outline::{Outline, SetOutline};
 pub use output_targets::OutputTargets;
 pub use progress::{BatchStep, OnProgress, Progress, SetStep};

@@ -33,7 +33,7 @@ pub(super) fn read(file: &Path, components: &BTreeMap<Layer, usize>, last: usize
             return Err(fail(line, format!("{text}: a node has a position and a component, both numbers")));
         };
         let Some(&known) = layers.get(layer) else {
-            let names: Vec<&str> = layers.keys().map(String::as_str).collect();
+            let names: Vec<String> = components.keys().map(ToString::to_string).collect();
             return Err(fail(
                 line,
                 format!("{layer} is no decomposed layer of the run; there are {}", names.join(", ")),

@@ -6,11 +6,13 @@ use serde_json::{Map, Value};
 use tributary_backend::AttributionBackend;
 use tributary_engine::{Model, own_importances};
 use tributary_inputs::TokenName;
-use tributary_model::Prompt;
+use tributary_model::{Prompt, Remedy};
 use tributary_optimize::{Entries, Objective, Task, likeliest, target_log_probs};
 
 use super::context::Context;
 use super::metadata;
+use super::optimized::OptimizedSet;
+use super::recorded_curve::RecordedCurve;
 use crate::Error;
 
 /// A number as somebody would write it: no row of zeros.
@@ -21,6 +23,8 @@ fn short(number: f64) -> String {
 /// A set that is asked for.
 pub(super) struct AskedSet<'a> {
     pub(super) name: String,
+    /// Number of the prompt.
+    pub(super) prompt: usize,
     pub(super) task: Task<'a>,
     /// Whether the tokenizer makes the prompt's tokens of its text.
     pub(super) has_text: bool,
@@ -31,6 +35,23 @@ pub(super) struct AskedSet<'a> {
 }
 
 impl<'a> AskedSet<'a> {
+    /// Before its first step.
+    pub(super) fn begun(&self) -> OptimizedSet {
+        OptimizedSet {
+            name: self.name.clone(),
+            prompt: self.prompt,
+            sparsity: self.task.sparsity,
+            seed: self.task.seed,
+            label: self.label.clone(),
+            position: self.task.objective.position,
+            entries: self.task.entries.len(),
+            step: 0,
+            metrics: None,
+            failed: None,
+            curve: RecordedCurve::default(),
+        }
+    }
+
     /// All of them, prompt by prompt, coefficient by coefficient, seed by seed.
     pub(super) fn all<B: AttributionBackend>(
         context: &Context<'_>,
@@ -49,6 +70,7 @@ impl<'a> AskedSet<'a> {
                     let OfPrompt { has_text, label, task } = &of_prompt;
                     sets.push(Self {
                         name,
+                        prompt: index,
                         task: Task { seed, sparsity, ..task.clone() },
                         has_text: *has_text,
                         label: label.clone(),
@@ -82,13 +104,14 @@ impl<'a> OfPrompt<'a> {
         index: usize,
     ) -> Result<Self, Error> {
         let (asked, tokenizer) = (context.asked, context.tokenizer);
-        let fail = |problem: String| Error::Optimization { problem: format!("prompt {index}: {problem}") };
+        let fail =
+            |problem: String, remedy| Error::Optimization { problem: format!("prompt {index}: {problem}"), remedy };
         let positions = prompt.tokens.len();
         let position = asked.position.of(positions - 1);
         if position >= positions {
-            return Err(fail(format!(
-                "the position {position} is looked at, but it has {positions} tokens, numbered from 0"
-            )));
+            let problem =
+                format!("the position {position} is looked at, but it has {positions} tokens, numbered from 0");
+            return Err(fail(problem, Some(Remedy::Position)));
         }
         let own = own_importances(model, &[prompt])?.remove(0);
         let entries = Entries::alive(&own.importances, positions);
@@ -96,20 +119,24 @@ impl<'a> OfPrompt<'a> {
             return Err(fail(
                 "no component is alive under the model's own causal importances, so there is nothing to optimise"
                     .to_owned(),
+                None,
             ));
         }
         let target = target_log_probs(model, prompt, Objective::reads(asked.loss, position, positions))?;
         let vocab = model.architecture().vocab;
-        let named =
-            |name: &TokenName| tokenizer.token_named(name, vocab).map_err(|problem| Error::Optimization { problem });
+        let named = |name: &TokenName, remedy| {
+            let found = tokenizer.token_named(name, vocab);
+            found.map_err(|problem| Error::Optimization { problem, remedy: Some(remedy) })
+        };
         let label = if let Some(name) = &asked.label {
-            named(name)?
+            named(name, Remedy::Label)?
         } else {
             likeliest(&target[Objective::row_of(position, target.len())]) as u32
         };
-        let against = asked.against.as_ref().map(named).transpose()?;
+        let against = asked.against.as_ref().map(|name| named(name, Remedy::Against)).transpose()?;
         if against == Some(label) {
-            return Err(fail(format!("the label, token {label}, is to be compared with itself; name two tokens")));
+            let problem = format!("the label, token {label}, is to be compared with itself; name two tokens");
+            return Err(fail(problem, Some(Remedy::Against)));
         }
         let has_text = tokenizer.makes(&prompt.text, &prompt.tokens);
         let objective = Objective {

@@ -1,13 +1,20 @@
 //! What is said of a set that was made: names are those of the command's flags, and of the field where it has one.
 
 use serde_json::{Map, Value, json};
-use tributary_optimize::{Curve, Loss, Metrics, Objective, SetState};
+use tributary_optimize::{Loss, Metrics, Objective, SetState};
 
 use super::context::Context;
+use super::recorded_curve::RecordedCurve;
 use crate::VERSION;
 
-/// The most numbers that the curves of a file have together: a reader of CI sets takes a million values of metadata.
-const POINTS: usize = 1 << 18;
+/// Updates made, where they are not all.
+pub(super) const STEP: &str = "step";
+/// The step, from 0, at which the loss was no number.
+pub(super) const FAILED: &str = "loss_not_finite_at_step";
+pub(super) const METRICS: &str = "metrics";
+pub(super) const CURVE: &str = "curve";
+/// What is said of what came out, and not of what was asked for.
+pub(super) const OF_RESULT: [&str; 4] = [STEP, FAILED, METRICS, CURVE];
 
 /// Everything that is needed to make a set again.
 pub(super) fn asked(
@@ -52,15 +59,23 @@ pub(super) fn asked(
     say("dtype", json!(asked.compute.dtype.to_string()));
     say("backend", json!(context.device.backend));
     say("device", json!(context.device.device));
+    if asked.compute.allow_tf32 {
+        say("allow_tf32", json!(true));
+    }
     say("model_fingerprint", json!(context.fingerprint.to_string()));
     say("tool_version", json!(VERSION));
     metadata
 }
 
+/// Name of what a set was after some updates.
+pub(super) fn snapshot_name(set: &str, step: usize) -> String {
+    format!("{set}@{step}")
+}
+
 /// Of what a set was after some updates, beside what it was asked for with.
 pub(super) fn of_snapshot(asked: &Map<String, Value>, step: usize) -> Value {
     let mut metadata = asked.clone();
-    metadata.insert("step".to_owned(), json!(step));
+    metadata.insert(STEP.to_owned(), json!(step));
     Value::Object(metadata)
 }
 
@@ -74,36 +89,14 @@ pub(super) fn of_set(
 ) -> Value {
     let mut metadata = asked.clone();
     if let Some(step) = reached {
-        metadata.insert("step".to_owned(), json!(step));
+        metadata.insert(STEP.to_owned(), json!(step));
     }
     if let Some(step) = state.failed {
-        metadata.insert("loss_not_finite_at_step".to_owned(), json!(step));
+        metadata.insert(FAILED.to_owned(), json!(step));
     }
     if let Some(metrics) = metrics {
-        metadata.insert("metrics".to_owned(), json!(metrics));
+        metadata.insert(METRICS.to_owned(), json!(metrics));
     }
-    metadata.insert("curve".to_owned(), curve(&state.curve, sets));
+    metadata.insert(CURVE.to_owned(), json!(RecordedCurve::new(&state.curve, sets)));
     Value::Object(metadata)
-}
-
-/// The curve at every step, or at every second, third and so on of long ones; L0 is that before the step's update.
-fn curve(curve: &Curve, sets: usize) -> Value {
-    let steps = curve.total.len();
-    let columns = [
-        ("recon", &curve.recon),
-        ("imp_min", &curve.imp_min),
-        ("adversarial", &curve.adversarial),
-        ("total", &curve.total),
-        ("l0", &curve.l0),
-        ("label_prob", &curve.label_prob),
-    ];
-    let columns: Vec<_> = columns.into_iter().filter(|(_, values)| !values.is_empty()).collect();
-    let stride = (steps * (columns.len() + 1) * sets).div_ceil(POINTS).max(1);
-    let kept: Vec<usize> = (0..steps).step_by(stride).collect();
-    let mut written = Map::new();
-    written.insert("step".to_owned(), json!(kept));
-    for (name, values) in columns {
-        written.insert(name.to_owned(), kept.iter().map(|&step| json!(values[step])).collect());
-    }
-    Value::Object(written)
 }

@@ -19,8 +19,8 @@ pub(super) fn groups<B: AttributionBackend>(
 ) -> Result<Vec<Vec<usize>>, Error> {
     let mut alike: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for (set, (task, saved)) in tasks.iter().zip(saved).enumerate() {
-        if saved.step < settings.steps && saved.state.failed.is_none() {
-            alike.entry((task.prompt.tokens.len(), saved.step)).or_default().push(set);
+        if !saved.is_done(settings) {
+            alike.entry((task.prompt.tokens.len(), saved.step())).or_default().push(set);
         }
     }
     let mut groups: Vec<Vec<usize>> = Vec::new();

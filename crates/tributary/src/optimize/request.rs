@@ -1,6 +1,7 @@
 //! What an optimisation is asked for.
 
 use tributary_inputs::TokenName;
+use tributary_model::Remedy;
 use tributary_optimize::{Loss, Settings};
 use tributary_results::At;
 
@@ -55,26 +56,41 @@ impl Optimization {
         }
     }
 
+    /// The numbers of updates after which what is reached is kept, ascending.
+    pub(super) fn snapshots_in_order(&self) -> Vec<usize> {
+        let mut snapshots = self.snapshots.clone();
+        snapshots.sort_unstable();
+        snapshots
+    }
+
     /// Whether its parts go together.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let fail = |problem: String| Err(Error::Optimization { problem });
+        let fail = |problem: String, remedy| Err(Error::Optimization { problem, remedy: Some(remedy) });
         match (self.loss, &self.against) {
             (Loss::LogitDifference, None) => {
-                return fail("the difference of two logits needs a token to compare the label with".to_owned());
+                let problem = "the difference of two logits needs a token to compare the label with";
+                return fail(problem.to_owned(), Remedy::Against);
             }
             (Loss::LogitDifference, Some(_)) | (_, None) => {}
             (loss, Some(_)) => {
-                return fail(format!("a token to compare the label with has no part in the loss {}", loss.name()));
+                let problem = format!("a token to compare the label with has no part in the loss {}", loss.name());
+                return fail(problem, Remedy::Against);
             }
         }
-        for (what, twice) in [("coefficient", repeated(&self.sparsity)), ("seed", repeated(&self.seeds))] {
+        let lists = [
+            ("coefficient", repeated(&self.sparsity), Remedy::Sparsity),
+            ("seed", repeated(&self.seeds), Remedy::Seeds),
+            ("snapshot after step", repeated(&self.snapshots), Remedy::Snapshots),
+        ];
+        for (what, twice, remedy) in lists {
             if let Some(twice) = twice {
-                return fail(format!("the {what} {twice} is asked for twice; each gives one set"));
+                return fail(format!("the {what} {twice} is asked for twice; each gives one set"), remedy);
             }
         }
         if let Some(&step) = self.snapshots.iter().find(|&&step| step == 0 || step > self.settings.steps) {
             let steps = self.settings.steps;
-            return fail(format!("a snapshot is asked for after {step} steps, but there are {steps}, numbered from 1"));
+            let problem = format!("a snapshot is asked for after {step} steps, but there are {steps}, numbered from 1");
+            return fail(problem, Remedy::Snapshots);
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ fn alike(a: &SetAttributions<f64>, b: &SetAttributions<f64>) -> Result<(), TestC
 }
 
 /// The weights with those of every decomposed layer what its components make: no delta is left.
-fn without_delta(weights: &Weights) -> Weights {
+pub(super) fn without_delta(weights: &Weights) -> Weights {
     let mut weights = weights.clone();
     for (layer, components) in &weights.decomposed {
         let product = product(components);

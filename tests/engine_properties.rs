@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod at_target;
+mod effects;
 mod masked_model;
 mod optimizing;
 

@@ -22,6 +22,11 @@ pub enum CliError {
         "--delta says what gradients do at deltas, which have no part in --forward masked; give --forward target, or leave it out"
     )]
     DeltaOfMasked,
+    /// A result and a file both say which sets are evaluated.
+    #[error(
+        "RESULT and --ci-sets both say which sets are evaluated; give one of them (with --edges, --ci-sets says where those of RESULT are)"
+    )]
+    TwoSubjects,
     /// Where a set is to end is said twice.
     #[error("--until says twice where {what} {}; give it once", if *what == "all sets" { "end" } else { "ends" })]
     UntilTwice {

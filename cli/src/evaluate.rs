@@ -1,5 +1,6 @@
 //! `tributary evaluate`: what the model predicts with nothing but the nodes of CI sets.
 
+mod effects;
 mod sweep;
 
 use std::process::ExitCode;
@@ -16,6 +17,12 @@ use sweep::Sweep;
 
 /// Computes on `compute`, a backend of `L`, and says what came out.
 pub(crate) fn run<L: Providers>(args: &EvaluateArgs, compute: Compute) -> Result<ExitCode, CliError> {
+    if args.edges.is_some() {
+        return effects::run::<L>(args, compute);
+    }
+    if args.result.is_some() && args.ci_sets.is_some() {
+        return Err(CliError::TwoSubjects);
+    }
     let asked = Evaluation {
         subjects: args.subjects(),
         label: args.label.clone(),

@@ -7,14 +7,14 @@ use clap::ArgGroup;
 use tributary::inputs::TokenName;
 use tributary::optimization::Trials;
 use tributary::results::{At, OutputName};
-use tributary::{NodePattern, Selections, Subjects, TopInfluence};
+use tributary::{Compute, Effects, NodePattern, Selections, Subjects, TopInfluence};
 
 use super::compute::{ComputeArgs, DtypeArg, position};
 use super::optimize::{AdversaryArg, adversary};
 use super::{OutputArgs, RunArgs, figure, probability, threshold};
 
 #[derive(Clone, Debug, clap::Args)]
-#[command(group(ArgGroup::new("subjects").args(["result", "ci_sets"]).required(true)))]
+#[command(group(ArgGroup::new("subjects").args(["result", "ci_sets"]).required(true).multiple(true)))]
 pub(crate) struct EvaluateArgs {
     /// Folder of a result: the nodes of its graphs are evaluated
     #[arg(value_name = "RESULT")]
@@ -22,14 +22,28 @@ pub(crate) struct EvaluateArgs {
     /// Folder of the trained run [default: with RESULT, where the result says]
     #[arg(long, value_name = "RUN", required_unless_present = "result")]
     pub(crate) model: Option<PathBuf>,
-    /// In place of a result CI sets (JSON)
-    #[arg(long, value_name = "FILE", requires = "model")]
+    /// In place of a result CI sets (JSON); with --edges those that RESULT was computed from, where the file has moved
+    #[arg(long, value_name = "FILE")]
     pub(crate) ci_sets: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) run: RunArgs,
     /// Evaluate only these sets
     #[arg(long, value_name = "NAME,NAME")]
     pub(crate) sets: Vec<String>,
+    /// In place of all else, of each set so many edges, drawn evenly from the pairs of layers: their attributions beside what their
+    /// targets lose without the source, and what the targets' activations are made of
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        allow_negative_numbers = true,
+        requires = "result",
+        conflicts_with_all = [
+            "label", "position", "above", "sweep", "top_influence", "nodes", "keep", "ablate", "random", "mask_by_ci", "draws",
+            "adversary", "restarts", "record",
+        ]
+    )]
+    pub(crate) edges: Option<u64>,
     /// The token whose probability is looked at: its text, exactly, or `#ID` [default: `label_token` of each set's metadata, else
     /// the target model's likeliest]
     #[arg(long, value_name = "TOKEN", value_parser = TokenName::parse)]
@@ -102,8 +116,21 @@ impl EvaluateArgs {
         match (&self.result, &self.ci_sets, &self.model) {
             (None, Some(file), Some(model)) => Subjects::File { run: self.run.of(model), file: file.clone(), sets },
             (Some(result), ..) => Subjects::Result { result: self.run.of_result(result, self.model.as_ref()), sets },
-            (None, ..) => unreachable!("one of both is required, and CI sets require a run"),
+            (None, ..) => unreachable!("one of both is required, and without a result a run"),
         }
+    }
+
+    /// What is asked of the edges of a result, if anything.
+    pub(crate) fn effects(&self, compute: Compute) -> Option<Effects> {
+        Some(Effects {
+            result: self.run.of_result(self.result.as_ref()?, self.model.as_ref()),
+            ci_sets: self.ci_sets.clone(),
+            sets: self.sets.clone(),
+            edges: self.edges?,
+            seed: self.seed,
+            max_memory: self.max_memory.map(|size| size.as_u64()),
+            compute,
+        })
     }
 
     pub(crate) fn selections(&self) -> Selections {

@@ -7,6 +7,7 @@ mod at_target;
 mod attacks;
 mod attribute;
 mod compare;
+mod effects;
 mod errors;
 mod evaluate;
 mod evaluated;

@@ -44,7 +44,8 @@ pub(crate) fn check_edit<B: AttributionBackend>(
     positions: usize,
 ) -> Result<(), String> {
     let Edit { item, layer, position, component, .. } = *edit;
-    let Some(&components) = model.component_counts.get(&layer) else {
+    let components = if layer.is_embedding() { Some(1) } else { model.component_counts.get(&layer).copied() };
+    let Some(components) = components else {
         return Err(format!("an edit is of layer {layer}, which is not decomposed in this model"));
     };
     if item >= items || position >= positions || component >= components {

@@ -36,6 +36,11 @@ pub(crate) trait Visitor<B: AttributionBackend>: Sized {
     /// Output of `layer`, a linear layer or [the output](Layer::output): `[sets, positions, d_out]`. Of a decomposed
     /// unembedding it is what the output reads, `[sets, positions, _]`: as many logits as a vocabulary has are not kept.
     fn layer(&mut self, layer: Layer, input: impl FnOnce(&mut Self) -> Flow<B>) -> Flow<B>;
+
+    /// What is added to the stream or behind a norm whatever the prompt says: learned positions, the bias of a norm.
+    fn constant(&mut self, value: &B::Tensor) -> Result<B::Tensor, BackendError> {
+        Ok(value.clone())
+    }
 }
 
 /// Runs the model on a sequence; gives the logits, `[sets, positions, vocab]`.
@@ -47,7 +52,7 @@ pub(crate) fn forward<B: AttributionBackend>(
     let (b, architecture) = (&model.backend, &model.architecture);
     let mut residual = visitor.embedding()?;
     if let Some(wpe) = &sequence.wpe {
-        residual = b.add(&residual, wpe)?;
+        residual = b.add(&residual, &visitor.constant(wpe)?)?;
     }
     for (block, [attention_norm, mlp_norm]) in model.norms.iter().enumerate() {
         let attention = visitor.layer(architecture.layer(block, Role::AttentionOutput), |visitor| {
@@ -76,7 +81,7 @@ pub(crate) fn forward<B: AttributionBackend>(
         let mut read = Reader { model, norm: &model.ln_f, residual: &residual, normalised: None };
         match architecture.unembedding() {
             Some(unembedding) => read.layer(visitor, unembedding),
-            None => Ok(read.normalised()?),
+            None => Ok(read.normalised(visitor)?),
         }
     })
 }
@@ -91,14 +96,19 @@ struct Reader<'a, B: AttributionBackend> {
 
 impl<B: AttributionBackend> Reader<'_, B> {
     fn layer(&mut self, visitor: &mut impl Visitor<B>, layer: Layer) -> Flow<B> {
-        visitor.layer(layer, |_| Ok(self.normalised()?))
+        visitor.layer(layer, |visitor| Ok(self.normalised(visitor)?))
     }
 
-    fn normalised(&mut self) -> Result<B::Tensor, BackendError> {
-        match &self.normalised {
-            Some(normalised) => Ok(B::Tensor::clone(normalised)),
-            None => Ok(self.normalised.insert(self.model.normalise(self.norm, self.residual)?).clone()),
+    fn normalised(&mut self, visitor: &mut impl Visitor<B>) -> Result<B::Tensor, BackendError> {
+        if let Some(normalised) = &self.normalised {
+            return Ok(B::Tensor::clone(normalised));
         }
+        let b = &self.model.backend;
+        let mut normalised = b.mul(&self.model.standardise(self.residual)?.0, &self.norm.weight)?;
+        if let Some(bias) = &self.norm.bias {
+            normalised = b.add(&normalised, &visitor.constant(bias)?)?;
+        }
+        Ok(self.normalised.insert(normalised).clone())
     }
 }
 

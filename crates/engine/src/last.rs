@@ -99,4 +99,23 @@ impl<T: Clone> Last<T> {
         };
         Ok(entries.iter().map(of_entry).collect())
     }
+
+    /// What is added to entries of the output whatever the activations, each a row, a position of an item, and a component.
+    pub(crate) fn constants<B: AttributionBackend<Tensor = T>>(
+        &self,
+        b: &B,
+        entries: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<Vec<f64>, BackendError> {
+        let Some(constant) = &self.constant else { return Ok(entries.map(|_| 0.0).collect()) };
+        let vocab = b.shape(constant)[2];
+        let entries: Vec<(usize, (usize, Option<usize>))> =
+            entries.map(|(row, component)| (row * vocab, self.tokens(b, component))).collect();
+        let index =
+            |&(row, (token, against)): &(usize, (usize, Option<usize>))| [row + token, row + against.unwrap_or(token)];
+        let values = b.download_vec(b.gather(constant, &entries.iter().flat_map(index).collect::<Vec<_>>())?)?;
+        let sum = |(entry, values): (&(usize, (usize, Option<usize>)), &[B::Element])| {
+            values[0].to_f64() - entry.1.1.map_or(0.0, |_| values[1].to_f64())
+        };
+        Ok(entries.iter().zip(values.chunks_exact(2)).map(sum).collect())
+    }
 }

@@ -36,6 +36,7 @@ mod closed_form;
 mod cut;
 mod deltas;
 mod edges;
+mod effects;
 mod engine;
 mod entry_values;
 mod error;
@@ -67,6 +68,7 @@ mod timings;
 mod transpose;
 mod upload;
 
+pub use effects::{Effects, Node, Parts};
 pub use engine::{Attributions, Cost, attribute, attribute_to, outline, stream};
 pub use error::{EngineError, SinkError};
 pub use logits::logits;

@@ -140,6 +140,22 @@ pub(crate) fn masked_model<B: AttributionBackend>(
     bytes::<B>(layers + a.n_blocks * block + 12 * rows * a.d_model + logits)
 }
 
+/// Bytes that effects of nodes take, measured in `items` at once: what is recorded of them, and where a target is a function of its
+/// sources the tape of that with its gradients, as of a masked model.
+pub(crate) fn effects<B: AttributionBackend>(
+    model: &Model<B>,
+    sizes: &BTreeMap<Layer, usize>,
+    items: usize,
+    positions: usize,
+) -> u64 {
+    let a = &model.architecture;
+    let rows = items * positions;
+    let recorded = recorded_layers(model, &sizes.iter().map(|(&layer, &size)| (layer, size)).collect::<Vec<_>>(), rows);
+    // What is added to all logits beside the components of an unembedding.
+    let logits = if a.unembedding().is_some() { 2 * rows * a.vocab } else { 0 };
+    masked_model(model, sizes, items, positions, 0) + bytes::<B>(recorded + logits) - OVERHEAD as u64
+}
+
 /// V and U of the support; importances, activations and, where all of it is alive, the host's copies of both with their
 /// indices; outputs.
 fn recorded_layers<B: AttributionBackend>(model: &Model<B>, sizes: &[(Layer, usize)], rows: usize) -> usize {

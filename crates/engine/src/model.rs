@@ -194,13 +194,6 @@ impl<B: AttributionBackend> Model<B> {
         b.reshape(&rows, &[tokens.len(), flat.len() / tokens.len(), width])
     }
 
-    /// `x` normalised along its last axis.
-    pub(crate) fn normalise(&self, norm: &NormTensors<B::Tensor>, x: &B::Tensor) -> Result<B::Tensor, BackendError> {
-        let b = &self.backend;
-        let scaled = b.mul(&self.standardise(x)?.0, &norm.weight)?;
-        norm.bias.as_ref().map_or(Ok(scaled.clone()), |bias| b.add(&scaled, bias))
-    }
-
     /// `x` normalised along its last axis, before weight and bias; and what it was divided by, that axis being 1.
     pub(crate) fn standardise(&self, x: &B::Tensor) -> Result<(B::Tensor, B::Tensor), BackendError> {
         let b = &self.backend;

@@ -52,7 +52,7 @@ pub enum Delta {
 pub struct Edit {
     /// Index among the items of the pass.
     pub item: usize,
-    /// A decomposed layer.
+    /// A decomposed layer; or the embedding, `wte`, which is no component: all numbers of a token's are set.
     pub layer: Layer,
     /// Position.
     pub position: usize,

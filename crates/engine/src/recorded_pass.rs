@@ -64,7 +64,7 @@ impl<T: Clone> RecordedPass<T> {
     ) -> Result<Self, BackendError> {
         let positions = tokens[0].len();
         let sequence = Sequence::new(model, positions)?;
-        let embedding = model.embed(tokens)?;
+        let embedding = edited_embedding(&model.backend, model.embed(tokens)?, pass.edits)?;
         let mut recorder = Recorder { model, pass, tokens, embedding, supports, layers: BTreeMap::new() };
         match forward(model, &sequence, &mut recorder) {
             Err(Halt::Reached(rows)) => {
@@ -114,6 +114,11 @@ impl<T: Clone> RecordedLayer<T> {
         add_constant(b, b.matmul(&self.kept(b, post)?, &self.u)?, self.constant.as_ref())
     }
 
+    /// What is added whatever the activations of the support.
+    pub(crate) fn constant(&self) -> Option<&T> {
+        self.constant.as_ref()
+    }
+
     /// What of the component activations `post` is kept: `post * mask`.
     pub(crate) fn kept<B: AttributionBackend<Tensor = T>>(&self, b: &B, post: &T) -> Result<T, BackendError> {
         self.mask.as_ref().map_or(Ok(post.clone()), |mask| b.mul(post, mask))
@@ -128,6 +133,24 @@ fn readers<B: AttributionBackend>(b: &B, v: B::Tensor) -> Result<B::Tensor, Back
         return b.upload_vec(transpose(&b.download_vec(v)?, [d_in, support]), &[support, d_in]);
     }
     b.select(&b.permute(&v, &[1, 0])?, 0, &(0..support).collect::<Vec<_>>())
+}
+
+/// Token embeddings, `[items, positions, d_model]`, with the edits of them made.
+fn edited_embedding<B: AttributionBackend>(
+    b: &B,
+    embedding: B::Tensor,
+    edits: &[Edit],
+) -> Result<B::Tensor, BackendError> {
+    if edits.iter().all(|edit| !edit.layer.is_embedding()) {
+        return Ok(embedding);
+    }
+    let shape = b.shape(&embedding);
+    let mut values = b.download(&embedding)?;
+    for edit in edits.iter().filter(|edit| edit.layer.is_embedding()) {
+        let row = (edit.item * shape[1] + edit.position) * shape[2];
+        values[row..row + shape[2]].fill(B::Element::from_f64(edit.value));
+    }
+    b.upload_vec(values, &shape)
 }
 
 struct Recorder<'a, B: AttributionBackend> {

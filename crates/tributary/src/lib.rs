@@ -34,6 +34,7 @@
 mod choice;
 mod compute;
 mod description;
+mod effects;
 mod error;
 mod evaluate;
 mod memory;
@@ -41,7 +42,9 @@ mod optimize;
 mod outline;
 mod output_targets;
 mod progress;
+mod result_inputs;
 mod result_run;
+mod sample;
 mod selection;
 mod session;
 mod sets;
@@ -61,6 +64,7 @@ pub use tributary_model::Remedy;
 pub use choice::{Candidate, Chosen, PREFERENCE, choose, choose_entry, first_usable};
 pub use compute::{attribute, on_backend, outline, write};
 pub use description::{BackendDescription, DeviceDescription};
+pub use effects::{Agreement, Correlation, EdgeEffect, Effects, PairAgreement, SetEffects, TargetParts, effects};
 pub use error::{Error, Unusable};
 pub use evaluate::{
     EvaluatedSelection, EvaluatedSet, Evaluation, LADDER, NodePattern, Selections, Subjects, TopInfluence, evaluate,
@@ -72,11 +76,12 @@ pub use outline::{Outline, SetOutline};
 pub use output_targets::OutputTargets;
 pub use progress::{BatchStep, OnProgress, Progress, SetStep};
 pub use result_run::ResultRun;
+pub use sample::SampledEdge;
 pub use selection::{select_sets, set_names};
 pub use session::Session;
 pub use settings::{Compute, Files, Folder, Input, Run, Settings};
 pub use until::Until;
-pub use verify::{Comparison, Difference, OtherNode, PairDifference, SampledEdge, Verification, Verify, verify};
+pub use verify::{Comparison, Difference, OtherNode, PairDifference, Verification, Verify, verify};
 
 /// Version of tributary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

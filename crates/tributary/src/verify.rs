@@ -1,26 +1,24 @@
 //! Some edges of a result, computed again in another way.
 //!
-//! Edges are [drawn](sample) evenly from the pairs of all sets, what leads to their targets is computed, and they and
+//! Edges are [drawn](crate::sample) evenly from the pairs of all sets, what leads to their targets is computed, and they and
 //! all nodes are [compared](comparison) with what the files hold.
 
 mod comparison;
-mod sample;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tributary_backend::{AttributionBackend, Dtype, Element, Providers, Work};
-use tributary_engine::{DeltaGradient, Forward, Method, Model, Request, Targets, attribute_to};
-use tributary_inputs::{CiSetFile, TrainedRun};
-use tributary_model::{Remedy, Thresholds, Weights};
-use tributary_results::{self as results, Manifest, PromptEntry};
+use tributary_engine::{Method, Model, Request, Targets, attribute_to};
+use tributary_model::Weights;
+use tributary_results::{Manifest, PromptEntry};
 
-use self::sample::StoredSet;
 use crate::output_targets::AskedOutput;
+use crate::result_inputs::{ResultInputs, forward, thresholds};
+use crate::sample::{self, StoredSet};
 use crate::sets::InputSets;
 use crate::{Compute, Error, OnProgress, Progress, ResultRun, memory, on_backend};
 
 pub use comparison::{Comparison, Difference, OtherNode, PairDifference};
-pub use sample::SampledEdge;
 
 /// Which edges of a result are computed again, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,72 +53,8 @@ impl Verify {
         }
     }
 
-    /// Where the CI sets are, if there is a file of them: what was given, else what the manifest says.
-    fn ci_sets_file(&self, manifest: &Manifest) -> Result<Option<PathBuf>, Error> {
-        match (&self.ci_sets, &manifest.run.inputs) {
-            (Some(file), _) => Ok(Some(file.clone())),
-            (None, Some(inputs)) => Ok(inputs.ci_sets.as_ref().map(PathBuf::from)),
-            (None, None) => Err(self.result.unknown("CI sets", Remedy::CiSets)),
-        }
-    }
-
-    /// The sets that the result was computed from; an error if the file has others.
-    fn sets_of(
-        &self,
-        file: &Path,
-        run: &TrainedRun,
-        manifest: &Manifest,
-        stored: &[StoredSet],
-        note: &mut dyn FnMut(&str),
-    ) -> Result<InputSets, Error> {
-        let is_gone = self.ci_sets.is_none() && !file.exists();
-        let read = run.ci_sets(file, &[]);
-        let CiSetFile { sets: mut read, sha256, .. } =
-            read.map_err(|error| self.result.moved(error.into(), is_gone, Remedy::CiSets))?;
-        let noted = manifest.run.inputs.as_ref().and_then(|inputs| inputs.ci_sets_sha256.as_ref());
-        if noted.is_some_and(|noted| *noted != sha256) {
-            let file = file.display();
-            note(&format!(
-                "{file} is not the file that the result was computed from, whose SHA-256 is another; its sets are compared"
-            ));
-        }
-        let other = |difference| self.result.other_input(file, difference, Some(Remedy::CiSets));
-        let mut sets = Vec::with_capacity(stored.len());
-        for set in stored {
-            let name = &set.name;
-            let Some(at) = read.iter().position(|read| read.name == *name) else {
-                return Err(other(format!("it has no set {name:?}; give the right file")));
-            };
-            let read = read.swap_remove(at);
-            if let Some(layer) = set.differs_from(&read, thresholds(manifest), manifest.sets[sets.len()].until) {
-                return Err(other(format!(
-                    "the causal importances of set {name:?} at {layer} are not the result's; give the right file"
-                )));
-            }
-            if read.prompt.tokens != manifest.prompts[manifest.sets[sets.len()].prompt].tokens {
-                return Err(other(format!("the prompt of set {name:?} is not the result's; give the right file")));
-            }
-            sets.push(read);
-        }
-        Ok(InputSets::Given { sets, metadata: Vec::new(), sha256 })
-    }
-
-    /// The prompts that the result was computed from, by their tokens; an error if the run neither makes these of their texts nor
-    /// decodes them to their texts.
-    fn prompts(&self, run: &TrainedRun, manifest: &Manifest) -> Result<InputSets, Error> {
-        let mut prompts = Vec::with_capacity(manifest.sets.len());
-        for set in &manifest.sets {
-            let known = &manifest.prompts[set.prompt];
-            let ids: Vec<u64> = known.tokens.iter().copied().map(u64::from).collect();
-            let prompt = run.prompt_of_tokens(&ids)?;
-            let is_of_text = || run.prompt(&known.text).is_ok_and(|prompt| prompt.tokens == known.tokens);
-            if prompt.text != known.text && !is_of_text() {
-                let difference = format!("it splits the prompt of set {:?} into other tokens", set.name);
-                return Err(self.result.other_input(Path::new(&manifest.run.model.class), difference, None));
-            }
-            prompts.push(prompt);
-        }
-        Ok(InputSets::Own(prompts))
+    fn inputs(&self) -> ResultInputs<'_> {
+        ResultInputs { result: &self.result, ci_sets: self.ci_sets.as_deref() }
     }
 }
 
@@ -148,15 +82,14 @@ impl Verification {
 pub fn verify<L: Providers>(settings: &Verify, on_progress: &mut OnProgress<'_>) -> Result<Verification, Error> {
     let folder = settings.result.folder()?;
     let run = settings.result.open(folder.manifest(), on_progress)?;
-    let ci_sets = settings.ci_sets_file(folder.manifest())?;
+    let inputs = settings.inputs();
+    let ci_sets = inputs.ci_sets_file(folder.manifest())?;
     on_progress(Progress::Drawing(&settings.result.result));
     let stored = sample::draw(&folder, settings.samples, settings.seed)?;
     let manifest = folder.manifest().clone();
     let sets = match &ci_sets {
-        Some(file) => {
-            settings.sets_of(file, &run, &manifest, &stored, &mut |text| on_progress(Progress::Note(text)))?
-        }
-        None => settings.prompts(&run, &manifest)?,
+        Some(file) => inputs.sets(file, &run, &manifest, &stored, &mut |text| on_progress(Progress::Note(text)))?,
+        None => inputs.prompts(&run, &manifest)?,
     };
     let job = Job { settings, manifest, stored, weights: run.weights, sets, on_progress };
     on_backend::<L, _, _, _>(&settings.compute, job)
@@ -207,24 +140,6 @@ impl Work for Job<'_, '_> {
         let info = model.backend().device();
         let recomputed_by = format!("{} on {} {}, {}", method.name(), info.backend, info.device, info.dtype);
         Ok(Verification { manifest, comparison, recomputed_by, tolerance })
-    }
-}
-
-fn thresholds(manifest: &Manifest) -> Thresholds {
-    Thresholds {
-        ci: manifest.settings.ci_threshold,
-        output_prob: manifest.settings.output_prob_threshold,
-        output_top: manifest.settings.output_top,
-        strict: manifest.settings.forward == results::Forward::Target,
-    }
-}
-
-fn forward(manifest: &Manifest) -> Forward {
-    match (manifest.settings.forward, manifest.settings.delta) {
-        (results::Forward::Masked, _) => Forward::Masked,
-        (results::Forward::Target, Some(results::Delta::Stopped)) => Forward::Target(DeltaGradient::Stopped),
-        (results::Forward::Target, Some(results::Delta::Both)) => Forward::Target(DeltaGradient::Both),
-        (results::Forward::Target, _) => Forward::Target(DeltaGradient::Through),
     }
 }
 

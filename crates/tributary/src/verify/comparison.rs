@@ -6,7 +6,7 @@ use tributary_backend::Element;
 use tributary_model::{Layer, PairAttribution, Role, SetAttributions};
 use tributary_results::{BorderlineEntry, Manifest, PairEntry};
 
-use super::sample::{SampledEdge, StoredSet};
+use crate::sample::{SampledEdge, StoredSet};
 
 /// What was compared, and how far it is apart.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use tributary_engine::Targets;
 use tributary_model::{
     AliveEntries, CiSet, Layer, LayerNodes, PairAttribution, Prediction, Thresholds, alive_components,
 };
-use tributary_results::ResultFolder;
+use tributary_results::{ResultFolder, SetEntry};
 
 use crate::Error;
 
@@ -46,15 +46,33 @@ pub(crate) fn draw(folder: &ResultFolder, samples: Option<u64>, seed: u64) -> Re
     let quotas = quotas(&sizes, samples, &mut rng);
     let mut stored = Vec::with_capacity(sizes.len());
     for ((set, sizes), quotas) in folder.manifest().sets.iter().zip(&sizes).zip(&quotas) {
-        let read = folder.read_set(&set.name)?;
-        let mut edges = Vec::new();
-        for (pair, attribution) in read.pairs.iter().enumerate() {
-            let indices = indices(sizes[pair], quotas[pair], &mut rng);
-            edges.extend(edges_at(pair, attribution, &indices));
-        }
-        stored.push(StoredSet { name: read.name, nodes: read.nodes, prediction: read.prediction, edges });
+        stored.push(of_set(folder, set, sizes, quotas, &mut rng)?);
     }
     Ok(stored)
+}
+
+/// The same of one set, spread evenly over its pairs.
+pub(crate) fn draw_of_set(folder: &ResultFolder, set: &SetEntry, samples: u64, seed: u64) -> Result<StoredSet, Error> {
+    let mut rng = Rng::with_seed(seed);
+    let sizes: Vec<usize> = set.pairs.iter().map(|pair| pair.edges).collect();
+    let quotas = quotas(std::slice::from_ref(&sizes), samples, &mut rng).remove(0);
+    of_set(folder, set, &sizes, &quotas, &mut rng)
+}
+
+fn of_set(
+    folder: &ResultFolder,
+    set: &SetEntry,
+    sizes: &[usize],
+    quotas: &[usize],
+    rng: &mut Rng,
+) -> Result<StoredSet, Error> {
+    let read = folder.read_set(&set.name)?;
+    let mut edges = Vec::new();
+    for (pair, attribution) in read.pairs.iter().enumerate() {
+        let indices = indices(sizes[pair], quotas[pair], rng);
+        edges.extend(edges_at(pair, attribution, &indices));
+    }
+    Ok(StoredSet { name: read.name, nodes: read.nodes, prediction: read.prediction, edges })
 }
 
 /// How many edges to draw of each, `[set][pair]`, of which there are `sizes`: one more of each in turn, in an order drawn

@@ -160,7 +160,6 @@ fn a_sweep_keeps_fewer_and_fewer_nodes() {
     assert!(message.contains("sweep.svg") && message.contains("--force"), "{message}");
     workshop.succeed(&[&EVALUATE[..], &["--sweep", "sweep.png", "--force"]].concat());
     assert_eq!(workshop.tributary(&[&EVALUATE[..], &["--sweep", "sweep.gif"]].concat()).status.code(), Some(2));
-}");
 }
 
 /// With importances as masks, nodes that the set does not have are masked by the model's own.

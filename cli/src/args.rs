@@ -3,6 +3,7 @@
 mod compute;
 mod evaluate;
 mod graphs;
+mod optimization;
 mod optimize;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! `tributary attribute`: from a run and CI sets to a result folder.
 
 mod dry_run;
+mod from_prompt;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use crate::{CliError, console, plot, summary};
 
 /// Computes on `compute`, a backend of `L`, and says what came out.
 pub(crate) fn run<L: Providers>(args: &AttributeArgs, compute: Compute) -> Result<ExitCode, CliError> {
-    if args.delta.is_some() && args.forward == ForwardArg::Masked {
+    if args.delta.is_some() && args.forward() == ForwardArg::Masked {
         return Err(CliError::DeltaOfMasked);
     }
     if let Some(twice) = args
@@ -28,6 +29,12 @@ pub(crate) fn run<L: Providers>(args: &AttributeArgs, compute: Compute) -> Resul
     {
         let what = twice.set.as_ref().map_or_else(|| "all sets".to_owned(), |set| format!("set {set:?}"));
         return Err(CliError::UntilTwice { what });
+    }
+    if args.from_prompt {
+        return from_prompt::run::<L>(args, compute);
+    }
+    if !args.optimization.is_default() {
+        return Err(CliError::WithoutFromPrompt);
     }
     let settings = settings(args, compute);
     let mut reporter = Reporter::new(args.output.quiet);
@@ -64,7 +71,7 @@ fn settings(args: &AttributeArgs, compute: Compute) -> Settings {
             None => prompts(&args.prompt, &args.tokens, args.tokens_file.as_ref()),
         },
         thresholds: args.thresholds(),
-        forward: match (args.forward, args.delta) {
+        forward: match (args.forward(), args.delta) {
             (ForwardArg::Masked, _) => Forward::Masked,
             (ForwardArg::Target, Some(DeltaArg::Both)) => Forward::Target(DeltaGradient::Both),
             (ForwardArg::Target, Some(DeltaArg::Stopped)) => Forward::Target(DeltaGradient::Stopped),

@@ -83,7 +83,7 @@ fn chart(args: &OptimizeArgs, optimized: &Optimized) -> Chart {
     }
     let reached = sets.iter().filter(|set| set.failed.is_none()).map(|set| set.step);
     if let Some(least) = reached.min().filter(|_| !optimized.is_complete) {
-        remarks.push(format!("interrupted: {least} of {} steps are done of all sets", args.steps));
+        remarks.push(format!("interrupted: {least} of {} steps are done of all sets", args.optimization.steps));
     }
     for set in sets {
         if let Some(step) = set.failed {

@@ -22,6 +22,11 @@ pub enum CliError {
         "--delta says what gradients do at deltas, which have no part in --forward masked; give --forward target, or leave it out"
     )]
     DeltaOfMasked,
+    /// Flags of making CI sets, which are not to be made.
+    #[error(
+        "flags that say how CI sets are made, such as --steps or --label, go with --from-prompt; give it, or leave them out"
+    )]
+    WithoutFromPrompt,
     /// A result and a file both say which sets are evaluated.
     #[error(
         "RESULT and --ci-sets both say which sets are evaluated; give one of them (with --edges, --ci-sets says where those of RESULT are)"

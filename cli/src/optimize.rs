@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use tributary::backend::Providers;
-use tributary::{CiDestination, Compute, Optimization, Optimized, make_ci_sets};
+use tributary::{CiDestination, Compute, Optimized, make_ci_sets};
 use tributary_files::finish_when_interrupted;
 
 use crate::args::{OptimizeArgs, prompts};
@@ -14,20 +14,9 @@ use crate::{CliError, console, curves};
 
 /// Computes on `compute`, a backend of `L`, and says what came out.
 pub(crate) fn run<L: Providers>(args: &OptimizeArgs, compute: Compute) -> Result<ExitCode, CliError> {
-    let asked = Optimization {
-        run: args.run.of(&args.model),
-        input: prompts(&args.prompt, &args.tokens, args.tokens_file.as_ref()),
-        label: args.label.clone(),
-        against: args.against.clone(),
-        position: args.position,
-        loss: args.loss(),
-        sparsity: args.sparsity.clone(),
-        seeds: args.seeds.clone(),
-        settings: args.settings(),
-        snapshots: args.snapshots.iter().map(|&step| step as usize).collect(),
-        max_memory: args.max_memory.map(|size| size.as_u64()),
-        compute,
-    };
+    let input = prompts(&args.prompt, &args.tokens, args.tokens_file.as_ref());
+    let max_memory = args.max_memory.map(|size| size.as_u64());
+    let asked = args.optimization.of(args.run.of(&args.model), input, max_memory, compute);
     let figure = args.figure();
     let destination =
         CiDestination { path: &args.out, beside: figure.as_deref(), replace: args.output.force, resume: args.resume };

@@ -61,6 +61,24 @@ pub(crate) fn run(args: &PlotArgs) -> Result<(), CliError> {
     console::summarise(&args.output, || json(&drawn), || text(&drawn))
 }
 
+/// Draws all sets of a result into the folder `plots` in its own.
+pub(crate) fn all(result: &Path, force: bool) -> Result<(), CliError> {
+    let result = ResultFolder::open(result)?;
+    let sets: Vec<&SetEntry> = result.manifest().sets.iter().collect();
+    let files = Transaction::begin(result.path())?;
+    let job = Job {
+        result: &result,
+        files: &files,
+        prefix: Path::new(PLOTS),
+        formats: &[FigureFormat::Svg, FigureFormat::Png],
+        pixels: PIXELS,
+        replace: Replace::if_asked(force),
+        alone: Mutex::new(()),
+    };
+    job.draw(&sets, PlotOptions::default())?;
+    Ok(files.commit_with(|_| result.check_current())?)
+}
+
 /// Refuses figures that are there already, in the folder `plots` of a result to be.
 pub(crate) fn refuse_figures(result: &Path) -> Result<(), CliError> {
     match figures(result).next() {

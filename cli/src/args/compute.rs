@@ -11,6 +11,7 @@ use tributary::model::Thresholds;
 use tributary::results::At;
 use tributary::{Compute, Input, ResultRun, Run};
 
+use super::optimization::OptimizationArgs;
 use super::{OutputArgs, ci_threshold, probability, threshold};
 
 /// What `--backend` takes to leave the choice open.
@@ -134,9 +135,9 @@ pub(crate) struct AttributeArgs {
     /// Compute only these sets of the file
     #[arg(long, value_name = "NAME,NAME", requires = "ci_sets")]
     pub(crate) sets: Vec<String>,
-    /// Where attributions are evaluated
-    #[arg(long, value_enum, default_value_t = ForwardArg::Masked)]
-    pub(crate) forward: ForwardArg,
+    /// Where attributions are evaluated [default: masked; with --from-prompt: target]
+    #[arg(long, value_enum)]
+    pub(crate) forward: Option<ForwardArg>,
     /// With --forward target: what gradients do at the part of each weight that no component holds, its delta [default: through]
     #[arg(long, value_enum)]
     pub(crate) delta: Option<DeltaArg>,
@@ -192,11 +193,28 @@ pub(crate) struct AttributeArgs {
     pub(crate) plot: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    /// All the way from prompts: make CI sets as `optimize` does, into `ci_sets.json` of the output, compute their graphs, put them to
+    /// the test as `evaluate` does, and record in the result what comes out
+    #[arg(long, help_heading = FROM_PROMPT, conflicts_with_all = ["ci_sets", "dry_run", "until"])]
+    pub(crate) from_prompt: bool,
+    /// Go on from where making CI sets was interrupted
+    #[arg(long, help_heading = FROM_PROMPT, requires = "from_prompt")]
+    pub(crate) resume: bool,
+    #[command(flatten, next_help_heading = FROM_PROMPT)]
+    pub(crate) optimization: OptimizationArgs,
 }
 
+/// Over flags in the help text.
+const FROM_PROMPT: &str = "From a prompt";
+
 impl AttributeArgs {
+    /// Where attributions are evaluated.
+    pub(crate) fn forward(&self) -> ForwardArg {
+        self.forward.unwrap_or(if self.from_prompt { ForwardArg::Target } else { ForwardArg::Masked })
+    }
+
     pub(crate) fn thresholds(&self) -> Thresholds {
-        let default = match self.forward {
+        let default = match self.forward() {
             ForwardArg::Masked => Thresholds::MASKED,
             ForwardArg::Target => Thresholds::TARGET,
         };

@@ -10,7 +10,7 @@ use tributary::results::{At, OutputName};
 use tributary::{Compute, Effects, NodePattern, Selections, Subjects, TopInfluence};
 
 use super::compute::{ComputeArgs, DtypeArg, position};
-use super::optimize::{AdversaryArg, adversary};
+use super::optimization::{AdversaryArg, adversary};
 use super::{OutputArgs, RunArgs, figure, probability, threshold};
 
 #[derive(Clone, Debug, clap::Args)]

@@ -13,6 +13,7 @@ mod evaluate;
 mod evaluated;
 mod export;
 mod faults;
+mod from_prompt;
 mod interrupted;
 mod limits;
 mod memory;

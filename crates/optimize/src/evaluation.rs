@@ -48,6 +48,13 @@ pub struct Trials {
     pub seed: u64,
 }
 
+impl Default for Trials {
+    /// As published: 100 draws, and an adversary of 4 steps of 1 who starts 10 times.
+    fn default() -> Self {
+        Self { draws: 100, adversary: Adversary { steps: 4, step_size: 1.0 }, restarts: 10, seed: 0 }
+    }
+}
+
 /// What a model predicts, beside the target model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Predicted {

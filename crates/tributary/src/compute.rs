@@ -16,6 +16,11 @@ pub fn attribute<L: Providers>(
     Ok(write::<L>(settings, folder, on_progress)?.commit()?)
 }
 
+/// Fails where [`attribute`] could not write to a folder: known before hours are spent on what it computes from.
+pub fn check_folder(settings: &Settings, folder: Folder<'_>) -> Result<(), Error> {
+    begin(settings, folder).map(drop)
+}
+
 /// As [`attribute`], but for putting the files into place, for who has others to add to them.
 pub fn write<L: Providers>(
     settings: &Settings,

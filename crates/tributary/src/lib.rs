@@ -62,7 +62,7 @@ pub use tributary_results as results;
 pub use tributary_model::Remedy;
 
 pub use choice::{Candidate, Chosen, PREFERENCE, choose, choose_entry, first_usable};
-pub use compute::{attribute, on_backend, outline, write};
+pub use compute::{attribute, check_folder, on_backend, outline, write};
 pub use description::{BackendDescription, DeviceDescription};
 pub use effects::{Agreement, Correlation, EdgeEffect, Effects, PairAgreement, SetEffects, TargetParts, effects};
 pub use error::{Error, Unusable};

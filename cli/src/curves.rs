@@ -11,7 +11,7 @@ use crate::CliError;
 use crate::args::{OptimizeArgs, PIXELS};
 
 /// Points of a line: what is drawn at random differs from step to step, and more of them hide each other.
-const POINTS: usize = 200;
+const POINTS: usize = 100;
 
 /// The bytes of the figure of all sets, in the format that its file's ending says.
 pub(crate) fn draw(file: &Path, args: &OptimizeArgs, optimized: &Optimized) -> Result<Vec<u8>, CliError> {

@@ -113,8 +113,8 @@ impl<'m, B: AttributionBackend> MaskedModel<'m, B> {
         })
     }
 
-    /// Bytes that a pass of items takes, and its gradient, beside the model: `sizes` are those of the supports, `read` the number
-    /// of rows whose logits are wanted.
+    /// Bytes that it takes of so many items, with a pass and its gradient, beside the model: `sizes` are those of the supports, `read`
+    /// the number of rows whose logits are wanted.
     pub fn memory(
         model: &Model<B>,
         sizes: &BTreeMap<Layer, usize>,
@@ -122,7 +122,25 @@ impl<'m, B: AttributionBackend> MaskedModel<'m, B> {
         positions: usize,
         read: usize,
     ) -> u64 {
-        memory::masked_model(model, sizes, items, positions, read)
+        let rows = items * positions;
+        Self::held(model, sizes, rows) + memory::masked_gradient(model, sizes, rows, positions, read)
+    }
+
+    /// The same of a pass without its gradient.
+    pub fn logits_memory(
+        model: &Model<B>,
+        sizes: &BTreeMap<Layer, usize>,
+        items: usize,
+        positions: usize,
+        read: usize,
+    ) -> u64 {
+        let rows = items * positions;
+        Self::held(model, sizes, rows) + memory::masked_logits(model, sizes, rows, positions, read)
+    }
+
+    /// Bytes that it takes of so many rows, items times positions, while no pass is made.
+    pub fn held(model: &Model<B>, sizes: &BTreeMap<Layer, usize>, rows: usize) -> u64 {
+        memory::masked_model(model, sizes, rows)
     }
 
     /// Logits `[read, vocab]` in row-major order.

@@ -113,31 +113,55 @@ pub(crate) fn original_pass<B: AttributionBackend>(model: &Model<B>, supports: &
     bytes::<B>(recorded_layers(model, &sizes, positions) + 8 * positions * a.d_model + steps)
 }
 
-/// Bytes that a masked model takes in passes and their gradients: what its layers have of a support, the tape of a pass, which
-/// holds every intermediate, and gradients of the largest of them.
+/// Bytes that a masked model holds between passes: what its layers have of a support, where that is not all, and the embedding.
 pub(crate) fn masked_model<B: AttributionBackend>(
     model: &Model<B>,
     sizes: &BTreeMap<Layer, usize>,
-    items: usize,
+    rows: usize,
+) -> u64 {
+    let a = &model.architecture;
+    let of_layer = |(&layer, &count): (&Layer, &usize)| {
+        let is_cut = count < model.component_counts[&layer];
+        let widths = a.linear(layer).filter(|_| is_cut).map_or(0, |linear| linear.d_in + linear.d_out);
+        count * widths
+    };
+    bytes::<B>(sizes.iter().map(of_layer).sum::<usize>() + rows * a.d_model) - OVERHEAD as u64
+}
+
+/// Bytes that one of its passes takes beside that, with the gradient: the tape, which holds every intermediate that a gradient
+/// needs, and gradients of the largest. As measured (`tests/optimize_memory.rs`), and a tenth more.
+pub(crate) fn masked_gradient<B: AttributionBackend>(
+    model: &Model<B>,
+    sizes: &BTreeMap<Layer, usize>,
+    rows: usize,
     positions: usize,
     read: usize,
 ) -> u64 {
     let a = &model.architecture;
-    let rows = items * positions;
-    let of_layer = |(&layer, &count): (&Layer, &usize)| {
-        let linear = a.linear(layer).map_or((0, 0), |linear| (linear.d_in, linear.d_out));
-        let is_cut = count < model.component_counts[&layer];
-        // Masks on the host and on the device, activations before and after them, and gradients of all of these; what the
-        // components and the whole weight write.
-        let weights = if is_cut { count * (linear.0 + linear.1) } else { 0 };
-        weights + rows * (8 * count + 4 * linear.1)
-    };
-    let layers: usize = sizes.iter().map(of_layer).sum();
-    // By block: both norms in their steps, the attention in its own, the nonlinearity, each with the gradient of its result.
-    let block = rows * (16 * a.d_model + 10 * (a.n_heads + 2 * a.n_kv_heads) * a.d_head + 16 * a.d_mlp)
-        + 10 * rows * a.n_heads * positions;
-    let logits = 4 * read * a.vocab;
-    bytes::<B>(layers + a.n_blocks * block + 12 * rows * a.d_model + logits)
+    // Masks on the host and on the device, activations, gradients, and half for those that are on their way to the host.
+    let layers = rows * (9 * sizes.values().sum::<usize>()).div_ceil(2) + 4 * rows * sizes.len();
+    // Both norms and the attention's projections in their steps, the nonlinearity, scores and probabilities.
+    let block = rows * (6 * a.d_model + 5 * a.d_mlp + 3 * a.n_heads * positions);
+    bytes::<B>(layers + a.n_blocks * block + of_a_moment(model, rows, positions, read))
+}
+
+/// The same of a pass without a gradient: masks of all layers, and what one layer or block has at a time.
+pub(crate) fn masked_logits<B: AttributionBackend>(
+    model: &Model<B>,
+    sizes: &BTreeMap<Layer, usize>,
+    rows: usize,
+    positions: usize,
+    read: usize,
+) -> u64 {
+    let widest = sizes.values().copied().max().unwrap_or(0);
+    let layers = rows * (2 * sizes.values().sum::<usize>() + 2 * widest) + 4 * rows * sizes.len();
+    bytes::<B>(layers + of_a_moment(model, rows, positions, read))
+}
+
+/// Elements of the steps of one block of a masked model, whichever it is in, and of the logits and what is made of them.
+fn of_a_moment<B: AttributionBackend>(model: &Model<B>, rows: usize, positions: usize, read: usize) -> usize {
+    let a = &model.architecture;
+    rows * (4 * a.d_model + 5 * a.d_mlp + 2 * a.n_heads * positions) + 3 * read * a.vocab
 }
 
 /// Bytes that effects of nodes take, measured in `items` at once: what is recorded of them, and where a target is a function of its

@@ -134,6 +134,9 @@ fn some_number_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     number_or_none(deserializer).map(Some)
 }
 
+/// Bytes of the tables that hold what is drawn for a layer.
+const PER_LAYER: usize = 256;
+
 /// Sets that are made together.
 pub struct Optimizer<'m, 'a, B: AttributionBackend> {
     model: &'m Model<B>,
@@ -211,20 +214,34 @@ impl<'m, 'a, B: AttributionBackend> Optimizer<'m, 'a, B> {
 
     /// Bytes that tasks take while they are optimised together, beside the model.
     pub fn memory(model: &Model<B>, settings: &Settings, tasks: &[&Task<'_>]) -> u64 {
-        let positions = tasks[0].entries.positions();
+        let (items, positions) = (tasks.len(), tasks[0].entries.positions());
         let read = tasks.iter().map(|task| task.objective.target.len()).sum();
-        let counts = model.component_counts();
-        let entries: usize = tasks.iter().map(|task| task.entries.len()).sum();
-        let (sizes, drawn): (BTreeMap<Layer, usize>, usize) = match settings.masks {
-            MaskKind::Stochastic => (counts.clone(), tasks.len() * positions * counts.values().sum::<usize>()),
-            MaskKind::Ci => {
-                let supports = Entries::supports(tasks.iter().map(|task| &*task.entries));
-                (supports.into_iter().map(|(layer, support)| (layer, support.len())).collect(), 0)
+        let all = model.component_counts();
+        let supports = Entries::supports(tasks.iter().map(|task| &*task.entries));
+        let supports: BTreeMap<Layer, usize> =
+            supports.into_iter().map(|(layer, support)| (layer, support.len())).collect();
+        // What is drawn for every component, in the steps with stochastic masks and for what is said in the end in any case, and
+        // the tables that hold it.
+        let drawn = items * (positions * all.values().sum::<usize>() * size_of::<f32>() + all.len() * PER_LAYER);
+        let of_entries = MaskedModel::held(model, &supports, items * positions);
+        let by_draw = MaskedModel::logits_memory(model, all, items, positions, read) + (of_entries + drawn as u64);
+        let passes = match settings.masks {
+            MaskKind::Ci => MaskedModel::memory(model, &supports, items, positions, read).max(by_draw),
+            MaskKind::Stochastic => {
+                by_draw.max(MaskedModel::memory(model, all, items, positions, read) + (of_entries + drawn as u64))
             }
         };
-        // Of each entry: parameter, both means, gradients, importances, what is counted, and where it is.
-        let on_host = entries * 10 * size_of::<f64>() + drawn * size_of::<f32>();
-        MaskedModel::memory(model, &sizes, tasks.len(), positions, read) + on_host as u64
+        // Of each entry, in numbers of 64 bits: the parameter, both means, where it is; importances, gradients, and what they are
+        // raised by and masked with, by draws and by an adversary.
+        let per_entry = match (settings.masks, settings.adversary) {
+            (_, Some(_)) => 11,
+            (MaskKind::Stochastic, None) => 9,
+            (MaskKind::Ci, None) => 8,
+        };
+        let entries: usize = tasks.iter().map(|task| task.entries.len()).sum();
+        // Six curves, which grow to twice of what they need.
+        let curves = items * settings.steps * 12;
+        passes + ((entries * per_entry + curves) * size_of::<f64>()) as u64
     }
 
     /// Updates made.

@@ -90,7 +90,9 @@ impl<'a> Placed<'a> {
         let heights = values.chain(including).map(|value| axis.height(value));
         let ends = heights
             .fold([f64::INFINITY, f64::NEG_INFINITY], |[least, most], height| [least.min(height), most.max(height)]);
-        Self { axis, ends: widened(ends), pixels }
+        // The size of what cannot be told apart: of logarithms it is that of ratios.
+        let least_size = if axis.scale == AxisScale::Logarithmic { 1.0 } else { 0.0 };
+        Self { axis, ends: widened(ends, least_size), pixels }
     }
 
     /// Where a number stands, if anywhere.
@@ -113,11 +115,11 @@ impl<'a> Placed<'a> {
 }
 
 /// Ends that are apart, whatever they were.
-fn widened([least, most]: [f64; 2]) -> [f64; 2] {
+fn widened([least, most]: [f64; 2], least_size: f64) -> [f64; 2] {
     if least > most {
         return [0.0, 1.0];
     }
-    let size = least.abs().max(most.abs());
+    let size = least.abs().max(most.abs()).max(least_size);
     // Nearer than this they cannot be told apart in a number of usual length.
     if most - least > 1e-9 * size && most - least > TINY {
         return [least, most];

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tributary_backend::{AttributionBackend, BackendError, Dtype};
 use tributary_engine::{Model, own_importances};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{CausalImportances, Layer, Prompt};
+use tributary_model::{Array, CausalImportances, Layer, Prompt, RotaryTables};
 use tributary_optimize::{
     Adversarial, Adversary, Entries, Loss, MaskKind, Objective, Optimizer, Pnorm, Settings, Task, target_log_probs,
 };
@@ -44,8 +44,14 @@ struct Case<B: AttributionBackend> {
 
 impl<B: AttributionBackend> Case<B> {
     fn open(backend: B) -> Self {
+        Self::with_tables(backend, None)
+    }
+
+    /// With these sines and cosines of rotary positions in place of those that are computed.
+    fn with_tables(backend: B, rotary: Option<RotaryTables>) -> Self {
         let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/llama-3L-global");
-        let run = TrainedRun::load(&run, &RunOptions::default()).unwrap();
+        let mut run = TrainedRun::load(&run, &RunOptions::default()).unwrap();
+        run.weights.rotary = rotary;
         let reference = reference();
         let tokens: Vec<u64> =
             reference["tokens"].as_array().unwrap().iter().map(|token| token.as_u64().unwrap()).collect();
@@ -151,7 +157,49 @@ fn follows_the_reference<B: AttributionBackend>(open: impl Fn() -> Result<B, Bac
     }
 }
 
-on_every_backend!([follows_the_reference]);
+/// The same with the tables of rotary positions that the reference was computed with, as a checkpoint may keep them: from the model's
+/// own importances, and from the values that the reference starts from.
+fn follows_the_reference_with_its_tables<B: AttributionBackend>(open: impl Fn() -> Result<B, BackendError>) {
+    let Some(backend) = open_or_skip("the reference's optimisation with its tables", open) else { return };
+    if backend.device().dtype != Dtype::F64 {
+        return;
+    }
+    let bytes = fs::read(folder().join("rotary.safetensors")).unwrap();
+    let kept = SafeTensors::deserialize(&bytes).unwrap();
+    let table = |name: &str| {
+        let tensor = kept.tensor(name).unwrap();
+        let values = tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+        Array { shape: tensor.shape().to_vec(), values: values.collect::<Vec<f32>>().into() }
+    };
+    let case = Case::with_tables(backend, Some(RotaryTables { sin: table("rotary_sin"), cos: table("rotary_cos") }));
+    let reference = &case.reference["deterministic"]["ce"];
+    let own = case.task(0, number(&reference["options"]["imp_min_coeff"]));
+    let of_layer = |layer: Layer| -> Vec<f64> {
+        let tensor = kept.tensor(&format!("initial_pre_sigmoid/{layer}")).unwrap();
+        tensor.data().chunks_exact(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
+    };
+    let start: BTreeMap<Layer, Vec<f64>> =
+        case.model.component_counts().keys().map(|&layer| (layer, of_layer(layer))).collect();
+    let given = Task { before_sigmoid: own.entries.pick(&start).into(), ..own.clone() };
+    for (task, start, tolerance) in [(own, "own", 1e-9), (given, "given", 1e-11)] {
+        let mut optimizer = Optimizer::new(&case.model, settings(&reference["options"]), &[task]).unwrap();
+        while !optimizer.is_done() {
+            optimizer.advance().unwrap();
+        }
+        let curve = &optimizer.states().next().unwrap().curve;
+        let losses = [(&curve.recon, "recon_loss"), (&curve.imp_min, "imp_min_loss"), (&curve.total, "total_loss")]
+            .map(|(found, name)| {
+                let expected = numbers(&reference[name]);
+                assert_eq!(found.len(), expected.len(), "{name}");
+                let apart = found.iter().zip(expected).map(|(found, expected)| (found / expected - 1.0).abs());
+                apart.fold(0.0, f64::max)
+            });
+        println!("{}: {start} start, losses {losses:?}", case.model.backend().device().backend);
+        assert!(losses.iter().all(|&apart| apart <= tolerance), "{start} start: losses {losses:?}");
+    }
+}
+
+on_every_backend!([follows_the_reference, follows_the_reference_with_its_tables]);
 
 /// Runs that draw can be compared only in the mean: that of five seeds, within two standard deviations of the reference's five.
 /// Importance minimality without an adversary is 2.5 of them away, here and in `bench/peer/optimize.py`, which is written

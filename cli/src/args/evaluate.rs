@@ -50,7 +50,7 @@ pub(crate) struct EvaluateArgs {
     pub(crate) label: Option<TokenName>,
     /// The position it is looked at, or `last`; no nodes after it are kept [default: `position` of each set's metadata, else the
     /// last]
-    #[arg(long, value_name = "POS", value_parser = position)]
+    #[arg(long, value_name = "POS", value_parser = position, allow_negative_numbers = true)]
     pub(crate) position: Option<At>,
     /// Beside each set its nodes of a causal importance above this (repeatable)
     #[arg(long, value_name = "CI", value_parser = threshold, allow_negative_numbers = true)]
@@ -87,7 +87,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) draws: u32,
     /// Steps of the adversary, and the size of one
-    #[arg(long, value_name = "STEPS[:SIZE]", value_parser = adversary, default_value = "4")]
+    #[arg(long, value_name = "STEPS[:SIZE]", value_parser = adversary, default_value = "4", allow_hyphen_values = true)]
     pub(crate) adversary: AdversaryArg,
     /// How often the adversary starts anew
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]

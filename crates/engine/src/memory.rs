@@ -177,7 +177,8 @@ pub(crate) fn effects<B: AttributionBackend>(
     let recorded = recorded_layers(model, &sizes.iter().map(|(&layer, &size)| (layer, size)).collect::<Vec<_>>(), rows);
     // What is added to all logits beside the components of an unembedding.
     let logits = if a.unembedding().is_some() { 2 * rows * a.vocab } else { 0 };
-    masked_model(model, sizes, items, positions, 0) + bytes::<B>(recorded + logits) - OVERHEAD as u64
+    let masked = masked_model(model, sizes, rows) + masked_gradient(model, sizes, rows, positions, 0);
+    masked + bytes::<B>(recorded + logits) - OVERHEAD as u64
 }
 
 /// V and U of the support; importances, activations and, where all of it is alive, the host's copies of both with their

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tributary_inputs::test_support::{RandomWeights, StoredTensor, Style, state_dict, write_pth, write_run};
 use tributary_inputs::{RunOptions, TrainedRun};
-use tributary_model::{Array, CiArrays, CiNetwork, CiSet, CiTransformer, Weights};
+use tributary_model::{Array, CiArrays, CiNetwork, CiSet, CiTransformer, PositionEncoding, Weights};
 
 /// A run's folder with a file of CI sets, before anybody changes it.
 struct Base {
@@ -115,6 +115,7 @@ impl Base {
                 if let CiNetwork::Unknown { .. } = run.weights.ci_function.network {
                     expected.ci_function.network = run.weights.ci_function.network.clone();
                 }
+                expected.rotary.clone_from(&run.weights.rotary);
                 assert!(run.weights == expected, "not the weights that were written");
                 let [CiSet { prompt, layers, .. }] = &sets.sets[..] else { panic!("one set") };
                 assert_eq!(prompt.tokens, [1, 2]);
@@ -123,7 +124,9 @@ impl Base {
                     layers.values().all(|ci| (0..ci.components()).all(|c| (ci.get(0, c), ci.get(1, c)) == (0.5, 0.25)))
                 );
                 let notes = run.notes.iter().chain(&sets.notes).map(|note| format!("note: {}", shown(note)));
-                [String::from("opened")].into_iter().chain(notes).collect::<Vec<_>>().join(
+                let opened =
+                    if run.weights.rotary.is_some() { "opened, with tables of rotary positions" } else { "opened" };
+                [opened.to_owned()].into_iter().chain(notes).collect::<Vec<_>>().join(
                     "
   ",
                 )
@@ -358,6 +361,33 @@ fn checkpoints(table: &mut Table) {
             tensors.extend(["rotary_sin", "rotary_cos"].map(buffer));
         });
     });
+    let rotary_tables = |base: &Base, edit: fn(&mut [f32])| {
+        let RandomWeights { architecture, .. } = RandomWeights::of_class("LlamaSimpleMLP", 3);
+        let shape = [architecture.max_positions, architecture.d_head];
+        let PositionEncoding::Rotary { base: of_angles, adjacent_pairs, scaling } = architecture.position_encoding
+        else {
+            unreachable!("it has rotary positions")
+        };
+        let table = |of: fn(f32) -> f32| -> Vec<f32> {
+            let angle = |at: usize| {
+                let element = at % shape[1];
+                let pair = if adjacent_pairs { element / 2 } else { element % (shape[1] / 2) };
+                scaling.angle(of_angles, shape[1], pair, at / shape[1])
+            };
+            (0..shape[0] * shape[1]).map(|at| of(angle(at))).collect()
+        };
+        let (mut sin, cos) = (table(f32::sin), table(f32::cos));
+        edit(&mut sin);
+        base.checkpoint("model_1.pth", |tensors| {
+            for block in 0..architecture.n_blocks {
+                let name = |table: &str| format!("target_model.h.{block}.attn.rotary_{table}");
+                tensors.push(StoredTensor::float(name("sin"), &shape, &sin));
+                tensors.push(StoredTensor::float(name("cos"), &shape, &cos));
+            }
+        });
+    };
+    table.run("tables of rotary positions", |base| rotary_tables(base, |_| {}));
+    table.run("tables of other rotary positions", |base| rotary_tables(base, |sin| sin[0] = 0.5));
     table.run("a tensor too many", |base| {
         base.checkpoint("model_1.pth", |tensors| tensors.push(StoredTensor::float("target_model.h.9.x", &[1], &[1.0])));
     });

@@ -299,14 +299,18 @@ fn adversarial<B: AttributionBackend>(
 pub fn evaluation_memory<B: AttributionBackend>(model: &Model<B>, kept: &[Kept<'_>], trials: Trials) -> u64 {
     let positions = kept[0].prompt.tokens.len();
     let counts = model.component_counts();
-    let on_all = MaskedModel::memory(model, counts, kept.len(), positions, kept.len() * positions);
+    let (items, read) = (kept.len(), kept.len() * positions);
+    let supports = Entries::supports(kept.iter().flat_map(|kept| [&*kept.nodes, &*kept.own]));
+    let sizes = supports.into_iter().map(|(layer, support)| (layer, support.len())).collect();
+    let attacked = MaskedModel::memory(model, &sizes, items, positions, items);
+    let refilled = MaskedModel::logits_memory(model, counts, items, positions, read);
     let entries: usize = kept.iter().map(|kept| kept.nodes.len() + kept.own.len()).sum();
     // Of every restart the masks; beside them factors, what is free, where it is raised to, its gradient and where each is.
     let on_host = entries * (trials.restarts + 5) * size_of::<f64>();
     let drawn = positions * counts.values().sum::<usize>() * size_of::<f32>();
     // Logarithms of one item's probabilities.
     let predicted = positions * model.architecture().vocab * size_of::<f64>();
-    on_all + (on_host + drawn + predicted) as u64
+    attacked.max(refilled) + (on_host + drawn + predicted) as u64
 }
 
 fn by_sample(found: &[Sample]) -> PredictedBySample {

@@ -45,8 +45,8 @@ pub(crate) struct OptimizeArgs {
     pub(crate) resume: bool,
     /// Draw how the optimisation went too: one figure of all sets, SVG or PNG by its ending, in the folder of --out [default: --out
     /// with the ending .svg]
-    #[arg(long, value_name = "FIGURE", num_args = 0..=1, value_parser = figure)]
-    pub(crate) plot: Option<Option<PathBuf>>,
+    #[arg(long, value_name = "FIGURE", num_args = 0..=1, default_missing_value = "", value_parser = named_figure)]
+    pub(crate) plot: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -54,6 +54,12 @@ pub(crate) struct OptimizeArgs {
 impl OptimizeArgs {
     /// Where the figure goes, if there is to be one.
     pub(crate) fn figure(&self) -> Option<PathBuf> {
-        Some(self.plot.as_ref()?.clone().unwrap_or_else(|| self.out.with_extension("svg")))
+        let named = self.plot.as_ref()?;
+        Some(if named.as_os_str().is_empty() { self.out.with_extension("svg") } else { named.clone() })
     }
+}
+
+/// A figure, or nothing where its name is not told.
+fn named_figure(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Ok(PathBuf::new()) } else { figure(text) }
 }

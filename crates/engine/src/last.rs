@@ -108,14 +108,17 @@ impl<T: Clone> Last<T> {
     ) -> Result<Vec<f64>, BackendError> {
         let Some(constant) = &self.constant else { return Ok(entries.map(|_| 0.0).collect()) };
         let vocab = b.shape(constant)[2];
-        let entries: Vec<(usize, (usize, Option<usize>))> =
-            entries.map(|(row, component)| (row * vocab, self.tokens(b, component))).collect();
-        let index =
-            |&(row, (token, against)): &(usize, (usize, Option<usize>))| [row + token, row + against.unwrap_or(token)];
-        let values = b.download_vec(b.gather(constant, &entries.iter().flat_map(index).collect::<Vec<_>>())?)?;
-        let sum = |(entry, values): (&(usize, (usize, Option<usize>)), &[B::Element])| {
-            values[0].to_f64() - entry.1.1.map_or(0.0, |_| values[1].to_f64())
+        let (mut index, mut is_difference) = (Vec::new(), Vec::new());
+        for (row, component) in entries {
+            let (token, against) = self.tokens(b, component);
+            index.extend([row * vocab + token, row * vocab + against.unwrap_or(token)]);
+            is_difference.push(against.is_some());
+        }
+        let values = b.download_vec(b.gather(constant, &index)?)?;
+        let pairs = is_difference.into_iter().zip(values.chunks_exact(2));
+        let value = |(is_difference, values): (bool, &[B::Element])| {
+            values[0].to_f64() - if is_difference { values[1].to_f64() } else { 0.0 }
         };
-        Ok(entries.iter().zip(values.chunks_exact(2)).map(sum).collect())
+        Ok(pairs.map(value).collect())
     }
 }

@@ -26,6 +26,8 @@
 
 mod axis;
 
+use std::fmt::Write as _;
+
 use crate::document::{Svg, px};
 use crate::legend::{self, Item, SIZE, Sign};
 use crate::palette;
@@ -153,11 +155,11 @@ impl Chart {
         let attributes = [("class", "panel-title"), ("font-size", "12"), ("fill", palette::INK)];
         out.titled_text((0.0, -8.0), &title, &attributes, &panel.title);
         let [x, y] = panel.placed((wide, high));
-        for (at, text) in x.ticks((wide / 70.0) as usize) {
+        for (at, text) in x.ticks(fitting(wide, 70.0)) {
             grid_line(out, ((at, 0.0), (at, high)));
             axis_text(out, "x-tick", (at, high + 13.0), "middle", &text);
         }
-        for (at, text) in y.ticks((high / 34.0) as usize) {
+        for (at, text) in y.ticks(fitting(high, 34.0)) {
             grid_line(out, ((0.0, at), (wide, at)));
             axis_text(out, "y-tick", (-6.0, at + 3.5), "end", &text);
         }
@@ -256,6 +258,11 @@ impl Panel {
     }
 }
 
+/// How many numbers of an axis have room on a length when each takes so much, and at least 2.
+fn fitting(length: f64, each: f64) -> usize {
+    (2_u8..64).take_while(|&count| f64::from(count) * each <= length).last().map_or(2, usize::from)
+}
+
 /// Panels of a row.
 fn columns(panels: usize) -> usize {
     match panels {
@@ -271,10 +278,11 @@ fn path(points: &[Option<(f64, f64)>]) -> String {
     let mut path = String::new();
     for run in points.split(Option::is_none) {
         for (index, (x, y)) in run.iter().flatten().enumerate() {
-            path += &format!("{}{} {}", if index == 0 { "M" } else { "L" }, px(*x), px(*y));
+            // Writing to a string cannot fail.
+            let _ = write!(path, "{}{} {}", if index == 0 { "M" } else { "L" }, px(*x), px(*y));
         }
         if let [Some((x, y))] = run {
-            path += &format!("L{} {}", px(*x), px(*y));
+            let _ = write!(path, "L{} {}", px(*x), px(*y));
         }
     }
     path

@@ -14,7 +14,7 @@ impl ResultFolder {
     /// # Errors
     ///
     /// [`ResultError::Replaced`] where the folder now holds other results than when this was opened.
-    pub fn record(&mut self, key: &str, values: BTreeMap<String, Value>) -> Result<(), ResultError> {
+    pub fn record(&mut self, key: &str, values: &BTreeMap<String, Value>) -> Result<(), ResultError> {
         let files = Transaction::begin(self.path())?;
         let mut manifest = self.manifest().clone();
         for set in &mut manifest.sets {

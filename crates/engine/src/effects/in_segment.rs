@@ -9,7 +9,7 @@ use super::function::Function;
 use super::{Effects, Node, numbered};
 use crate::EngineError;
 
-impl<'a, B: AttributionBackend> Effects<'a, B> {
+impl<B: AttributionBackend> Effects<'_, B> {
     /// For each edge, a source and a target, what the target's activation loses when this share of the source's is taken away,
     /// 1 for all of it: what varies is what the attribution's gradient lets vary, so that a small share is worth that share of
     /// the attribution. In the order of `edges`.

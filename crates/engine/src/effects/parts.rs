@@ -94,7 +94,9 @@ impl<B: AttributionBackend> Effects<'_, B> {
             .map(|(item, node)| (item * positions + node.position) * components.len() + slot(node))
             .collect();
         let mut cotangent = vec![B::Element::default(); items * positions * components.len()];
-        indices.iter().for_each(|&index| cotangent[index] = B::Element::from_f64(1.0));
+        for &index in &indices {
+            cotangent[index] = B::Element::from_f64(1.0);
+        }
         let cotangent = b.upload_vec(cotangent, &[items, positions, components.len()])?;
         let mut activations = Vec::new();
         let gradients = b.vjp(&leaves, &cotangent, |leaves| {

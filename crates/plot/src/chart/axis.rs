@@ -104,7 +104,6 @@ impl<'a> Placed<'a> {
 
     /// Round numbers along it, hardly more than `most`, each with its place.
     pub(super) fn ticks(&self, most: usize) -> Vec<(f64, String)> {
-        let most = most.max(2);
         let placed = |(value, text): (f64, String)| Some((self.at(value)?, text));
         let ticks = match self.axis.scale {
             AxisScale::Linear => linear(self.ends, most),
@@ -142,6 +141,9 @@ fn linear([least, most]: [f64; 2], count: usize) -> Vec<(f64, String)> {
     numbers.map(|number| (number * step, tick(number * step, step, size))).collect()
 }
 
+/// Between the least and the largest of all numbers above 0.
+const MOST_POWERS: i32 = 640;
+
 /// Powers of ten, every second or third of them and so on if need be; between few of them their multiples.
 fn logarithmic(ends: [f64; 2], count: usize) -> Vec<(f64, String)> {
     let powers = |step: i32| {
@@ -159,7 +161,7 @@ fn logarithmic(ends: [f64; 2], count: usize) -> Vec<(f64, String)> {
         }
     }
     if found.len() > count + 1 {
-        let step = (1..).find(|&step| powers(step).count() <= count + 1).unwrap_or(1);
+        let step = (1..=MOST_POWERS).find(|&step| powers(step).count() <= count + 1).unwrap_or(MOST_POWERS);
         found = powers(step).map(|power| 10.0_f64.powi(power)).collect();
     }
     if found.len() < 2 {
@@ -173,13 +175,13 @@ fn logarithmic(ends: [f64; 2], count: usize) -> Vec<(f64, String)> {
 /// A number of an axis, told apart from others that are `step` away; `size` is the largest.
 fn tick(value: f64, step: f64, size: f64) -> String {
     let power = |value: f64| (value.log10() + 1e-9).floor() as i32;
-    let decimals = (-power(step)).max(0) as usize;
+    let decimals = usize::try_from(-power(step)).unwrap_or(0);
     if value == 0.0 {
         return "0".to_owned();
     }
     // Longer than the power of ten would be.
     if size >= 1e7 || decimals > 4 {
-        let digits = (power(value.abs()) - power(step)).max(0) as usize;
+        let digits = usize::try_from(power(value.abs()) - power(step)).unwrap_or(0);
         return format!("{value:.digits$e}");
     }
     let text = format!("{value:.decimals$}");

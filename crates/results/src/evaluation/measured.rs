@@ -39,7 +39,7 @@ fn number(value: f64) -> String {
     if has_exponent(value) {
         return format!("{value:.1e}");
     }
-    let text = format!("{value:.*}", (1 - exponent(value)).max(2) as usize);
+    let text = format!("{value:.*}", decimals(1 - exponent(value)));
     let end = text.trim_end_matches('0').len();
     // Two decimals stay.
     let least = text.find('.').map_or(text.len(), |point| point + 3);
@@ -53,8 +53,13 @@ fn with_error(mean: f64, error: f64) -> String {
         return format!("{} ± {error}", number(mean));
     }
     let first_digit = |value: f64| if value == 0.0 { 0 } else { -exponent(value) };
-    let decimals = first_digit(mean).max(first_digit(error)).max(2) as usize;
+    let decimals = decimals(first_digit(mean).max(first_digit(error)));
     format!("{mean:.decimals$} ± {error:.decimals$}")
+}
+
+/// So many decimals, and no fewer than two.
+fn decimals(count: i32) -> usize {
+    usize::try_from(count).map_or(2, |count| count.max(2))
 }
 
 fn has_exponent(value: f64) -> bool {

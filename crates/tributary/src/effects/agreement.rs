@@ -74,7 +74,7 @@ fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
 
 /// From the mean, by the largest of them, so that their squares are numbers; `None` where there are no two different values.
 fn deviations(values: &[f64]) -> Option<Vec<f64>> {
-    if values.iter().all(|&value| value == values[0]) {
+    if values.iter().all(|value| value.total_cmp(&values[0]).is_eq()) {
         return None;
     }
     let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -88,9 +88,11 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
     let mut before = 0;
-    for equals in order.chunk_by(|&a, &b| values[a] == values[b]) {
+    for equals in order.chunk_by(|&a, &b| values[a].total_cmp(&values[b]).is_eq()) {
         let rank = before as f64 + (equals.len() - 1) as f64 / 2.0;
-        equals.iter().for_each(|&at| ranks[at] = rank);
+        for &at in equals {
+            ranks[at] = rank;
+        }
         before += equals.len();
     }
     ranks

@@ -41,7 +41,7 @@ impl EvaluatedSet {
     pub fn record(result: &Path, sets: &[Self]) -> Result<(), Error> {
         let mut folder = ResultFolder::open(result)?;
         let values: BTreeMap<String, Value> = sets.iter().map(|set| (set.name.clone(), set.to_json())).collect();
-        Ok(folder.record(KEY, values)?)
+        Ok(folder.record(KEY, &values)?)
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn read(file: &Path, components: &BTreeMap<Layer, usize>, last: usize
     let fail = |line: usize, problem: String| Error::Nodes { file: file.to_owned(), line, problem };
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        fail(1 + before.iter().filter(|&&byte| byte == b'\n').count(), "it is no UTF-8 text".to_owned())
+        fail(before.split(|&byte| byte == b'\n').count(), "it is no UTF-8 text".to_owned())
     })?;
     let mut nodes = BTreeSet::new();
     for (line, text) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {

@@ -110,10 +110,6 @@ impl Choice<'_> {
         Error::Evaluation { set: Some(self.subject.name.to_owned()), problem }
     }
 
-    fn name(&self, (layer, position, component): Node) -> String {
-        format!("{layer}:{position}:{component}")
-    }
-
     /// Nodes of the set up to the position of which something holds.
     fn those(&self, is_kept: impl Fn(&Node, f64) -> bool) -> BTreeSet<Node> {
         let nodes = self.subject.nodes.iter().filter(|((_, position, _), _)| *position <= self.looked_at.position);
@@ -272,9 +268,8 @@ impl Choice<'_> {
             return Ok(f64::from(own));
         }
         Err(self.fail(format!(
-            "{} of {of} is alive neither in the set nor under the model's own causal importances, so there is none to mask it by; \
-             mask by 1, or take it out",
-            self.name(*node)
+            "{layer}:{position}:{component} of {of} is alive neither in the set nor under the model's own causal importances, so there \
+             is none to mask it by; mask by 1, or take it out"
         )))
     }
 

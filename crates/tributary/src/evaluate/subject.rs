@@ -63,7 +63,7 @@ pub(super) struct Opened {
 
 enum Sets {
     File(InputSets),
-    Result { folder: ResultFolder, names: Vec<String>, prompts: Vec<Prompt> },
+    Result { folder: Box<ResultFolder>, names: Vec<String>, prompts: Vec<Prompt> },
 }
 
 impl Opened {
@@ -87,7 +87,7 @@ impl Opened {
                 let ids = |tokens: &[u32]| tokens.iter().copied().map(u64::from).collect::<Vec<_>>();
                 let prompts = manifest.prompts.iter().map(|prompt| run.prompt_of_tokens(&ids(&prompt.tokens)));
                 let prompts = prompts.collect::<Result<_, _>>()?;
-                (run, Sets::Result { folder, names, prompts })
+                (run, Sets::Result { folder: Box::new(folder), names, prompts })
             }
         };
         let TrainedRun { tokenizer, weights, .. } = run;

@@ -114,11 +114,11 @@ fn a_file_of_ci_sets_is_needed_where_it_masks() {
     let message = workshop.fail(&["evaluate", "out", "--edges", "9"]);
     assert!(message.contains("sets.json") && message.contains("--ci-sets"), "{message}");
     assert_eq!(effects(&workshop, &["--edges", "9", "--ci-sets", "moved.json"]), there);
-    workshop.replace("moved.json", "0.", "0.0");
-    let message = workshop.fail(&["evaluate", "out", "--edges", "9", "--ci-sets", "moved.json"]);
+    fs::rename(workshop.path("moved.json"), workshop.path("sets.json")).unwrap();
+    workshop.edit_sets(|sets| sets["ci_sets"]["low"]["h.0.attn.q_proj"][0][0] = 0.987.into());
+    let message = workshop.fail(&["evaluate", "out", "--edges", "9"]);
     assert!(message.contains("are not the result's; give the right file"), "{message}");
 
-    fs::rename(workshop.path("moved.json"), workshop.path("sets.json")).unwrap();
     succeed(&workshop.attribute(&["--force", "--forward", "target"]));
     fs::remove_file(workshop.path("sets.json")).unwrap();
     assert_eq!(effects(&workshop, &["--edges", "9"])["sets"][0]["overall"]["n"], 9);

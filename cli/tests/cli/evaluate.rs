@@ -203,7 +203,7 @@ fn nodes_that_a_set_lacks_have_the_models_own_importances() {
     }
     // What is alive nowhere has none.
     let is_alive = |component: usize| lines.contains(&format!("h.0.mlp.c_fc:1:{component}"));
-    let dead = (0..).find(|&component| !is_alive(component)).unwrap();
+    let dead = (0..1000).find(|&component| !is_alive(component)).unwrap();
     workshop.write("nodes.txt", &format!("h.0.mlp.c_fc:1:{dead}\n"));
     let args = [&EVALUATE[..], &["--sets", "low", "--mask-by-ci", "--nodes", "nodes.txt"]].concat();
     let message = workshop.fail(&args);
@@ -222,7 +222,7 @@ fn what_is_worth_knowing_is_told() {
     // All components of a layer are more than what is alive under the model's own importances.
     workshop.write(
         "nodes.txt",
-        &(0..components).map(|component| format!("h.0.mlp.c_fc:1:{component}\n")).collect::<String>(),
+        &(0..components).map(|component| format!("h.0.mlp.c_fc:1:{component}")).collect::<Vec<_>>().join("\n"),
     );
     let args = ["--nodes", "nodes.txt", "--random", "1", "--keep", "h.0.mlp.c_fc:1:999"];
     let output = workshop.tributary(&[&EVALUATE[..], &args].concat());

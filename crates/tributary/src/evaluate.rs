@@ -1,6 +1,6 @@
 //! CI sets put to the test: what the model predicts with nothing but their nodes.
 
-mod json;
+mod evaluated;
 mod looked_at;
 mod node_file;
 mod node_pattern;
@@ -14,7 +14,7 @@ use tributary_backend::{AttributionBackend, Providers, Work};
 use tributary_engine::{EngineError, Model, own_importances};
 use tributary_inputs::TokenName;
 use tributary_model::{CausalImportances, Layer, Prompt};
-use tributary_optimize::{self as optimization, Entries, Evaluated, Kept, Trials, target_log_probs};
+use tributary_optimize::{self as optimization, Entries, Kept, Trials, target_log_probs};
 use tributary_results::At;
 
 use crate::{Compute, Error, OnProgress, Progress, memory, on_backend};
@@ -22,12 +22,10 @@ use looked_at::LookedAt;
 use selection::{Choice, Chosen};
 use subject::{Opened, Subject};
 
+pub use evaluated::{EvaluatedSelection, EvaluatedSet};
 pub use node_pattern::NodePattern;
 pub use selection::{LADDER, Selections, TopInfluence};
 pub use subject::Subjects;
-
-/// Layer, position and component.
-type Node = (Layer, usize, usize);
 
 /// What is to be evaluated.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,38 +47,6 @@ pub struct Evaluation {
     pub max_memory: Option<u64>,
     /// What computes.
     pub compute: Compute,
-}
-
-/// What has come out for a set.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EvaluatedSet {
-    /// Name of the set.
-    pub name: String,
-    /// The token whose probability is looked at, and how the vocabulary spells it.
-    pub label: (u32, String),
-    /// The position it is looked at.
-    pub position: usize,
-    /// Whether what was kept was masked by its causal importance.
-    pub mask_by_ci: bool,
-    /// How often what is drawn was drawn, and who the adversary was.
-    pub trials: Trials,
-    /// The set itself, and what was chosen of it.
-    pub selections: Vec<EvaluatedSelection>,
-}
-
-/// What has come out for nodes that are kept.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EvaluatedSelection {
-    /// What they are.
-    pub name: String,
-    /// The causal importance that all of them are above, where that is how they were chosen.
-    pub above: Option<f64>,
-    /// How many.
-    pub nodes: usize,
-    /// What the model predicts with them.
-    pub evaluated: Evaluated,
-    /// How the vocabulary spells the tokens that are told of.
-    pub tokens: BTreeMap<usize, String>,
 }
 
 /// Evaluates CI sets on a backend of `L`.

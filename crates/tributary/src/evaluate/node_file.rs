@@ -7,7 +7,7 @@ use tributary_files::input;
 use tributary_model::Layer;
 use tributary_results::ResultError;
 
-use super::{Node, NodePattern};
+use super::node_pattern::{Node, NodePattern};
 use crate::Error;
 
 /// The largest file of nodes that is read.

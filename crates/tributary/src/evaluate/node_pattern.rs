@@ -1,4 +1,9 @@
-//! Nodes as somebody names them.
+//! Nodes, and how somebody names them.
+
+use tributary_model::Layer;
+
+/// Layer, position and component.
+pub(super) type Node = (Layer, usize, usize);
 
 /// Nodes by layer, position and component: `LAYER:POSITION:COMPONENT`, where `*` stands for any of them, and in a layer for any
 /// part of its name.

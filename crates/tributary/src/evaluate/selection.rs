@@ -11,8 +11,8 @@ use tributary_results::OutputName;
 
 use super::looked_at::LookedAt;
 use super::node_file;
+use super::node_pattern::{Node, NodePattern};
 use super::subject::{Subject, SubjectGraph};
-use super::{Node, NodePattern};
 use crate::Error;
 
 /// Which nodes are kept, beside all of each set.

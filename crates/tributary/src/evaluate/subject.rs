@@ -8,7 +8,7 @@ use tributary_inputs::{Tokenizer, TrainedRun};
 use tributary_model::{AliveEntries, CausalImportances, Layer, Prompt, Role, Weights};
 use tributary_results::{Manifest, ResultFolder, SetEntry};
 
-use super::Node;
+use super::node_pattern::Node;
 use crate::sets::InputSets;
 use crate::{Error, Input, OnProgress, Progress, ResultRun, Run, select_sets};
 

@@ -1,17 +1,48 @@
-//! Evaluations as JSON: what `evaluate --json` prints, and what a result records of its sets.
+//! What has come out, also as JSON, as which a result records it of its sets.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tributary_optimize::{Predicted, Trials};
+use tributary_optimize::{Evaluated, Predicted, Trials};
 use tributary_results::ResultFolder;
 
-use super::{EvaluatedSelection, EvaluatedSet};
 use crate::Error;
 
 /// What the metadata of a set hold its evaluation as.
 const KEY: &str = "evaluation";
+
+/// What has come out for a set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluatedSet {
+    /// Name of the set.
+    pub name: String,
+    /// The token whose probability is looked at, and how the vocabulary spells it.
+    pub label: (u32, String),
+    /// The position it is looked at.
+    pub position: usize,
+    /// Whether what was kept was masked by its causal importance.
+    pub mask_by_ci: bool,
+    /// How often what is drawn was drawn, and who the adversary was.
+    pub trials: Trials,
+    /// The set itself, and what was chosen of it.
+    pub selections: Vec<EvaluatedSelection>,
+}
+
+/// What has come out for nodes that are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluatedSelection {
+    /// What they are.
+    pub name: String,
+    /// The causal importance that all of them are above, where that is how they were chosen.
+    pub above: Option<f64>,
+    /// How many.
+    pub nodes: usize,
+    /// What the model predicts with them.
+    pub evaluated: Evaluated,
+    /// How the vocabulary spells the tokens that are told of.
+    pub tokens: BTreeMap<usize, String>,
+}
 
 impl EvaluatedSet {
     /// `{"name", "label_token", "label", "position", "mask_by_ci", "draws", "restarts", "pgd", "seed", "selections": [...]}`, as

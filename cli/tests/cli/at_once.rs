@@ -32,7 +32,7 @@ fn no_two_commands_spoil_each_others_work() {
                 let [first, second] = children;
                 end(first, one, other);
                 end(second, other, one);
-                for folder in ["out", "pages", "graphs", "both"] {
+                for folder in ["out", "pages", "graphs", "both", "swept"] {
                     let names = contents(&workshop, folder);
                     let left = names.keys().find(|name| name.contains(".tributary-partial"));
                     assert_eq!(left, None, "{} beside {}, in {folder}", one.name, other.name);

@@ -19,7 +19,7 @@ pub(crate) struct Writer {
 }
 
 /// Every command that writes, into a folder that [`prepared`] has filled.
-pub(crate) const WRITERS: [Writer; 6] = [
+pub(crate) const WRITERS: [Writer; 7] = [
     Writer { name: "attribute", folder: "out", args: ATTRIBUTE },
     Writer { name: "attribute --plot", folder: "out", args: ATTRIBUTE_PLOT },
     Writer { name: "plot", folder: "out", args: &["plot", "out", "--force", "--top-edges", "9", "--quiet"] },
@@ -38,6 +38,20 @@ pub(crate) const WRITERS: [Writer; 6] = [
         folder: "both",
         args: &["compare", "out", "--out", "both", "--force", "--min-edge", "0.01"],
     },
+    Writer { name: "evaluate", folder: "swept", args: EVALUATE },
+];
+
+const EVALUATE: &[&str] = &[
+    "evaluate",
+    "out",
+    "--sweep",
+    "swept/sweep.svg",
+    "--force",
+    "--quiet",
+    "--draws=2",
+    "--restarts=1",
+    "--position=1",
+    "--backend=flex",
 ];
 
 /// Without its last word.
@@ -70,6 +84,7 @@ fn prepare() -> Workshop {
     workshop.succeed(&["report", "out", "-o", "pages/r.html"]);
     workshop.succeed(&["export", "out", "--format", "circuit-tracer", "--out", "graphs"]);
     workshop.succeed(&["compare", "out", "--out", "both"]);
+    workshop.succeed(&["evaluate", "out", "--sweep", "swept/sweep.svg", "--draws=2", "--restarts=1", "--backend=flex"]);
     fs::write(workshop.path("out/notes.txt"), "mine").unwrap();
     workshop
 }
@@ -118,17 +133,24 @@ pub(crate) fn assert_whole(workshop: &Workshop, writer: &Writer, both: &[BTreeMa
         "report" => &["report", "out", "-o", "pages/other.html", "--quiet"],
         "export" => &["export", "out", "--format", "graphml", "--out", "graphs", "--quiet"],
         "compare" => &["inspect", "both"],
+        "evaluate" => &["evaluate", "out", "--sweep", "swept/other.svg", "--draws=1", "--restarts=1", "--quiet"],
         _ => &["inspect", "out"],
     };
     workshop.succeed(reader);
     let mut found = contents(workshop, writer.folder);
-    found.retain(|name, _| name != "other.html" && Path::new(name).extension().is_none_or(|found| found != "graphml"));
+    found.retain(is_the_writers);
     let is_one = both.contains(&found);
     assert!(is_one, "{}, {what}: {:?} is neither old nor new", writer.name, found.keys().collect::<Vec<_>>());
     workshop.succeed(writer.args);
     let mut found = contents(workshop, writer.folder);
-    found.retain(|name, _| name != "other.html" && Path::new(name).extension().is_none_or(|found| found != "graphml"));
+    found.retain(is_the_writers);
     assert!(found == both[1], "{}, {what}: {:?} is not new", writer.name, found.keys().collect::<Vec<_>>());
+}
+
+/// Whether a file is none of those that what comes next has written.
+#[expect(clippy::ptr_arg, reason = "it is what maps hand out")]
+fn is_the_writers(name: &String, _: &mut Vec<u8>) -> bool {
+    !name.starts_with("other.") && Path::new(name).extension().is_none_or(|found| found != "graphml")
 }
 
 /// Runs a command to its end, whatever that is.

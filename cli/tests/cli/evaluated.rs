@@ -41,10 +41,12 @@ fn every_view_says_the_same_of_a_set() {
     workshop.succeed(&["report", "out", "--out", "page.html", "--quiet"]);
     let page = std::fs::read_to_string(workshop.path("page.html")).unwrap();
     let attributed = stdout(&workshop.attribute(&["--force"]));
-    let label = found["sets"][0]["label"].as_str().unwrap();
     for (set, name) in ["low", "high"].into_iter().enumerate() {
-        let start = format!("set {name}: p(\"{label}\") at 2: target ");
-        let line = inspected.lines().find(|line| line.starts_with(&start)).unwrap();
+        let start = format!("set {name}: p(\"");
+        let line = inspected.lines().find(|line| line.starts_with(&start)).expect(&inspected);
+        // Its text, with whatever space it begins with made visible.
+        let label = found["sets"][set]["label"].as_str().unwrap();
+        assert!(line.contains(&format!("{label}\") at 2: target ")), "{line}");
         // Two digits are written, or as many as the error leaves.
         let target = prob(&found, set, "target").as_f64().unwrap();
         assert!((said(line, "target") - target).abs() <= 0.05 * target, "{line}");

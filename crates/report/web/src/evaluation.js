@@ -86,8 +86,8 @@ function inFull(session, { meta }) {
   const evaluation = /** @type {Evaluation} */ (meta.evaluation);
   const { selections, label, position, mask_by_ci: byCi, selections_left_out: leftOut } = evaluation;
   const [whole, ...others] = selections;
-  const of = label === null ? ["of the label"] : ["of ", isolated(visible(label))];
-  const after = position === null ? [] : [` after ${visible(session.prompt.tokens[position] ?? "")} @${position}`];
+  const of = label === null ? ["of the label"] : ["of \u201c", isolated(visible(label)), "\u201d"];
+  const after = position === null ? [] : [` after \u201c${visible(session.prompt.tokens[position] ?? "")}\u201d @${position}`];
   const kept = whole.nodes === null ? "its nodes" : `its ${plural(whole.nodes, "node")}`;
   const parts = [
     element("h3", {}, isolated(visible(meta.name))),
@@ -114,7 +114,7 @@ function regimeTable({ metadata }, { adversary }, whole) {
     const steps = adversary && name.startsWith(ADVERSARIAL) ? ` It takes ${plural(adversary[0], "step")} of ${number(adversary[1])}.` : "";
     const refuted = name === ADVERSARIAL && whole.is_refuted;
     const least = prob?.least ? [element("div", { className: "least" }, `least ${shown(prob.least)}${prob.draws === null ? "" : ` of ${prob.draws}`}`)] : [];
-    const likely = top.slice(0, 3).flatMap(([token, share], at) => [at > 0 ? ", " : "", isolated(visible(token)), `\u00a0${percent(share)}`]);
+    const likely = top.slice(0, 3).map(([token, share]) => element("div", {}, isolated(visible(token)), ` ${percent(share)}`));
     return [element("tr", {},
       element("th", { scope: "row", title: means + steps }, name),
       element("td", { className: refuted ? "refuted" : "" }, prob ? shown(prob.text) : "\u2013", ...(prob ? [bar(prob)] : []), ...least),

@@ -39,7 +39,7 @@ fn number(value: f64) -> String {
     if has_exponent(value) {
         return format!("{value:.1e}");
     }
-    let text = format!("{value:.*}", (1 - exponent(value)).max(2) as usize);
+    let text = format!("{value:.*}", (1 - exponent(value)).max(2).unsigned_abs() as usize);
     let end = text.trim_end_matches('0').len();
     // Two decimals stay.
     let least = text.find('.').map_or(text.len(), |point| point + 3);
@@ -53,7 +53,7 @@ fn with_error(mean: f64, error: f64) -> String {
         return format!("{} ± {error}", number(mean));
     }
     let first_digit = |value: f64| if value == 0.0 { 0 } else { -exponent(value) };
-    let decimals = first_digit(mean).max(first_digit(error)).max(2) as usize;
+    let decimals = first_digit(mean).max(first_digit(error)).max(2).unsigned_abs() as usize;
     format!("{mean:.decimals$} ± {error:.decimals$}")
 }
 

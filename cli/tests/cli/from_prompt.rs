@@ -31,14 +31,14 @@ fn it_is_optimize_attribute_and_evaluate() {
     workshop.succeed(&[&FROM_PROMPT[..], &["--seeds", "0,1", "--label", "#3", "--plot", "--quiet"]].concat());
     let optimize =
         ["optimize", "--model", "run", "--prompt", PROMPT, "--steps", "5", "--seeds", "0,1", "--label", "#3"];
-    workshop.succeed(&[&optimize[..], &["--backend", "flex", "--out", "sets.json", "--quiet"]].concat());
-    let [found, expected] = ["out/ci_sets.json", "sets.json"].map(|name| std::fs::read(workshop.path(name)).unwrap());
+    workshop.succeed(&[&optimize[..], &["--backend", "flex", "--out", "made.json", "--quiet"]].concat());
+    let [found, expected] = ["out/ci_sets.json", "made.json"].map(|name| std::fs::read(workshop.path(name)).unwrap());
     assert_eq!(found, expected);
 
     let result = ResultFolder::open(&workshop.path("out")).unwrap();
     let args = ["--forward", "target", "--output-token", "last:#3", "--out", "again", "--quiet", "--force"];
     workshop.succeed(
-        &[&["attribute", "--model", "run", "--ci-sets", "sets.json", "--backend", "flex"], &args[..]].concat(),
+        &[&["attribute", "--model", "run", "--ci-sets", "made.json", "--backend", "flex"], &args[..]].concat(),
     );
     let again = ResultFolder::open(&workshop.path("again")).unwrap();
     assert_eq!(result.manifest().settings, again.manifest().settings);

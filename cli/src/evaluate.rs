@@ -5,6 +5,7 @@ mod sweep;
 
 use std::process::ExitCode;
 
+use comfy_table::Table;
 use serde_json::{Value, json};
 use tributary::backend::Providers;
 use tributary::optimization::{Predicted, PredictedBySample, Sampled};
@@ -55,44 +56,47 @@ pub(crate) fn run<L: Providers>(args: &EvaluateArgs, compute: Compute) -> Result
 }
 
 fn text(set: &EvaluatedSet) -> String {
-    let header = ["kept", "nodes", "regime", "p(label)", "KL", "KL, all positions", "most probable"];
-    let mut table = console::table(header);
-    for selection in &set.selections {
-        let EvaluatedSelection { name, nodes, evaluated, tokens, .. } = selection;
-        let predicted = [("target", &evaluated.target), ("ci", &evaluated.ci), ("ablated", &evaluated.ablated)];
-        for (regime, Predicted { label_prob, kl, kl_mean, top }) in predicted {
-            let top: Vec<String> =
-                top.iter().take(3).map(|(token, prob)| format!("{} {prob:.3}", tokens[token])).collect();
-            let (name, nodes) =
-                if regime == "target" { (name.as_str(), nodes.to_string()) } else { ("", String::new()) };
-            table.add_row([
-                name.to_owned(),
-                nodes,
-                regime.to_owned(),
-                format!("{label_prob:.4}"),
-                format!("{kl:.4}"),
-                format!("{kl_mean:.4}"),
-                top.join(", "),
-            ]);
-        }
-        let sampled = [
-            ("stochastic", &evaluated.stochastic),
-            ("adversarial", &evaluated.adversarial),
-            ("adversarial, dead at 0", &evaluated.adversarial_dead_at_zero),
-        ];
-        for (regime, PredictedBySample { label_prob, kl, kl_mean }) in sampled {
-            let number = |sampled: &Sampled| format!("{:.4} ± {:.4}", sampled.mean, sampled.standard_error);
-            table.add_row([
-                String::new(),
-                String::new(),
-                regime.to_owned(),
-                format!("{}, least {:.4}", number(label_prob), label_prob.min),
-                number(kl),
-                number(kl_mean),
-                String::new(),
-            ]);
-        }
-    }
     let (id, label) = &set.label;
-    format!("set {}: label {label} (token {id}) at position {}\n{table}\n", set.name, set.position)
+    let about = format!("set {}: label {label} (token {id}) at position {}", set.name, set.position);
+    let Some((whole, selections)) = set.selections.split_first() else { return format!("{about}\n") };
+    let regimes = format!("{about}, {} nodes\n{}\n", whole.nodes, regimes(whole));
+    if selections.is_empty() { regimes } else { format!("{regimes}{}\n", selected(&set.selections)) }
+}
+
+/// What the model predicts with the nodes of the whole set.
+fn regimes(EvaluatedSelection { evaluated, tokens, .. }: &EvaluatedSelection) -> Table {
+    let mut table = console::table(["regime", "p(label)", "KL", "KL, all positions", "most probable"]);
+    let predicted = [("target", &evaluated.target), ("ci", &evaluated.ci), ("ablated", &evaluated.ablated)];
+    for (regime, Predicted { label_prob, kl, kl_mean, top }) in predicted {
+        let top: Vec<String> = top.iter().take(3).map(|(token, prob)| format!("{} {prob:.3}", tokens[token])).collect();
+        let numbers = [label_prob, kl, kl_mean].map(|number| format!("{number:.4}"));
+        table.add_row([regime.to_owned()].into_iter().chain(numbers).chain([top.join(", ")]));
+    }
+    let sampled = [
+        ("stochastic", &evaluated.stochastic),
+        ("adversarial", &evaluated.adversarial),
+        ("adversarial, dead at 0", &evaluated.adversarial_dead_at_zero),
+    ];
+    for (regime, PredictedBySample { label_prob, kl, kl_mean }) in sampled {
+        let least = format!("{}, least {:.4}", number(label_prob), label_prob.min);
+        table.add_row([regime.to_owned(), least, number(kl), number(kl_mean), String::new()]);
+    }
+    table
+}
+
+/// The probability of the label with the nodes of each selection, the whole set among them.
+fn selected(selections: &[EvaluatedSelection]) -> Table {
+    let header = ["kept", "nodes", "p(label) ci", "ablated", "stochastic", "adversarial", "adversarial, dead at 0"];
+    let mut table = console::table(header);
+    for EvaluatedSelection { name, nodes, evaluated, .. } in selections {
+        let sampled = [&evaluated.stochastic, &evaluated.adversarial, &evaluated.adversarial_dead_at_zero];
+        let predicted = [&evaluated.ci, &evaluated.ablated].map(|predicted| format!("{:.4}", predicted.label_prob));
+        let sampled = sampled.map(|sampled| number(&sampled.label_prob));
+        table.add_row([name.clone(), nodes.to_string()].into_iter().chain(predicted).chain(sampled));
+    }
+    table
+}
+
+fn number(sampled: &Sampled) -> String {
+    format!("{:.4} ± {:.4}", sampled.mean, sampled.standard_error)
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tributary::model::token_label;
 use tributary::{EvaluatedSelection, EvaluatedSet};
 use tributary_files::{OutputFile, Replace, Transaction};
 use tributary_plot::chart::{Axis, Chart, Line, Panel};
@@ -70,7 +71,7 @@ fn panel(set: &EvaluatedSet) -> Panel {
         Line { name: (*name).to_owned(), colour, shade: 0, points }
     };
     Panel {
-        title: format!("{}: {} at {}", set.name, set.label.1, set.position),
+        title: format!("{}: p(\"{}\") at {}", set.name, token_label(&set.label.1), set.position),
         x: Axis::linear("nodes kept").including(0.0, 1.0),
         y: Axis::linear("probability").including(0.0, 1.0),
         lines: REGIMES.iter().enumerate().map(line).collect(),

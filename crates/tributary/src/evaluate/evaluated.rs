@@ -5,12 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tributary_optimize::{Evaluated, Predicted, Trials};
-use tributary_results::ResultFolder;
+use tributary_results::{ResultFolder, SetEvaluation};
 
 use crate::Error;
-
-/// What the metadata of a set hold its evaluation as.
-const KEY: &str = "evaluation";
 
 /// What has come out for a set.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +69,7 @@ impl EvaluatedSet {
     pub fn record(result: &Path, sets: &[Self]) -> Result<(), Error> {
         let mut folder = ResultFolder::open(result)?;
         let values: BTreeMap<String, Value> = sets.iter().map(|set| (set.name.clone(), set.to_json())).collect();
-        Ok(folder.record(KEY, &values)?)
+        Ok(folder.record(SetEvaluation::KEY, &values)?)
     }
 }
 

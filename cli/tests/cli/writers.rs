@@ -148,7 +148,6 @@ pub(crate) fn assert_whole(workshop: &Workshop, writer: &Writer, both: &[BTreeMa
 }
 
 /// Whether a file is none of those that what comes next has written.
-#[expect(clippy::ptr_arg, reason = "it is what maps hand out")]
 fn is_the_writers(name: &String, _: &mut Vec<u8>) -> bool {
     !name.starts_with("other.") && Path::new(name).extension().is_none_or(|found| found != "graphml")
 }
